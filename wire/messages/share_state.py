@@ -1,0 +1,208 @@
+from wire.schema import Uuid, array, int16, int32, int64, int8, request, response, string, struct, uuid
+
+
+@struct("PartitionData")
+class InitializeShareGroupStateRequestPartitionData:
+    partition: int = int32()
+    state_epoch: int = int32()
+    start_offset: int = int64()
+
+
+@struct()
+class InitializeStateData:
+    topic_id: Uuid = uuid()
+    partitions: list[InitializeShareGroupStateRequestPartitionData] = array(InitializeShareGroupStateRequestPartitionData)
+
+
+@request(83, "0", flexible="0+")
+class InitializeShareGroupStateRequest:
+    group_id: str = string()
+    topics: list[InitializeStateData] = array(InitializeStateData)
+
+
+@struct("PartitionResult")
+class InitializeShareGroupStateResponsePartitionResult:
+    partition: int = int32()
+    error_code: int = int16()
+    error_message: str | None = string(nullable="0+", default=None)
+
+
+@struct()
+class InitializeStateResult:
+    topic_id: Uuid = uuid()
+    partitions: list[InitializeShareGroupStateResponsePartitionResult] = array(InitializeShareGroupStateResponsePartitionResult)
+
+
+@response(83, "0", flexible="0+")
+class InitializeShareGroupStateResponse:
+    results: list[InitializeStateResult] = array(InitializeStateResult)
+
+
+@struct("PartitionData")
+class ReadShareGroupStateRequestPartitionData:
+    partition: int = int32()
+    leader_epoch: int = int32()
+
+
+@struct()
+class ReadStateData:
+    topic_id: Uuid = uuid()
+    partitions: list[ReadShareGroupStateRequestPartitionData] = array(ReadShareGroupStateRequestPartitionData)
+
+
+@request(84, "0", flexible="0+")
+class ReadShareGroupStateRequest:
+    group_id: str = string()
+    topics: list[ReadStateData] = array(ReadStateData)
+
+
+@struct("StateBatch")
+class ReadShareGroupStateResponseStateBatch:
+    first_offset: int = int64()
+    last_offset: int = int64()
+    delivery_state: int = int8()
+    delivery_count: int = int16()
+
+
+@struct("PartitionResult")
+class ReadShareGroupStateResponsePartitionResult:
+    partition: int = int32()
+    error_code: int = int16()
+    error_message: str | None = string(nullable="0+", default=None)
+    state_epoch: int = int32()
+    start_offset: int = int64()
+    state_batches: list[ReadShareGroupStateResponseStateBatch] = array(ReadShareGroupStateResponseStateBatch)
+
+
+@struct()
+class ReadStateResult:
+    topic_id: Uuid = uuid()
+    partitions: list[ReadShareGroupStateResponsePartitionResult] = array(ReadShareGroupStateResponsePartitionResult)
+
+
+@response(84, "0", flexible="0+")
+class ReadShareGroupStateResponse:
+    results: list[ReadStateResult] = array(ReadStateResult)
+
+
+@struct("StateBatch")
+class WriteShareGroupStateRequestStateBatch:
+    first_offset: int = int64()
+    last_offset: int = int64()
+    delivery_state: int = int8()
+    delivery_count: int = int16()
+
+
+@struct("PartitionData")
+class WriteShareGroupStateRequestPartitionData:
+    partition: int = int32()
+    state_epoch: int = int32()
+    leader_epoch: int = int32()
+    start_offset: int = int64()
+    delivery_complete_count: int = int32("1+", default=-1, ignorable=True)
+    state_batches: list[WriteShareGroupStateRequestStateBatch] = array(WriteShareGroupStateRequestStateBatch)
+
+
+@struct()
+class WriteStateData:
+    topic_id: Uuid = uuid()
+    partitions: list[WriteShareGroupStateRequestPartitionData] = array(WriteShareGroupStateRequestPartitionData)
+
+
+@request(85, "0-1", flexible="0+")
+class WriteShareGroupStateRequest:
+    group_id: str = string()
+    topics: list[WriteStateData] = array(WriteStateData)
+
+
+@struct("PartitionResult")
+class WriteShareGroupStateResponsePartitionResult:
+    partition: int = int32()
+    error_code: int = int16()
+    error_message: str | None = string(nullable="0+", default=None)
+
+
+@struct()
+class WriteStateResult:
+    topic_id: Uuid = uuid()
+    partitions: list[WriteShareGroupStateResponsePartitionResult] = array(WriteShareGroupStateResponsePartitionResult)
+
+
+@response(85, "0-1", flexible="0+")
+class WriteShareGroupStateResponse:
+    results: list[WriteStateResult] = array(WriteStateResult)
+
+
+@struct("PartitionData")
+class DeleteShareGroupStateRequestPartitionData:
+    partition: int = int32()
+
+
+@struct()
+class DeleteStateData:
+    topic_id: Uuid = uuid()
+    partitions: list[DeleteShareGroupStateRequestPartitionData] = array(DeleteShareGroupStateRequestPartitionData)
+
+
+@request(86, "0", flexible="0+")
+class DeleteShareGroupStateRequest:
+    group_id: str = string()
+    topics: list[DeleteStateData] = array(DeleteStateData)
+
+
+@struct("PartitionResult")
+class DeleteShareGroupStateResponsePartitionResult:
+    partition: int = int32()
+    error_code: int = int16()
+    error_message: str | None = string(nullable="0+", default=None)
+
+
+@struct()
+class DeleteStateResult:
+    topic_id: Uuid = uuid()
+    partitions: list[DeleteShareGroupStateResponsePartitionResult] = array(DeleteShareGroupStateResponsePartitionResult)
+
+
+@response(86, "0", flexible="0+")
+class DeleteShareGroupStateResponse:
+    results: list[DeleteStateResult] = array(DeleteStateResult)
+
+
+@struct("PartitionData")
+class ReadShareGroupStateSummaryRequestPartitionData:
+    partition: int = int32()
+    leader_epoch: int = int32()
+
+
+@struct()
+class ReadStateSummaryData:
+    topic_id: Uuid = uuid()
+    partitions: list[ReadShareGroupStateSummaryRequestPartitionData] = array(ReadShareGroupStateSummaryRequestPartitionData)
+
+
+@request(87, "0-1", flexible="0+")
+class ReadShareGroupStateSummaryRequest:
+    group_id: str = string()
+    topics: list[ReadStateSummaryData] = array(ReadStateSummaryData)
+
+
+@struct("PartitionResult")
+class ReadShareGroupStateSummaryResponsePartitionResult:
+    partition: int = int32()
+    error_code: int = int16()
+    error_message: str | None = string(nullable="0+", default=None)
+    state_epoch: int = int32()
+    leader_epoch: int = int32()
+    start_offset: int = int64()
+    delivery_complete_count: int = int32("1+", default=-1, ignorable=True)
+
+
+@struct()
+class ReadStateSummaryResult:
+    topic_id: Uuid = uuid()
+    partitions: list[ReadShareGroupStateSummaryResponsePartitionResult] = array(ReadShareGroupStateSummaryResponsePartitionResult)
+
+
+@response(87, "0-1", flexible="0+")
+class ReadShareGroupStateSummaryResponse:
+    results: list[ReadStateSummaryResult] = array(ReadStateSummaryResult)
