@@ -1,0 +1,116 @@
+"""Time, and the one heap of timers.
+
+Owns: every timer of the broker. Rules: callbacks run on the event loop, in order of their deadlines (ties: in order of
+their creation), and must not await. `monotonic_ms` measures durations and drives timers; `time_ms` is what records
+and commits are stamped with and may jump.
+
+`SystemClock.run` serves the heap in a task of the broker; `SimulatedClock.advance` does so in tests and simulations.
+"""
+
+import heapq
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import anyio
+import attrs
+
+
+@attrs.define(eq=False)
+class Timer:
+    """A callback to come. A cancelled timer stays in the heap until its time, but holds nothing."""
+
+    deadline_ms: float
+    callback: Callable[[], None] | None
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class Clock(ABC):
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+
+    @abstractmethod
+    def time_ms(self) -> int:
+        """Milliseconds since the epoch."""
+
+    @abstractmethod
+    def monotonic_ms(self) -> float:
+        """Milliseconds since some fixed moment; never goes back."""
+
+    def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(self.monotonic_ms() + delay_ms, callback)
+        heapq.heappush(self._heap, (timer.deadline_ms, next(self._order), timer))
+        if self._heap[0][2] is timer:
+            self._earlier_deadline()
+        return timer
+
+    def _earlier_deadline(self) -> None:
+        """Called when a new timer became the first to fire."""
+
+    def _run_due(self) -> None:
+        now = self.monotonic_ms()
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            timer = heapq.heappop(heap)[2]
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()
+
+    def _next_deadline_ms(self) -> float | None:
+        while self._heap and self._heap[0][2].callback is None:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+
+class SystemClock(Clock):
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleep: anyio.CancelScope | None = None
+
+    def time_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic_ms(self) -> float:
+        return time.monotonic_ns() / 1_000_000
+
+    def _earlier_deadline(self) -> None:
+        if self._sleep is not None:
+            self._sleep.cancel()
+
+    async def run(self) -> None:
+        """Fire timers until cancelled."""
+        while True:
+            self._run_due()
+            deadline = self._next_deadline_ms()
+            with anyio.CancelScope() as self._sleep:
+                if deadline is None:
+                    await anyio.sleep_forever()
+                await anyio.sleep(max(deadline - self.monotonic_ms(), 0) / 1000)
+            self._sleep = None
+
+
+class SimulatedClock(Clock):
+    """A clock that stands still until told otherwise."""
+
+    def __init__(self, time_ms: int = 1_700_000_000_000) -> None:
+        super().__init__()
+        self._started_ms = time_ms
+        self._elapsed_ms = 0.0
+
+    def time_ms(self) -> int:
+        return int(self._started_ms + self._elapsed_ms)
+
+    def monotonic_ms(self) -> float:
+        return self._elapsed_ms
+
+    def advance(self, ms: float) -> None:
+        """Let time pass: each timer on the way fires at its own moment."""
+        end = self._elapsed_ms + ms
+        while (deadline := self._next_deadline_ms()) is not None and deadline <= end:
+            self._elapsed_ms = max(deadline, self._elapsed_ms)
+            self._run_due()
+        self._elapsed_ms = end

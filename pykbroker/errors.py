@@ -1,0 +1,24 @@
+"""The two kinds of failure that code in the broker raises on purpose.
+
+`KafkaError` is a protocol outcome: raised where it is known, caught in a handler's per-partition loop or in dispatch.
+`StorageError` means that the disk failed: the log directory goes offline. `wire.errors.ProtocolError` (the peer's bytes are
+wrong) closes the connection; an AssertionError is our own bug. Nothing else is caught anywhere.
+"""
+
+from wire.errors import ErrorCode
+
+
+class KafkaError(Exception):
+    """An answer with an error code; `message` goes to the client where the response has a place for it."""
+
+    def __init__(self, code: ErrorCode, message: str | None = None) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}" if self.message else self.code.name
+
+
+class StorageError(Exception):
+    """An I/O error of a log directory."""

@@ -1,0 +1,54 @@
+"""What every handler is given: the request's facts, its connection's facts, and the broker's services.
+
+A handler is `def api(ctx, request) -> Response | Parked | None`, or `async def` where it awaits the store. It runs to
+completion on the event loop. None means that no answer is sent (acks=0).
+"""
+
+import attrs
+
+from pykbroker.clock import Clock
+from pykbroker.cluster.membership import Cluster
+from pykbroker.cluster.producer_ids import ProducerIds
+from pykbroker.config import BrokerConfig
+from pykbroker.groups.coordinator import GroupCoordinator
+from pykbroker.log.log_dirs import LogDirs
+from pykbroker.metrics import Metrics
+from pykbroker.replication.fetch_session import FetchSessions
+from pykbroker.replication.replica_manager import ReplicaManager
+
+
+@attrs.define(eq=False)
+class ConnectionInfo:
+    """Who is at the other end. The software's name and version come with ApiVersions (KIP-511)."""
+
+    id: str
+    listener: str
+    host: str
+    principal: str = "User:ANONYMOUS"
+    software_name: str = "unknown"
+    software_version: str = "unknown"
+
+
+@attrs.define(eq=False)
+class Services:
+    """The broker's parts that handlers use; each has its own owner of state."""
+
+    config: BrokerConfig
+    clock: Clock
+    cluster: Cluster
+    replicas: ReplicaManager
+    groups: GroupCoordinator
+    log_dirs: LogDirs
+    fetch_sessions: FetchSessions
+    producer_ids: ProducerIds
+    metrics: Metrics
+
+
+@attrs.define(eq=False)
+class RequestContext:
+    services: Services
+    connection: ConnectionInfo
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str | None

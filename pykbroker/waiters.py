@@ -1,0 +1,123 @@
+"""Waiting as data: an answer that is not ready is an object, not a task.
+
+A handler returns a `Parked`; whatever makes its condition true calls `release`, which builds the response and hands it
+to the connection in the same tick. Nobody blocks inside the state.
+
+Rules
+- `build` runs exactly once, at release; a parked answer ends once, by `release` or by `cancel` (its connection died).
+- A `Signal` wakes each callback once per batch of requests: `Wakeups` collects what fires while a connection works
+  through its buffer, and runs it when the buffer is done, so that one waiting fetch answers with all that was appended.
+  Outside a batch a signal's callbacks run at once.
+- A callback may subscribe or unsubscribe anything, itself included.
+"""
+
+from collections.abc import Callable
+
+from pykbroker.clock import Clock, Timer
+
+Callback = Callable[[], None]
+
+
+class Parked:
+    """An answer that waits for a condition or a deadline."""
+
+    __slots__ = ("_build", "_ended", "_on_end", "_timer", "deliver")
+
+    def __init__(self, build: Callable[[], object], *, clock: Clock | None = None, timeout_ms: float = 0) -> None:
+        """With a `clock`, the answer is released after `timeout_ms` at the latest."""
+        self._build = build
+        self._on_end: list[Callback] = []
+        self._ended = False
+        self._timer: Timer | None = clock.call_later(timeout_ms, self.release) if clock is not None else None
+        self.deliver: Callable[[Callable[[], object]], None] | None = None  # set by the connection
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def on_end(self, callback: Callback) -> None:
+        """Run `callback` when the wait is over, whichever way; before the response is built."""
+        self._on_end.append(callback)
+
+    def release(self) -> None:
+        """The condition holds: build the response and send it. Does nothing the second time."""
+        if not self._ended and self.deliver is not None:
+            self._end()
+            self.deliver(self._build)
+        elif not self._ended:
+            self._end()  # released before the connection took it: see `build_if_ended`
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        if not self._ended:
+            self._end()
+
+    def build_now(self) -> object:
+        """Build the response of an answer that was released before the handler returned it."""
+        assert self._ended
+        return self._build()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for callback in self._on_end:
+            callback()
+        self._on_end.clear()
+
+
+class Wakeups:
+    """Callbacks that wait for the end of the batch in progress."""
+
+    __slots__ = ("_depth", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[Callback, None] = {}
+        self._depth = 0
+
+    def begin(self) -> None:
+        self._depth += 1
+
+    def end(self) -> None:
+        self._depth -= 1
+        if not self._depth and self._waiting:
+            self._run()
+
+    def add(self, callback: Callback) -> None:
+        self._waiting[callback] = None
+        if not self._depth:
+            self._run()
+
+    def _run(self) -> None:
+        self._depth += 1  # what fires meanwhile joins this round
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, {}
+                for callback in waiting:
+                    callback()
+        finally:
+            self._depth -= 1
+
+
+class Signal:
+    """Something that happens again and again; subscribers are told until they unsubscribe."""
+
+    __slots__ = ("_callbacks", "_wakeups")
+
+    def __init__(self, wakeups: Wakeups) -> None:
+        self._callbacks: dict[Callback, None] | None = None
+        self._wakeups = wakeups
+
+    def subscribe(self, callback: Callback) -> None:
+        if self._callbacks is None:
+            self._callbacks = {}
+        self._callbacks[callback] = None
+
+    def unsubscribe(self, callback: Callback) -> None:
+        if self._callbacks is not None:
+            self._callbacks.pop(callback, None)
+
+    def fire(self) -> None:
+        if self._callbacks:
+            for callback in tuple(self._callbacks):
+                self._wakeups.add(callback)
