@@ -1,0 +1,431 @@
+"""The broker's configuration: Kafka's property names as typed fields.
+
+    config = BrokerConfig.from_properties(read_properties(path))
+    config.socket_request_max_bytes                             # socket.request.max.bytes
+
+Owns: the values in force. They come, the strongest first, from: what was set at run time for this broker, what was set
+at run time as the default of all brokers, the properties that the broker started with, the defaults.
+
+Rules
+- The table below declares what pykbroker acts on. What Kafka has besides and pykbroker only understands and shows
+  (`config_tables.broker_reported`) is loaded when a property names one, or when somebody asks.
+- Unknown properties are kept and ignored, as Kafka does.
+- `apply_dynamic` changes values in place: whoever holds the config sees them at once, so nothing caches a field.
+- A None stands for "not set"; the `..._effective` properties resolve Kafka's chains (ms before minutes before hours).
+
+Not here: the topics' own configurations (topic_config), DescribeConfigs and its sources (handlers/configs).
+Sources: Kafka's KafkaConfig and the classes of its groups of configs, DynamicBrokerConfig; KIP-226.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from pykbroker.config_tables.definition import (
+    CLUSTER_WIDE,
+    INT_MAX,
+    LONG_MAX,
+    PER_BROKER,
+    ConfigDef,
+    ConfigError,
+    ConfigValue,
+    Dynamic,
+    at_least,
+    between,
+    boolean,
+    definitions_of,
+    double,
+    integer,
+    long,
+    minus_one_or_between,
+    one_of,
+    password,
+    short,
+    some_of,
+    string,
+    strings,
+)
+
+__all__ = ["BrokerConfig", "ConfigError", "Endpoint", "parse_endpoints", "parse_properties", "read_properties"]
+
+CODECS = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
+
+
+@attrs.frozen
+class Endpoint:
+    """A listener: where to listen, or where clients are told to connect."""
+
+    listener: str
+    protocol: str  # PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL
+    host: str  # "" listens on all addresses
+    port: int
+
+
+class BrokerConfig:
+    """The configuration of one broker; built by `from_properties`."""
+
+    # Who we are
+    process_roles: list[str] = strings(["broker", "controller"], some_of("broker", "controller"))
+    node_id: int = integer(1, at_least(0))
+    broker_id: int = integer(-1)
+    broker_rack: str | None = string(None)
+    broker_heartbeat_interval_ms: int = integer(2000)
+    broker_session_timeout_ms: int = integer(9000)
+    controlled_shutdown_enable: bool = boolean(True)
+
+    # Listeners and connections
+    listeners: list[str] = strings(["PLAINTEXT://:9092"], None, PER_BROKER)
+    advertised_listeners: list[str] | None = strings(None)
+    listener_security_protocol_map: str = string(
+        "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", None, PER_BROKER
+    )
+    controller_listener_names: list[str] = strings([])
+    inter_broker_listener_name: str | None = string(None)
+    security_inter_broker_protocol: str = string("PLAINTEXT", one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))
+    socket_send_buffer_bytes: int = integer(102_400)
+    socket_receive_buffer_bytes: int = integer(102_400)
+    socket_request_max_bytes: int = integer(104_857_600, at_least(1))
+    socket_listen_backlog_size: int = integer(50, at_least(1))
+    socket_connection_setup_timeout_ms: int = long(10_000)
+    socket_connection_setup_timeout_max_ms: int = long(30_000)
+    max_connections: int = integer(INT_MAX, at_least(0), CLUSTER_WIDE)
+    max_connections_per_ip: int = integer(INT_MAX, at_least(0), CLUSTER_WIDE)
+    max_connections_per_ip_overrides: str = string("", None, CLUSTER_WIDE)
+    max_connection_creation_rate: int = integer(INT_MAX, at_least(0), CLUSTER_WIDE)
+    connections_max_idle_ms: int = long(600_000)
+    connections_max_reauth_ms: int = long(0)
+    connection_failed_authentication_delay_ms: int = integer(100, at_least(0))
+    queued_max_requests: int = integer(500, at_least(1))
+    queued_max_request_bytes: int = long(-1)
+    request_timeout_ms: int = integer(30_000)
+    background_threads: int = integer(10, at_least(1), CLUSTER_WIDE)
+
+    # Topics
+    auto_create_topics_enable: bool = boolean(True)
+    delete_topic_enable: bool = boolean(True)
+    num_partitions: int = integer(1, at_least(1))
+    default_replication_factor: int = integer(1)
+    min_insync_replicas: int = integer(1, at_least(1), CLUSTER_WIDE)
+    max_request_partition_size_limit: int = integer(2000, at_least(1))
+    unclean_leader_election_enable: bool = boolean(False, CLUSTER_WIDE)
+    auto_leader_rebalance_enable: bool = boolean(True)
+    leader_imbalance_check_interval_seconds: int = long(300, at_least(1))
+
+    # Messages
+    message_max_bytes: int = integer(1_048_588, at_least(0), CLUSTER_WIDE)
+    max_decompressed_message_bytes: int = integer(2_147_483_639, between(1, 2_147_483_639), CLUSTER_WIDE)
+    compression_type: str = string("producer", one_of(*CODECS), CLUSTER_WIDE)
+    compression_gzip_level: int = integer(-1, minus_one_or_between(1, 9), CLUSTER_WIDE)
+    compression_lz4_level: int = integer(9, between(1, 17), CLUSTER_WIDE)
+    compression_zstd_level: int = integer(3, between(-131_072, 22), CLUSTER_WIDE)
+    fetch_max_bytes: int = integer(57_671_680, at_least(1024))
+    max_incremental_fetch_session_cache_slots: int = integer(1000, at_least(0))
+
+    # The log
+    log_dir: list[str] = strings(["/tmp/kafka-logs"])
+    log_dirs: list[str] = strings(None)
+    cordoned_log_dirs: list[str] = strings([], None, PER_BROKER)
+    log_segment_bytes: int = integer(1_073_741_824, at_least(1_048_576), CLUSTER_WIDE)
+    log_roll_ms: int | None = long(None, at_least(1), CLUSTER_WIDE)
+    log_roll_hours: int = integer(168, at_least(1))
+    log_roll_jitter_ms: int | None = long(None, at_least(0), CLUSTER_WIDE)
+    log_roll_jitter_hours: int = integer(0, at_least(0))
+    log_retention_ms: int | None = long(None, None, CLUSTER_WIDE)
+    log_retention_minutes: int | None = integer(None)
+    log_retention_hours: int = integer(168)
+    log_retention_bytes: int = long(-1, None, CLUSTER_WIDE)
+    log_retention_check_interval_ms: int = long(300_000, at_least(1))
+    log_initial_task_delay_ms: int = long(30_000, at_least(0), internal=True)
+    log_cleanup_policy: list[str] = strings(["delete"], some_of("compact", "delete", empty=True), CLUSTER_WIDE)
+    log_index_size_max_bytes: int = integer(10_485_760, at_least(4), CLUSTER_WIDE)
+    log_index_interval_bytes: int = integer(4096, at_least(0), CLUSTER_WIDE)
+    log_flush_interval_messages: int = long(LONG_MAX, at_least(1), CLUSTER_WIDE)
+    log_flush_interval_ms: int | None = long(None, None, CLUSTER_WIDE)
+    log_flush_scheduler_interval_ms: int = long(LONG_MAX)
+    log_flush_offset_checkpoint_interval_ms: int = integer(60_000, at_least(0))
+    log_flush_start_offset_checkpoint_interval_ms: int = integer(60_000, at_least(0))
+    log_segment_delete_delay_ms: int = long(60_000, at_least(0), CLUSTER_WIDE)
+    log_preallocate: bool = boolean(False, CLUSTER_WIDE)
+    log_message_timestamp_type: str = string("CreateTime", one_of("CreateTime", "LogAppendTime"), CLUSTER_WIDE)
+    log_message_timestamp_before_max_ms: int = long(LONG_MAX, at_least(0), CLUSTER_WIDE)
+    log_message_timestamp_after_max_ms: int = long(3_600_000, at_least(0), CLUSTER_WIDE)
+    log_local_retention_ms: int = long(-2, at_least(-2), CLUSTER_WIDE)
+    log_local_retention_bytes: int = long(-2, at_least(-2), CLUSTER_WIDE)
+    log_remote_copy_lag_ms: int = long(0, at_least(-1), CLUSTER_WIDE)
+    log_remote_copy_lag_bytes: int = long(-1, at_least(-1), CLUSTER_WIDE)
+    log_dir_failure_timeout_ms: int = long(30_000, at_least(1))
+    num_recovery_threads_per_data_dir: int = integer(2, at_least(1), CLUSTER_WIDE)
+    log_cleaner_enable: bool = boolean(True)
+    log_cleaner_threads: int = integer(1, at_least(0), CLUSTER_WIDE)
+    log_cleaner_io_max_bytes_per_second: float = double(1.7976931348623157e308, None, CLUSTER_WIDE)
+    log_cleaner_dedupe_buffer_size: int = long(134_217_728, None, CLUSTER_WIDE)
+    log_cleaner_io_buffer_size: int = integer(524_288, at_least(0), CLUSTER_WIDE)
+    log_cleaner_io_buffer_load_factor: float = double(0.9, None, CLUSTER_WIDE)
+    log_cleaner_backoff_ms: int = long(15_000, at_least(0), CLUSTER_WIDE)
+    log_cleaner_min_cleanable_ratio: float = double(0.5, between(0, 1), CLUSTER_WIDE)
+    log_cleaner_delete_retention_ms: int = long(86_400_000, at_least(0), CLUSTER_WIDE)
+    log_cleaner_min_compaction_lag_ms: int = long(0, at_least(0), CLUSTER_WIDE)
+    log_cleaner_max_compaction_lag_ms: int = long(LONG_MAX, at_least(1), CLUSTER_WIDE)
+
+    # Replication
+    replica_lag_time_max_ms: int = long(30_000)
+    replica_socket_timeout_ms: int = integer(30_000)
+    replica_socket_receive_buffer_bytes: int = integer(65_536)
+    replica_fetch_max_bytes: int = integer(1_048_576, at_least(0))
+    replica_fetch_wait_max_ms: int = integer(500)
+    replica_fetch_backoff_ms: int = integer(1000, at_least(0))
+    replica_fetch_min_bytes: int = integer(1)
+    replica_fetch_response_max_bytes: int = integer(10_485_760, at_least(0))
+    num_replica_fetchers: int = integer(1, at_least(1), CLUSTER_WIDE)
+    replica_high_watermark_checkpoint_interval_ms: int = long(5000)
+
+    # Groups and committed offsets
+    group_coordinator_rebalance_protocols: list[str] = strings(
+        ["classic", "consumer", "streams"], some_of("consumer", "classic", "share", "streams")
+    )
+    group_min_session_timeout_ms: int = integer(6000)
+    group_max_session_timeout_ms: int = integer(1_800_000)
+    group_initial_rebalance_delay_ms: int = integer(3000)
+    group_max_size: int = integer(INT_MAX, at_least(1))
+    offset_metadata_max_bytes: int = integer(4096)
+    offsets_commit_timeout_ms: int = integer(5000, at_least(1))
+    offsets_load_buffer_size: int = integer(5_242_880, at_least(1))
+    offsets_topic_replication_factor: int = short(3, at_least(1))
+    offsets_topic_num_partitions: int = integer(50, at_least(1))
+    offsets_topic_segment_bytes: int = integer(104_857_600, at_least(1))
+    offsets_topic_compression_codec: int = integer(0)
+    offsets_retention_minutes: int = integer(10_080, at_least(1))
+    offsets_retention_check_interval_ms: int = long(600_000, at_least(1))
+
+    # Producers and transactions
+    producer_id_expiration_ms: int = integer(86_400_000, at_least(1), CLUSTER_WIDE)
+    producer_id_expiration_check_interval_ms: int = integer(600_000, at_least(1), internal=True)
+    transaction_state_log_min_isr: int = integer(2, at_least(1))
+    transaction_state_log_load_buffer_size: int = integer(5_242_880, at_least(1))
+    transaction_state_log_replication_factor: int = short(3, at_least(1))
+    transaction_state_log_num_partitions: int = integer(50, at_least(1))
+    transaction_state_log_segment_bytes: int = integer(104_857_600, at_least(1))
+    transaction_partition_verification_enable: bool = boolean(True, CLUSTER_WIDE)
+    transactional_id_expiration_ms: int = integer(604_800_000, at_least(1))
+    transaction_max_timeout_ms: int = integer(900_000, at_least(1))
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: int = integer(10_000, at_least(1))
+    transaction_remove_expired_transaction_cleanup_interval_ms: int = integer(3_600_000, at_least(1))
+    share_coordinator_state_topic_num_partitions: int = integer(50, at_least(1))
+    share_coordinator_state_topic_replication_factor: int = short(3, at_least(1))
+    share_coordinator_state_topic_min_isr: int = short(2, at_least(1))
+    share_coordinator_state_topic_segment_bytes: int = integer(104_857_600, at_least(1))
+
+    # Secrets that a properties file may carry; shown as hidden
+    sasl_jaas_config: str | None = password(None, PER_BROKER)
+    ssl_keystore_password: str | None = password(None, PER_BROKER)
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> "BrokerConfig":
+        """Build the configuration of a starting broker. Raises: ConfigError."""
+        config = cls()
+        config.properties = {name: text.strip() for name, text in properties.items()}
+        _reject_wrong_reported(config.properties)
+        config._take(config.properties)
+        config._check()
+        return config
+
+    def __init__(self) -> None:
+        self.properties: dict[str, str] = {}
+        self._dynamic: tuple[dict[str, str], dict[str, str]] = ({}, {})
+
+    def is_set(self, name: str) -> bool:
+        """Tell whether somebody chose this value, at start or at run time."""
+        return name in self.properties or any(name in level for level in self._dynamic)
+
+    def apply_dynamic(self, cluster_wide: Mapping[str, str], this_broker: Mapping[str, str]) -> None:
+        """Put what was set at run time in force; what is no longer set falls back. Values were validated when set."""
+        before = {name for level in self._dynamic for name in level}
+        self._dynamic = (dict(cluster_wide), dict(this_broker))
+        effective = {**self.properties, **cluster_wide, **this_broker}
+        for name in before | set(cluster_wide) | set(this_broker):
+            definition = DEFINITIONS.get(name)
+            if definition is not None and definition.dynamic is not Dynamic.READ_ONLY:
+                setattr(self, name.replace(".", "_"), _value(definition, effective))
+
+    def _take(self, properties: Mapping[str, str]) -> None:
+        self.__dict__.update({name.replace(".", "_"): _value(row, properties) for name, row in DEFINITIONS.items()})
+        # Either name of the pair may be given alone.
+        if "broker.id" in properties and "node.id" not in properties:
+            self.node_id = self.broker_id
+        if not self.log_dirs:
+            self.log_dirs = self.log_dir
+
+    def _check(self) -> None:
+        if self.broker_id not in (-1, self.node_id):
+            raise ConfigError(f"broker.id is {self.broker_id} but node.id is {self.node_id}: they must be equal")
+        if not all(self.log_dirs):
+            raise ConfigError("log.dirs has an empty entry")
+        if self.group_min_session_timeout_ms > self.group_max_session_timeout_ms:
+            raise ConfigError("group.min.session.timeout.ms is greater than group.max.session.timeout.ms")
+        if self.offsets_topic_compression_codec not in range(5):
+            raise ConfigError("offsets.topic.compression.codec is not the number of a codec (0 to 4)")
+        if not self.client_endpoints:
+            raise ConfigError("listeners has no listener for clients")
+        advertised = {endpoint.listener for endpoint in self.advertised_endpoints}
+        listening = {endpoint.listener for endpoint in self.client_endpoints}
+        if self.advertised_listeners is not None and advertised != listening:
+            raise ConfigError(
+                f"advertised.listeners names {', '.join(sorted(advertised))} but listeners has "
+                f"{', '.join(sorted(listening))}"
+            )
+        for endpoint in self.advertised_endpoints:
+            if self.advertised_listeners is not None and endpoint.host in ("0.0.0.0", "::"):
+                raise ConfigError(
+                    f"advertised.listeners cannot use the address {endpoint.host}: no client can reach it"
+                )
+        inter_broker = self.inter_broker_listener_name
+        if inter_broker is not None and inter_broker.upper() not in listening:
+            raise ConfigError(f"inter.broker.listener.name {inter_broker} is not among listeners")
+
+    @property
+    def security_protocols(self) -> dict[str, str]:
+        """The protocol of each listener's name."""
+        pairs = [pair.strip() for pair in self.listener_security_protocol_map.split(",") if pair.strip()]
+        protocols = {}
+        for pair in pairs:
+            name, _, protocol = pair.rpartition(":")
+            if protocol not in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"):
+                raise ConfigError(f"listener.security.protocol.map: {pair} is not NAME:PROTOCOL")
+            protocols[name.upper()] = protocol
+        return protocols
+
+    @property
+    def client_endpoints(self) -> list[Endpoint]:
+        """The listeners to open; the controllers' own are left out, since the store does their work."""
+        return self._not_controllers(parse_endpoints("listeners", self.listeners, self._all_protocols))
+
+    @property
+    def advertised_endpoints(self) -> list[Endpoint]:
+        """Where clients are told to connect, before ports of 0 and empty hosts are filled in."""
+        if self.advertised_listeners is None:
+            return self.client_endpoints
+        return self._not_controllers(
+            parse_endpoints("advertised.listeners", self.advertised_listeners, self._all_protocols)
+        )
+
+    @property
+    def _all_protocols(self) -> dict[str, str]:
+        # A controller's listener may stay without an entry in the map: Kafka takes PLAINTEXT for it then.
+        return {name.upper(): "PLAINTEXT" for name in self.controller_listener_names} | self.security_protocols
+
+    def _not_controllers(self, endpoints: list[Endpoint]) -> list[Endpoint]:
+        controllers = {name.upper() for name in self.controller_listener_names}
+        return [endpoint for endpoint in endpoints if endpoint.listener not in controllers]
+
+    @property
+    def log_retention_ms_effective(self) -> int:
+        for value, unit_ms in (
+            (self.log_retention_ms, 1),
+            (self.log_retention_minutes, 60_000),
+            (self.log_retention_hours, 3_600_000),
+        ):
+            if value is not None:
+                return -1 if value < 0 else value * unit_ms
+        raise AssertionError("log.retention.hours has a default")
+
+    @property
+    def log_roll_ms_effective(self) -> int:
+        return self.log_roll_ms if self.log_roll_ms is not None else self.log_roll_hours * 3_600_000
+
+    @property
+    def log_roll_jitter_ms_effective(self) -> int:
+        return (
+            self.log_roll_jitter_ms if self.log_roll_jitter_ms is not None else self.log_roll_jitter_hours * 3_600_000
+        )
+
+    @property
+    def log_flush_interval_ms_effective(self) -> int:
+        interval_ms = self.log_flush_interval_ms
+        return interval_ms if interval_ms is not None else self.log_flush_scheduler_interval_ms
+
+
+DEFINITIONS: Mapping[str, ConfigDef] = definitions_of(BrokerConfig)
+
+
+def _value(definition: ConfigDef, properties: Mapping[str, str]) -> ConfigValue:
+    text = properties.get(definition.name)
+    return definition.parse(text) if text is not None else definition.default
+
+
+def _reject_wrong_reported(properties: Mapping[str, str]) -> None:
+    """Check the properties that nothing here acts on, too: a typing error in them should not pass silently."""
+    others = [name for name in properties if name not in DEFINITIONS]
+    if others:
+        from pykbroker.config_tables.broker_reported import REPORTED
+
+        for name in others:
+            if (definition := REPORTED.get(name)) is not None:
+                definition.parse(properties[name])
+
+
+_ENDPOINT = re.compile(r"([^:/]+)://(?:\[([0-9A-Fa-f:.%]+)\]|([0-9A-Za-z\-%._]*)):(\d{1,5})")
+
+
+def parse_endpoints(name: str, listeners: list[str], protocols: Mapping[str, str]) -> list[Endpoint]:
+    """Parse `NAME://host:port` entries. Raises: ConfigError, naming the property `name`."""
+    endpoints: list[Endpoint] = []
+    for text in listeners:
+        match = _ENDPOINT.fullmatch(text)
+        if match is None or int(match[4]) > 65_535:
+            raise ConfigError(f"{name}: {text!r} is not NAME://host:port")
+        listener = match[1].upper()
+        if listener not in protocols:
+            raise ConfigError(f"{name}: {listener} has no entry in listener.security.protocol.map")
+        if any(endpoint.listener == listener for endpoint in endpoints):
+            raise ConfigError(f"{name}: the listener {listener} is there twice")
+        port = int(match[4])
+        if port and any((endpoint.host, endpoint.port) == (match[2] or match[3], port) for endpoint in endpoints):
+            raise ConfigError(f"{name}: the port {port} is there twice")
+        endpoints.append(Endpoint(listener, protocols[listener], match[2] or match[3], port))
+    return endpoints
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """Read a file in the format of Java's Properties. Raises: ConfigError."""
+    try:
+        return parse_properties(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"cannot read {path}: {reason}") from None
+
+
+_ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
+_KEY = re.compile(r"((?:\\.|[^\\=:\s])*)\s*(?:[=:]\s*)?(.*)", re.DOTALL)
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """Parse lines of `name = value`: `#` and `!` start comments, a backslash at the end goes on with the next line."""
+    properties = {}
+    logical = ""
+    for line in [*re.split(r"\r\n|\r|\n", text), ""]:
+        stripped = line.lstrip(" \t\f")
+        if not logical and stripped[:1] in ("#", "!"):
+            continue
+        logical += stripped
+        slashes = len(logical) - len(logical.rstrip("\\"))
+        if slashes % 2:
+            logical = logical[:-1]
+            if line:
+                continue
+        if logical:
+            match = _KEY.fullmatch(logical)
+            assert match is not None
+            properties[_unescape(match[1])] = _unescape(match[2])
+        logical = ""
+    return properties
+
+
+def _unescape(text: str) -> str:
+    def character(match: re.Match[str]) -> str:
+        code = match[1]
+        return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code, code)
+
+    return _ESCAPE.sub(character, text) if "\\" in text else text
