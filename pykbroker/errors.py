@@ -22,3 +22,7 @@ class KafkaError(Exception):
 
 class StorageError(Exception):
     """An I/O error of a log directory."""
+
+
+class CloseConnection(Exception):
+    """A request that gets no answer failed: closing its connection is the only way to tell (produce with acks=0)."""

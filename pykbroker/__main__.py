@@ -1,0 +1,5 @@
+"""`python -m pykbroker` is the command `pykbroker`."""
+
+from pykbroker.cli import main
+
+main()

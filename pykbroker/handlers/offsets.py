@@ -1,0 +1,185 @@
+"""ListOffsets (key 2, versions 1-11), DeleteRecords (21, 0-2), OffsetForLeaderEpoch (23, 2-4).
+
+ListOffsets finds the offset that belongs to a timestamp: that of the first record not older than it, or for a negative one
+- -1 the end (the high watermark; the last stable offset for read_committed), -2 the log start;
+- -3 the record with the greatest timestamp (7+, KIP-734); -4 the first offset on local disk (8+, KIP-405);
+- -5 the last offset in tiered storage (9+, KIP-1005), -6 the first offset not yet uploaded to it (11+, KIP-1023).
+  There is no tiered storage here: all data is local, nothing is uploaded.
+- Not found: offset -1. A partition named twice: INVALID_REQUEST. Errors besides: UNKNOWN_TOPIC_OR_PARTITION,
+  NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, UNSUPPORTED_VERSION (a timestamp of a later version).
+
+DeleteRecords moves the log start offset: POLICY_VIOLATION for compacted topics, OFFSET_OUT_OF_RANGE beyond the high watermark (KIP-107).
+
+OffsetForLeaderEpoch answers where a leader epoch ends in this log: the start of the next epoch, or the log end offset for the
+current one; epoch and offset -1 where the epoch is not known (KIP-101, KIP-320).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from pykbroker.errors import KafkaError, StorageError
+from pykbroker.handlers.context import RequestContext
+from pykbroker.replication.partition import Partition
+from wire.errors import ErrorCode
+from wire.messages.offsets import (
+    DeleteRecordsPartitionResult,
+    DeleteRecordsRequest,
+    DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
+    EpochEndOffset,
+    ListOffsetsPartition,
+    ListOffsetsPartitionResponse,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+    OffsetForLeaderTopicResult,
+)
+
+LATEST = -1
+EARLIEST = -2
+MAX_TIMESTAMP = -3
+EARLIEST_LOCAL = -4
+LATEST_TIERED = -5
+EARLIEST_PENDING_UPLOAD = -6
+
+SPECIAL_FROM_VERSION = {
+    LATEST: 1,
+    EARLIEST: 1,
+    MAX_TIMESTAMP: 7,
+    EARLIEST_LOCAL: 8,
+    LATEST_TIERED: 9,
+    EARLIEST_PENDING_UPLOAD: 11,
+}
+CONSUMER = -1
+DEBUGGING_CONSUMER = -2  # may ask any replica
+READ_COMMITTED = 1
+
+Result = TypeVar("Result")
+
+
+def list_offsets(ctx: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
+    twice = set(_named_twice(request))
+    response = ListOffsetsResponse()
+    for topic in request.topics:
+        answers = []
+        for wanted in topic.partitions:
+            if (topic.name, wanted.partition_index) in twice:
+                answer = ListOffsetsPartitionResponse(wanted.partition_index, ErrorCode.INVALID_REQUEST)
+            else:
+                answer = _answer_or(
+                    lambda code, wanted=wanted: ListOffsetsPartitionResponse(wanted.partition_index, code),
+                    lambda topic=topic, wanted=wanted: _list_offset(ctx, request, topic.name, wanted),
+                )
+            answers.append(answer)
+        response.topics.append(ListOffsetsTopicResponse(topic.name, answers))
+    return response
+
+
+def _named_twice(request: ListOffsetsRequest) -> Iterator[tuple[str, int]]:
+    seen = set()
+    for topic in request.topics:
+        for wanted in topic.partitions:
+            key = (topic.name, wanted.partition_index)
+            if key in seen:
+                yield key
+            seen.add(key)
+
+
+def _list_offset(
+    ctx: RequestContext, request: ListOffsetsRequest, topic: str, wanted: ListOffsetsPartition
+) -> ListOffsetsPartitionResponse:
+    timestamp = wanted.timestamp
+    if timestamp < 0 and ctx.api_version < SPECIAL_FROM_VERSION.get(timestamp, 2**15):
+        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
+    partition = ctx.services.replicas.partition(topic, wanted.partition_index)
+    if request.replica_id != DEBUGGING_CONSUMER:
+        partition.check_leader(wanted.current_leader_epoch)
+    is_read_committed = request.isolation_level == READ_COMMITTED
+    end_offset = (
+        partition.end_offset_for(is_read_committed=is_read_committed)
+        if request.replica_id == CONSUMER
+        else partition.log.log_end_offset
+    )
+    found = _find(partition, timestamp, end_offset)
+    if found is None or (timestamp >= 0 or timestamp == MAX_TIMESTAMP) and found[1] >= end_offset:
+        found = (-1, -1, -1)
+    found_timestamp, offset, leader_epoch = found
+    return ListOffsetsPartitionResponse(
+        wanted.partition_index, ErrorCode.NONE, timestamp=found_timestamp, offset=offset, leader_epoch=leader_epoch
+    )
+
+
+def _find(partition: Partition, timestamp: int, end_offset: int) -> tuple[int, int, int] | None:
+    """Return (timestamp, offset, leader epoch); the timestamp is -1 where an offset was asked for, not a record."""
+    log = partition.log
+    if timestamp in (LATEST, EARLIEST_PENDING_UPLOAD):
+        return -1, end_offset, log.epoch_for_offset(end_offset - 1) if end_offset > log.log_start_offset else partition.leader_epoch
+    if timestamp in (EARLIEST, EARLIEST_LOCAL):
+        return -1, log.log_start_offset, log.epoch_for_offset(log.log_start_offset)
+    if timestamp == LATEST_TIERED:
+        return None
+    if timestamp == MAX_TIMESTAMP:
+        return log.offset_of_max_timestamp()
+    return log.offset_for_timestamp(timestamp)
+
+
+def delete_records(ctx: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
+    replicas = ctx.services.replicas
+    return DeleteRecordsResponse(
+        topics=[
+            DeleteRecordsTopicResult(
+                topic.name,
+                [
+                    _answer_or(
+                        lambda code, wanted=wanted: DeleteRecordsPartitionResult(wanted.partition_index, -1, code),
+                        lambda topic=topic, wanted=wanted: DeleteRecordsPartitionResult(
+                            wanted.partition_index,
+                            replicas.partition(topic.name, wanted.partition_index).delete_records(wanted.offset),
+                        ),
+                    )
+                    for wanted in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def offset_for_leader_epoch(ctx: RequestContext, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:
+    replicas = ctx.services.replicas
+
+    def find(topic: str, index: int, current_leader_epoch: int, leader_epoch: int) -> EpochEndOffset:
+        partition = replicas.partition(topic, index)
+        partition.check_leader(current_leader_epoch)
+        epoch, end_offset = partition.log.end_offset_for_epoch(leader_epoch)
+        return EpochEndOffset(partition=index, leader_epoch=epoch, end_offset=end_offset)
+
+    return OffsetForLeaderEpochResponse(
+        topics=[
+            OffsetForLeaderTopicResult(
+                topic.topic,
+                [
+                    _answer_or(
+                        lambda code, wanted=wanted: EpochEndOffset(code, wanted.partition),
+                        lambda topic=topic, wanted=wanted: find(
+                            topic.topic, wanted.partition, wanted.current_leader_epoch, wanted.leader_epoch
+                        ),
+                    )
+                    for wanted in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def _answer_or(failed: Callable[[ErrorCode], Result], answer: Callable[[], Result]) -> Result:
+    """Return a partition's answer, or the one with the error code that it ended in."""
+    try:
+        return answer()
+    except KafkaError as error:
+        return failed(error.code)
+    except StorageError:
+        return failed(ErrorCode.KAFKA_STORAGE_ERROR)

@@ -1,0 +1,163 @@
+"""Produce (key 0, versions 3-13): append batches to partitions.
+
+- Each partition succeeds or fails by itself. All partitions are appended first, then one wait serves acks=all.
+- acks=0 gets no answer; an error then closes the connection, since nothing else can tell the client.
+- acks=1 is answered after the append, acks=all (-1) when every partition's high watermark has passed it, or with
+  REQUEST_TIMED_OUT after `timeout_ms`; the records may still be committed later.
+- An idempotent producer's duplicate is answered with the offset of the original.
+
+Errors: INVALID_REQUIRED_ACKS, UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS (before the
+append), NOT_ENOUGH_REPLICAS_AFTER_APPEND, REQUEST_TIMED_OUT, INVALID_TOPIC_EXCEPTION (an internal topic), and those of
+`PartitionLog.append_as_leader`.
+Versions: 5 log_start_offset; 8 record_errors, error_message (KIP-467); 10 current_leader and node_endpoints (KIP-951); 13 topic
+ids in place of names (KIP-516).
+Source: KIP-98, KIP-679.
+"""
+
+import attrs
+
+from pykbroker.errors import CloseConnection, KafkaError, StorageError
+from pykbroker.handlers.context import RequestContext
+from pykbroker.handlers.leaders import endpoints, leader_of
+from pykbroker.log.validate import RecordErrors
+from pykbroker.replication.partition import ALL, Partition
+from pykbroker.waiters import Parked
+from wire.errors import ErrorCode
+from wire.messages.produce import (
+    BatchIndexAndErrorMessage,
+    LeaderIdAndEpoch,
+    NodeEndpoint,
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceResponse,
+)
+
+TOPIC_IDS_FROM = 13
+LEADERS_FROM = 10
+ADMIN_CLIENT_ID = "__admin_client"  # may write internal topics, as in Kafka
+
+
+def produce(ctx: RequestContext, request: ProduceRequest) -> ProduceResponse | Parked | None:
+    acks = request.acks
+    response = ProduceResponse()
+    appended: list[tuple[Partition, int, PartitionProduceResponse]] = []
+    for topic in request.topic_data:
+        answers: list[PartitionProduceResponse] = []
+        response.responses.append(TopicProduceResponse(topic.name, topic.topic_id, answers))
+        for data in topic.partition_data:
+            try:
+                if not -1 <= acks <= 1:
+                    raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
+                answers.append(_append(ctx, topic.name, topic.topic_id, data, acks, appended))
+            except KafkaError as error:
+                answers.append(_error_answer(data.index, error))
+            except StorageError as error:
+                answers.append(_error_answer(data.index, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error))))
+    if acks == 0:
+        _close_on_error(response)
+        return None
+    waiting = [item for item in appended if item[0].high_watermark <= item[1]] if acks == ALL else []
+    if waiting:
+        return _wait(ctx, request.timeout_ms, response, waiting)
+    return _with_leaders(ctx, response)
+
+
+def _append(
+    ctx: RequestContext,
+    name: str,
+    topic_id: bytes,
+    data: PartitionProduceData,
+    acks: int,
+    appended: list[tuple[Partition, int, PartitionProduceResponse]],
+) -> PartitionProduceResponse:
+    replicas = ctx.services.replicas
+    partition = (
+        replicas.partition_by_id(topic_id, data.index)
+        if ctx.api_version >= TOPIC_IDS_FROM
+        else replicas.partition(name, data.index)
+    )
+    if partition.is_internal and ctx.client_id != ADMIN_CLIENT_ID:
+        raise KafkaError(
+            ErrorCode.INVALID_TOPIC_EXCEPTION, f"cannot append to internal topic {partition.topic_partition.topic}"
+        )
+    records = data.records
+    if records is None or len(records) == 0:
+        raise KafkaError(ErrorCode.INVALID_RECORD, f"no record batch for {partition.topic_partition}")
+    assert isinstance(records, memoryview)
+    info = partition.append(records, acks=acks)
+    answer = PartitionProduceResponse(
+        data.index, ErrorCode.NONE, info.base_offset, info.log_append_time_ms, info.log_start_offset
+    )
+    appended.append((partition, info.last_offset, answer))
+    return answer
+
+
+def _error_answer(index: int, error: KafkaError) -> PartitionProduceResponse:
+    answer = PartitionProduceResponse(
+        index, error.code, base_offset=-1, log_append_time_ms=-1, log_start_offset=-1, error_message=error.message
+    )
+    if isinstance(error, RecordErrors):
+        answer.record_errors = [
+            BatchIndexAndErrorMessage(batch_index=position, batch_index_error_message=message)
+            for position, message in error.record_errors
+        ]
+    return answer
+
+
+def _close_on_error(response: ProduceResponse) -> None:
+    for topic in response.responses:
+        for answer in topic.partition_responses:
+            if answer.error_code:
+                raise CloseConnection(f"produce with acks=0 failed: {ErrorCode(answer.error_code).name}")
+
+
+@attrs.define(eq=False)
+class _Unanswered:
+    """How many partitions of a request are not yet committed."""
+
+    count: int
+
+
+def _wait(
+    ctx: RequestContext,
+    timeout_ms: int,
+    response: ProduceResponse,
+    waiting: list[tuple[Partition, int, PartitionProduceResponse]],
+) -> Parked:
+    """Park the answer until every partition's records are committed; those that are not by then have timed out."""
+    unanswered = _Unanswered(len(waiting))
+    parked = Parked(lambda: _with_leaders(ctx, response), clock=ctx.services.clock, timeout_ms=max(timeout_ms, 0))
+    for partition, last_offset, answer in waiting:
+        answer.error_code = ErrorCode.REQUEST_TIMED_OUT
+
+        def committed(code: ErrorCode, answer: PartitionProduceResponse = answer) -> None:
+            if parked.ended:
+                return
+            answer.error_code = code
+            if code != ErrorCode.NONE:
+                answer.base_offset = answer.log_append_time_ms = answer.log_start_offset = -1
+            unanswered.count -= 1
+            if not unanswered.count:
+                parked.release()
+
+        partition.when_committed(last_offset, committed)
+    return parked
+
+
+def _with_leaders(ctx: RequestContext, response: ProduceResponse) -> ProduceResponse:
+    """Tell a client that asked the wrong broker who leads (KIP-951)."""
+    if ctx.api_version < LEADERS_FROM:
+        return response
+    leaders: set[int] = set()
+    for topic in response.responses:
+        for answer in topic.partition_responses:
+            if answer.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER:
+                leader = leader_of(ctx, topic.name, topic.topic_id, answer.index)
+                if leader is not None:
+                    answer.current_leader = LeaderIdAndEpoch(*leader)
+                    leaders.add(leader[0])
+    if leaders:
+        response.node_endpoints = [NodeEndpoint(*endpoint) for endpoint in endpoints(ctx, leaders)]
+    return response

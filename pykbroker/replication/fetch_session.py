@@ -1,0 +1,163 @@
+"""Incremental fetch sessions: a consumer names its partitions once, and then only what changes.
+
+Owns: the sessions and what each remembers of its partitions.
+
+Rules, by (session id, epoch) of the request
+- (0, -1) no session; (0, 0) all partitions are named and a session is wanted; (id, 0) the same, and `id` ends;
+  (id, -1) `id` ends; (id, n) the next request of `id`: its topics are added or changed, its forgotten ones removed.
+- An answer within a session leaves out partitions of which there is nothing new; errors are always told, and again in the next
+  answer. Partitions that had data go to the end of the line, so that a small `max_bytes` starves none.
+- At most `max_sessions`. A new one takes the place of one unused for longer than `eviction_ms`, or of a smaller one that is
+  at least that old; otherwise the client gets session id 0 and goes on without.
+- Sessions are privileged where they belong to followers: those are evicted only for other followers.
+
+Source: KIP-227; Kafka's `FetchSession`.
+"""
+
+import random
+
+import attrs
+
+from pykbroker.clock import Clock
+from wire.errors import ErrorCode
+from wire.messages.fetch import FetchPartition, FetchRequest, PartitionData
+from wire.schema import Uuid
+
+NO_SESSION = 0
+INITIAL_EPOCH = 0
+FINAL_EPOCH = -1
+MAX_EPOCH = 2**31 - 1
+
+Key = tuple[str, Uuid, int]  # name (empty where topics go by id), id (zero where they go by name), partition
+
+
+@attrs.define(eq=False)
+class SessionPartition:
+    """What a client wants of a partition, and what it was told last."""
+
+    topic: str
+    topic_id: Uuid
+    wanted: FetchPartition
+    high_watermark: int = -1
+    log_start_offset: int = -1
+
+    def is_news(self, data: PartitionData) -> bool:
+        """Tell whether an incremental answer must contain `data`, and remember it as told."""
+        news = (
+            (data.records is not None and len(data.records) > 0)
+            or data.high_watermark != self.high_watermark
+            or data.log_start_offset != self.log_start_offset
+            or data.preferred_read_replica != -1
+            or data.error_code != ErrorCode.NONE
+            or data.diverging_epoch.epoch != -1
+        )
+        # After an error nothing counts as told, so that the next answer says how it ended.
+        self.high_watermark = data.high_watermark if data.error_code == ErrorCode.NONE else -1
+        self.log_start_offset = data.log_start_offset
+        return news
+
+
+@attrs.define(eq=False)
+class FetchSession:
+    id: int
+    uses_topic_ids: bool
+    is_privileged: bool
+    partitions: dict[Key, SessionPartition]
+    created_ms: float
+    last_used_ms: float
+    epoch: int = 1  # of the next request
+
+
+@attrs.define(eq=False)
+class FetchContext:
+    """The partitions that one Fetch request is about. `error_code` answers the request as a whole."""
+
+    partitions: dict[Key, SessionPartition]
+    session: FetchSession | None = None
+    is_incremental: bool = False
+    wants_session: bool = False
+    error_code: ErrorCode = ErrorCode.NONE
+
+
+class FetchSessions:
+    def __init__(self, clock: Clock, *, max_sessions: int, eviction_ms: int = 120_000) -> None:
+        self._clock = clock
+        self._max_sessions = max_sessions
+        self._eviction_ms = eviction_ms
+        self._sessions: dict[int, FetchSession] = {}  # least recently used first
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def begin(self, request: FetchRequest, *, uses_topic_ids: bool) -> FetchContext:
+        """Find out which partitions a request is about."""
+        if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
+            self._sessions.pop(request.session_id, None)
+            return FetchContext(_named(request), wants_session=request.session_epoch == INITIAL_EPOCH)
+        session = self._sessions.get(request.session_id)
+        if session is None:
+            return FetchContext({}, error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+        if session.epoch != request.session_epoch:
+            return FetchContext({}, error_code=ErrorCode.INVALID_FETCH_SESSION_EPOCH)
+        if session.uses_topic_ids != uses_topic_ids:
+            return FetchContext({}, error_code=ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
+        _update(session, request)
+        if not session.partitions:
+            del self._sessions[session.id]
+            return FetchContext({})
+        session.epoch = 1 if session.epoch == MAX_EPOCH else session.epoch + 1
+        session.last_used_ms = self._clock.monotonic_ms()
+        self._sessions[session.id] = self._sessions.pop(session.id)
+        return FetchContext(session.partitions, session, is_incremental=True)
+
+    def open(self, context: FetchContext, *, uses_topic_ids: bool, is_privileged: bool) -> int:
+        """Start the session that a full fetch asked for and return its id, or 0 if there is no room."""
+        now = self._clock.monotonic_ms()
+        if len(self._sessions) >= self._max_sessions and not self._evict(len(context.partitions), is_privileged, now):
+            return NO_SESSION
+        session_id = NO_SESSION
+        while session_id == NO_SESSION or session_id in self._sessions:
+            session_id = random.randint(1, MAX_EPOCH)
+        session = FetchSession(session_id, uses_topic_ids, is_privileged, context.partitions, now, now)
+        self._sessions[session_id] = session
+        return session_id
+
+    def _evict(self, size: int, is_privileged: bool, now: float) -> bool:
+        if not self._sessions:
+            return False
+        oldest = next(iter(self._sessions.values()))
+        if now - oldest.last_used_ms > self._eviction_ms:
+            del self._sessions[oldest.id]
+            return True
+        evictable = (
+            session
+            for session in self._sessions.values()
+            if now - session.created_ms > self._eviction_ms and (is_privileged or not session.is_privileged)
+        )
+        smallest = min(evictable, key=lambda session: (session.is_privileged, len(session.partitions)), default=None)
+        if smallest is None or (len(smallest.partitions) >= size and smallest.is_privileged == is_privileged):
+            return False
+        del self._sessions[smallest.id]
+        return True
+
+
+def _named(request: FetchRequest) -> dict[Key, SessionPartition]:
+    return {
+        (topic.topic, topic.topic_id, partition.partition): SessionPartition(topic.topic, topic.topic_id, partition)
+        for topic in request.topics
+        for partition in topic.partitions
+    }
+
+
+def _update(session: FetchSession, request: FetchRequest) -> None:
+    for topic in request.topics:
+        for partition in topic.partitions:
+            key = (topic.topic, topic.topic_id, partition.partition)
+            known = session.partitions.get(key)
+            if known is None:
+                session.partitions[key] = SessionPartition(topic.topic, topic.topic_id, partition)
+            else:
+                known.wanted = partition
+    for forgotten in request.forgotten_topics_data:
+        for index in forgotten.partitions:
+            session.partitions.pop((forgotten.topic, forgotten.topic_id, index), None)

@@ -1,0 +1,170 @@
+"""The replicas on this broker: which partitions it holds, made to agree with the metadata.
+
+Owns: topic partition -> Partition, and the high watermark checkpoint.
+
+Rules
+- `on_image` is the only place where replicas come and go. A topic that was deleted and created again has another id: its old
+  log is removed, not reused.
+- A partition of ours that the metadata does not know is UNKNOWN_TOPIC_OR_PARTITION; one that exists but has no replica here is
+  NOT_LEADER_OR_FOLLOWER; an unknown topic id is UNKNOWN_TOPIC_ID.
+- High watermarks are written to disk from time to time and on closing, so that a restart does not begin at zero.
+
+Not here: what a replica does (partition), files (log).
+"""
+
+from collections.abc import Callable, Iterable
+
+from pykbroker.clock import Clock
+from pykbroker.cluster.image import ImageDelta, MetadataImage, TopicImage
+from pykbroker.config import BrokerConfig
+from pykbroker.errors import KafkaError
+from pykbroker.log.log_dirs import LogDirs
+from pykbroker.log.partition_log import AppendInfo
+from pykbroker.replication.partition import ALL, Partition
+from pykbroker.topic_config import TopicConfig
+from pykbroker.topic_partition import TopicPartition
+from pykbroker.waiters import Wakeups
+from wire.errors import ErrorCode
+from wire.schema import Uuid
+
+LeadershipCallback = Callable[[Partition, bool], None]
+
+
+class ReplicaManager:
+    def __init__(self, config: BrokerConfig, clock: Clock, log_dirs: LogDirs, wakeups: Wakeups) -> None:
+        self._config = config
+        self._clock = clock
+        self._log_dirs = log_dirs
+        self._wakeups = wakeups
+        self._image: MetadataImage | None = None
+        self._partitions: dict[str, dict[int, Partition]] = {}
+        self._by_id: dict[Uuid, dict[int, Partition]] = {}
+        self._high_watermarks: dict[TopicPartition, int] = {}  # as found on disk, until the replica is there
+        self._checkpointed: dict[TopicPartition, int] = {}
+        self.on_leadership: list[LeadershipCallback] = []  # (partition, whether this broker leads it now)
+
+    def open(self) -> None:
+        """Take over what the last run left; call once, before the first image."""
+        self._high_watermarks = self._log_dirs.high_watermarks()
+        self._schedule_checkpoint()
+
+    def close(self) -> None:
+        self.checkpoint_high_watermarks()
+
+    # Finding
+
+    def partition(self, topic: str, index: int) -> Partition:
+        """Raises: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER."""
+        try:
+            return self._partitions[topic][index]
+        except KeyError:
+            raise KafkaError(self._why_absent(topic, index)) from None
+
+    def partition_by_id(self, topic_id: Uuid, index: int) -> Partition:
+        """Raises: UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER."""
+        try:
+            return self._by_id[topic_id][index]
+        except KeyError:
+            name = None if self._image is None else self._image.topic_names_by_id.get(topic_id)
+            if name is None:
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID) from None
+            raise KafkaError(self._why_absent(name, index)) from None
+
+    def partitions(self) -> Iterable[Partition]:
+        for by_index in self._partitions.values():
+            yield from by_index.values()
+
+    def _why_absent(self, topic: str, index: int) -> ErrorCode:
+        image = None if self._image is None else self._image.topics.get(topic)
+        if image is None or not 0 <= index < len(image.partitions):
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        if self._config.node_id in image.partitions[index].replicas:
+            return ErrorCode.KAFKA_STORAGE_ERROR  # its log directory is offline
+        return ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+    # For coordinators
+
+    def append_internal(self, topic_partition: TopicPartition, batch: bytearray) -> AppendInfo:
+        """Append a coordinator's batch as acks=all would. Raises: see `Partition.append`."""
+        partition = self.partition(topic_partition.topic, topic_partition.partition)
+        return partition.append(memoryview(batch), acks=ALL, from_client=False)
+
+    # Following the metadata
+
+    def on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
+        self._image = image
+        for name, topic_id in delta.deleted_topics.items():
+            self._delete_topic(name, topic_id)
+        for name in delta.changed_topics:
+            self._apply_topic(image, image.topics[name])
+        for name in delta.changed_topic_configs:
+            self._apply_config(image, name)
+
+    def _delete_topic(self, name: str, topic_id: Uuid) -> None:
+        by_index = self._partitions.pop(name, {})
+        self._by_id.pop(topic_id, None)
+        for partition in by_index.values():
+            was_leader = partition.is_leader
+            partition.close()
+            if was_leader:
+                self._tell(partition, leads=False)
+            self._log_dirs.delete(partition.topic_partition)
+
+    def _apply_topic(self, image: MetadataImage, topic: TopicImage) -> None:
+        mine = self._config.node_id
+        by_index = self._partitions.setdefault(topic.name, {})
+        self._by_id[topic.id] = by_index
+        config: TopicConfig | None = None
+        for index, partition_image in enumerate(topic.partitions):
+            partition = by_index.get(index)
+            if mine not in partition_image.replicas:
+                continue
+            if partition is None:
+                config = config or self._topic_config(image, topic.name)
+                partition = by_index[index] = self._create(topic, index, config)
+            was_leader = partition.is_leader
+            if partition.apply(partition_image) and (was_leader or partition.is_leader):
+                self._tell(partition, leads=partition.is_leader)
+
+    def _create(self, topic: TopicImage, index: int, config: TopicConfig) -> Partition:
+        topic_partition = TopicPartition(topic.name, index)
+        log = self._log_dirs.get(topic_partition)
+        if log is not None and log.topic_id != topic.id:
+            self._log_dirs.delete(topic_partition)
+            log = None
+        if log is None:
+            log = self._log_dirs.create(topic_partition, topic.id, config)
+        else:
+            log.update_config(config)
+        high_watermark = self._high_watermarks.pop(topic_partition, 0)
+        return Partition(log, self._config.node_id, high_watermark, self._wakeups, is_internal=topic.is_internal)
+
+    def _tell(self, partition: Partition, *, leads: bool) -> None:
+        for callback in self.on_leadership:
+            callback(partition, leads)
+
+    def _topic_config(self, image: MetadataImage, topic: str) -> TopicConfig:
+        return TopicConfig.build(self._config, image.topic_config(topic))
+
+    def _apply_config(self, image: MetadataImage, topic: str) -> None:
+        by_index = self._partitions.get(topic)
+        if by_index:
+            config = self._topic_config(image, topic)
+            for partition in by_index.values():
+                partition.log.update_config(config)
+
+    # High watermarks
+
+    def _schedule_checkpoint(self) -> None:
+        self._clock.call_later(self._config.replica_high_watermark_checkpoint_interval_ms, self._checkpoint_regularly)
+
+    def _checkpoint_regularly(self) -> None:
+        self.checkpoint_high_watermarks()
+        self._schedule_checkpoint()
+
+    def checkpoint_high_watermarks(self) -> None:
+        """Write the high watermarks of all replicas, if any has moved."""
+        now = {partition.topic_partition: partition.high_watermark for partition in self.partitions()}
+        if now != self._checkpointed:
+            self._log_dirs.checkpoint_high_watermarks(now)
+            self._checkpointed = now

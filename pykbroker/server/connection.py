@@ -1,0 +1,338 @@
+"""One client's connection: bytes in, answers out in the order of the requests.
+
+Owns: the socket, the partial frame, and the answers that are not yet sent.
+
+Rules
+- Try first, wait only when a call would block: the socket is non-blocking and read into the broker's one scratch
+  buffer; what is left of it is copied out before anything is awaited.
+- All complete frames in the buffer are handled before their answers go out in one send.
+- Handlers start in order of arrival, at most MAX_OUTSTANDING ahead of the oldest answer that is still waiting; answers
+  leave in order. A handler that awaits the store is awaited here, and later requests wait for it.
+- Nothing more is read while answers are stuck in the socket, so a client that does not read costs bounded memory.
+- A parked answer costs no task: `Parked.release` sends it at once; a task is started only if the socket blocks.
+
+Not here: headers, handlers and errors (dispatch), accepting and limits on connections (listener).
+"""
+
+import errno
+import inspect
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from struct import Struct
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from pykbroker.clock import Clock
+from pykbroker.handlers.context import ConnectionInfo
+from pykbroker.metrics import Metrics
+from pykbroker.server.buffers import Buffers
+from pykbroker.server.dispatch import Dispatcher, Started
+from pykbroker.server.outbox import Outbox
+from pykbroker.waiters import Parked, Wakeups
+from wire.errors import ProtocolError
+from wire.schema import Records
+
+logger = logging.getLogger("pykbroker.server")
+
+MAX_OUTSTANDING = 256  # requests started before the oldest unsent answer is ready
+MAX_BATCHES_WITHOUT_YIELD = 8  # buffers handled before other tasks get a turn
+
+_SIZE = Struct(">i")
+
+
+@attrs.define(eq=False)
+class ServerContext:
+    """What all connections of a broker share."""
+
+    dispatcher: Dispatcher
+    buffers: Buffers
+    wakeups: Wakeups
+    metrics: Metrics
+    clock: Clock
+    task_group: TaskGroup
+    max_request_bytes: int
+
+
+@attrs.define(eq=False)
+class _Answer:
+    """A request's place in the order of answers; `chunks` is None until it is ready."""
+
+    started: Started
+    chunks: list[Records] | None = None
+    parked: Parked | None = None
+
+
+class Connection:
+    __slots__ = (
+        "_answers", "_closed", "_draining", "_kept", "_outbox", "_room", "_scope", "_server", "_socket", "info", "last_active_ms",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, info: ConnectionInfo, server: ServerContext) -> None:
+        self.info = info
+        self.last_active_ms = server.clock.monotonic_ms()
+        self._socket = sock
+        self._server = server
+        self._answers: deque[_Answer] = deque()
+        self._outbox = Outbox(sock)
+        self._kept = b""  # the start of a frame whose rest has not come
+        self._draining: anyio.Event | None = None  # set while a task waits for the socket to take more
+        self._room: anyio.Event | None = None  # set while reading waits for answers to leave
+        self._scope = anyio.CancelScope()
+        self._closed = False
+
+    async def serve(self) -> None:
+        """Serve the client until it leaves, breaks the protocol, or the connection is closed from our side."""
+        try:
+            with self._scope:
+                await self._receive()
+        except ProtocolError as error:
+            self._server.metrics.protocol_errors_total += 1
+            logger.warning("closing connection %s: %s", self.info.id, error)
+        except OSError as error:
+            if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EBADF):
+                raise
+        finally:
+            self._closed = True
+            anyio.notify_closing(self._socket)
+            self._socket.close()
+            for answer in self._answers:
+                if answer.parked is not None:
+                    answer.parked.cancel()
+            self._answers.clear()
+            self._outbox.clear()
+
+    def close(self) -> None:
+        """Close from our side; `serve` ends."""
+        self._scope.cancel()
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._answers) or bool(self._outbox)
+
+    # Receiving
+
+    async def _receive(self) -> None:
+        buffers = self._server.buffers
+        scratch = buffers.scratch
+        receive_into = self._socket.recv_into
+        filled = batches = 0
+        while True:
+            try:
+                count = receive_into(scratch[filled:])
+            except BlockingIOError:
+                self._keep(scratch, filled)
+                await anyio.wait_readable(self._socket)
+                filled = self._restore(scratch)
+                batches = 0
+                continue
+            if not count:
+                return
+            filled += count
+            self._server.metrics.bytes_in_total += count
+            pos, frame_bytes, unfinished = self._handle_frames(scratch, filled)
+            scratch[: filled - pos] = scratch[pos:filled]
+            filled -= pos
+            batches += 1
+            if unfinished is not None or self._must_wait() or batches >= MAX_BATCHES_WITHOUT_YIELD or frame_bytes > len(scratch):
+                self._keep(scratch, filled)
+                batches = 0
+                if unfinished is not None:
+                    await self._finish(unfinished)
+                await self._catch_up()
+                if frame_bytes > len(scratch):
+                    await self._receive_large(frame_bytes)
+                await anyio.lowlevel.checkpoint()
+                filled = self._restore(scratch)
+                if filled:
+                    # Frames may be complete already: handle them before asking the socket for more.
+                    filled = await self._handle_kept(scratch, filled)
+
+    async def _handle_kept(self, scratch: memoryview, filled: int) -> int:
+        """Handle complete frames that were kept while something was awaited; return how many bytes are left."""
+        while True:
+            pos, frame_bytes, unfinished = self._handle_frames(scratch, filled)
+            scratch[: filled - pos] = scratch[pos:filled]
+            filled -= pos
+            if unfinished is None and not self._must_wait() and frame_bytes <= len(scratch):
+                return filled
+            self._keep(scratch, filled)
+            if unfinished is not None:
+                await self._finish(unfinished)
+            await self._catch_up()
+            if frame_bytes > len(scratch):
+                await self._receive_large(frame_bytes)
+            filled = self._restore(scratch)
+
+    def _keep(self, scratch: memoryview, filled: int) -> None:
+        self._kept = bytes(scratch[:filled]) if filled else b""
+
+    def _restore(self, scratch: memoryview) -> int:
+        kept, self._kept = self._kept, b""
+        if kept:
+            scratch[: len(kept)] = kept
+        return len(kept)
+
+    def _handle_frames(self, buffer: memoryview, filled: int) -> tuple[int, int, Started | None]:
+        """Handle the complete frames of `buffer[:filled]`.
+
+        Returns the position after the last one handled, the whole size of the frame that starts there (0 if its size
+        has not come), and the request that has to be awaited before the next one, if any.
+        """
+        self.last_active_ms = self._server.clock.monotonic_ms()
+        pos = frame_bytes = 0
+        unfinished: Started | None = None
+        wakeups = self._server.wakeups
+        wakeups.begin()
+        try:
+            while filled - pos >= 4:
+                (size,) = _SIZE.unpack_from(buffer, pos)
+                if not 0 < size <= self._server.max_request_bytes:
+                    raise ProtocolError(_bad_size(size, buffer[pos : min(filled, pos + 8)]))
+                frame_bytes = 4 + size
+                if pos + frame_bytes > filled or len(self._answers) >= MAX_OUTSTANDING:
+                    break
+                unfinished = self._handle_frame(buffer[pos + 4 : pos + frame_bytes])
+                pos += frame_bytes
+                frame_bytes = 0
+                if unfinished is not None:
+                    break
+        finally:
+            wakeups.end()
+            self._send()
+        return pos, frame_bytes, unfinished
+
+    async def _receive_large(self, frame_bytes: int) -> None:
+        """Receive and handle one frame that is larger than the scratch; its start is in `_kept`."""
+        buffers = self._server.buffers
+        buffer = buffers.take(frame_bytes)
+        try:
+            filled = self._restore(buffer)
+            while filled < frame_bytes:
+                if filled == len(buffer):
+                    buffer = buffers.grow(buffer, frame_bytes)
+                try:
+                    count = self._socket.recv_into(buffer[filled : min(frame_bytes, len(buffer))])
+                except BlockingIOError:
+                    await anyio.wait_readable(self._socket)
+                    continue
+                if not count:
+                    raise ConnectionResetError(errno.ECONNRESET, "the client left in the middle of a frame")
+                filled += count
+                self._server.metrics.bytes_in_total += count
+            _, _, unfinished = self._handle_frames(buffer, frame_bytes)
+        finally:
+            buffers.give(buffer)
+        if unfinished is not None:
+            await self._finish(unfinished)
+            await self._catch_up()
+
+    # Handling
+
+    def _handle_frame(self, frame: memoryview) -> Started | None:
+        """Start one request; return it if it has to be awaited."""
+        dispatcher = self._server.dispatcher
+        started = dispatcher.start(self.info, frame)
+        outcome = started.outcome
+        if outcome is None:
+            return None
+        if isinstance(outcome, Parked):
+            self._park(started, outcome)
+            return None
+        if inspect.iscoroutine(outcome):
+            return started
+        chunks = dispatcher.encode(started, outcome)
+        if self._answers:
+            self._answers.append(_Answer(started, chunks))
+        else:
+            self._outbox.extend(chunks)
+        return None
+
+    async def _finish(self, started: Started) -> None:
+        """Await a handler that is a coroutine; its answer takes its place in the order."""
+        outcome = await self._server.dispatcher.finish(started)
+        if isinstance(outcome, Parked):
+            self._park(started, outcome)
+        elif outcome is not None:
+            self._answers.append(_Answer(started, self._server.dispatcher.encode(started, outcome)))
+        self._flush_ready()
+
+    def _park(self, started: Started, parked: Parked) -> None:
+        if parked.ended:
+            self._answers.append(_Answer(started))
+            self._deliver(self._answers[-1], parked.build_now)
+            return
+        answer = _Answer(started, parked=parked)
+        self._answers.append(answer)
+        parked.deliver = partial(self._deliver, answer)
+
+    def _deliver(self, answer: _Answer, build: Callable[[], object]) -> None:
+        """Take the response of a parked request and send what is now in order."""
+        if self._closed:
+            return
+        dispatcher = self._server.dispatcher
+        answer.parked = None
+        answer.chunks = dispatcher.encode(answer.started, dispatcher.build(answer.started, build))
+        if self._answers[0] is answer:
+            self._flush_ready()
+
+    def _flush_ready(self) -> None:
+        answers = self._answers
+        while answers and (chunks := answers[0].chunks) is not None:
+            answers.popleft()
+            self._outbox.extend(chunks)
+        if self._room is not None and len(answers) < MAX_OUTSTANDING:
+            self._room.set()
+        self._send()
+
+    # Sending
+
+    def _send(self) -> None:
+        """Send what the socket takes now; if it blocks, a task sends the rest."""
+        if self._draining is not None or not self._outbox or self._closed:
+            return
+        try:
+            done = self._outbox.send(self._server.metrics)
+        except OSError:
+            self.close()  # the client is gone: `serve` cleans up
+            return
+        if not done:
+            self._draining = anyio.Event()
+            self._server.task_group.start_soon(self._drain)
+
+    async def _drain(self) -> None:
+        """Send the rest, then let reading go on."""
+        assert self._draining is not None
+        try:
+            while not self._closed and not await self._outbox.send_when_writable(self._server.metrics):
+                pass
+        except (OSError, anyio.ClosedResourceError, anyio.BrokenResourceError):
+            self.close()
+        finally:
+            self._draining.set()
+            self._draining = None
+
+    def _must_wait(self) -> bool:
+        return self._draining is not None or len(self._answers) >= MAX_OUTSTANDING
+
+    async def _catch_up(self) -> None:
+        """Wait until the answers so far are on their way, so that a client that does not read is not read either."""
+        while self._draining is not None:
+            await self._draining.wait()
+        while len(self._answers) >= MAX_OUTSTANDING:
+            self._room = anyio.Event()
+            await self._room.wait()
+            self._room = None
+
+
+def _bad_size(size: int, start: memoryview) -> str:
+    text = bytes(start)
+    if text[:4] in (b"GET ", b"POST", b"PUT ", b"HEAD"):
+        return "an HTTP request on the Kafka port"
+    if text[:2] == b"\x16\x03":
+        return "a TLS handshake on a plaintext port"
+    return f"a frame of {size} bytes"

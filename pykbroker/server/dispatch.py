@@ -1,0 +1,180 @@
+"""From a frame to an answer: read the header, find the handler, decode, call, and turn errors into answers.
+
+Rules
+- A version of ApiVersions that is not served is answered in version 0 with UNSUPPORTED_VERSION (KIP-511); any other key or
+  version that is not served closes the connection, as does a body that cannot be decoded.
+- Handlers are imported on first use. A route (key, version) keeps everything that is the same for all its requests.
+- KafkaError becomes the request's error answer; an exception that is none of ours is a bug: logged with the request, counted
+  in `bugs_total`, answered with UNKNOWN_SERVER_ERROR.
+
+Not here: bytes, order and sending (connection).
+"""
+
+import importlib
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from struct import Struct
+from typing import Any
+
+import attrs
+
+from pykbroker.errors import KafkaError, StorageError
+from pykbroker.handlers.context import ConnectionInfo, RequestContext, Services
+from pykbroker.server.error_replies import error_response
+from pykbroker.waiters import Parked
+from wire import codec
+from wire.catalog import API_BY_KEY, request_class
+from wire.errors import ErrorCode, ProtocolError
+from wire.frame import API_VERSIONS, RequestHeader, decode_request_header, response_header_version
+from wire.schema import Records
+
+logger = logging.getLogger("pykbroker.server")
+
+Handler = Callable[[RequestContext, Any], object]
+
+# API key -> the handler's module in pykbroker.handlers and its function.
+HANDLERS: dict[int, tuple[str, str]] = {
+    0: ("produce", "produce"),
+    1: ("fetch", "fetch"),
+    2: ("offsets", "list_offsets"),
+    3: ("metadata", "metadata"),
+    8: ("group_offsets", "offset_commit"),
+    9: ("group_offsets", "offset_fetch"),
+    10: ("metadata", "find_coordinator"),
+    11: ("classic_groups", "join_group"),
+    12: ("classic_groups", "heartbeat"),
+    13: ("classic_groups", "leave_group"),
+    14: ("classic_groups", "sync_group"),
+    15: ("classic_groups", "describe_groups"),
+    16: ("classic_groups", "list_groups"),
+    18: ("brokers", "api_versions"),
+    19: ("topics", "create_topics"),
+    20: ("topics", "delete_topics"),
+    21: ("offsets", "delete_records"),
+    22: ("transactions", "init_producer_id"),
+    23: ("offsets", "offset_for_leader_epoch"),
+    32: ("configs", "describe_configs"),
+    33: ("configs", "alter_configs"),
+    37: ("topics", "create_partitions"),
+    42: ("classic_groups", "delete_groups"),
+    44: ("configs", "incremental_alter_configs"),
+    47: ("group_offsets", "offset_delete"),
+    60: ("brokers", "describe_cluster"),
+    74: ("configs", "list_config_resources"),
+    75: ("metadata", "describe_topic_partitions"),
+}
+
+_RESPONSE_SIZE_AND_ID = Struct(">ii")
+
+
+@attrs.frozen
+class Route:
+    """How one (key, version) is served."""
+
+    api_key: int
+    version: int
+    handler: Handler
+    decode: codec.Decoder
+    response_header_bytes: bytes  # after the correlation id
+
+
+@attrs.define(eq=False)
+class Started:
+    """A request whose handler has run: its outcome is a response, a Parked, None, or something to await."""
+
+    route: Route
+    correlation_id: int
+    outcome: object
+    request: object
+
+
+class Dispatcher:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._routes: dict[tuple[int, int], Route] = {}
+
+    def start(self, connection: ConnectionInfo, frame: memoryview) -> Started:
+        """Run the handler of one request. Raises: ProtocolError where the connection has to be closed."""
+        header, pos = decode_request_header(frame)
+        route = self._routes.get((header.api_key, header.api_version)) or self._route(header)
+        if route.version != header.api_version:
+            pos = len(frame)  # an ApiVersions request of a version we do not know: its body is not ours to read
+            request: object = request_class(API_VERSIONS)()
+        else:
+            request = self._decode(route, frame, pos)
+        context = RequestContext(
+            self._services, connection, header.api_key, header.api_version, header.correlation_id, header.client_id
+        )
+        self._services.metrics.requests_total += 1
+        try:
+            outcome = route.handler(context, request)
+        except Exception as error:  # the one place where anything is caught: see `_failed`
+            outcome = self._failed(route, request, error)
+        return Started(route, header.correlation_id, outcome, request)
+
+    def _decode(self, route: Route, frame: memoryview, pos: int) -> object:
+        try:
+            request, _ = route.decode(frame, pos, len(frame), [codec.MAX_ELEMENTS])
+        except (ProtocolError, IndexError, ValueError, codec.StructError) as error:
+            name = API_BY_KEY[route.api_key].name
+            raise ProtocolError(f"{name} v{route.version}: {error}") from None
+        return request
+
+    def _route(self, header: RequestHeader) -> Route:
+        key, version = header.api_key, header.api_version
+        api = API_BY_KEY.get(key)
+        if api is None or key not in HANDLERS:
+            raise ProtocolError(f"request of unknown key {key}")
+        if not api.min_version <= version <= api.max_version:
+            if key != API_VERSIONS:
+                raise ProtocolError(f"{api.name} v{version} is not served")
+            version = 0
+        family, function = HANDLERS[key]
+        route = Route(
+            api_key=key,
+            version=version,
+            handler=getattr(importlib.import_module(f"pykbroker.handlers.{family}"), function),
+            decode=codec.decoder(request_class(key), version),
+            response_header_bytes=b"\0" * response_header_version(key, version),
+        )
+        self._routes[key, version] = route
+        return route
+
+    async def finish(self, started: Started) -> object:
+        """Wait for a handler that is a coroutine and return its response or Parked."""
+        assert inspect.isawaitable(started.outcome)
+        awaitable: Awaitable[object] = started.outcome
+        try:
+            return await awaitable
+        except Exception as error:  # as in `start`
+            return self._failed(started.route, started.request, error)
+
+    def encode(self, started: Started, response: object) -> list[Records]:
+        """Return the frame of a response as chunks. A response that cannot be encoded is a bug, answered as one."""
+        route = started.route
+        chunks: list[Records] = [b"", route.response_header_bytes]
+        try:
+            codec.encoder(type(response), route.version)(chunks.append, response)
+        except Exception as error:
+            response = self._failed(route, started.request, error)
+            chunks = [b"", route.response_header_bytes]
+            codec.encoder(type(response), route.version)(chunks.append, response)
+        chunks[0] = _RESPONSE_SIZE_AND_ID.pack(4 + sum(map(len, chunks)), started.correlation_id)
+        return chunks
+
+    def build(self, started: Started, build: Callable[[], object]) -> object:
+        """Build the response of a parked request."""
+        try:
+            return build()
+        except Exception as error:  # as in `start`
+            return self._failed(started.route, started.request, error)
+
+    def _failed(self, route: Route, request: object, error: Exception) -> object:
+        if isinstance(error, KafkaError):
+            return error_response(route.api_key, request, error)
+        if isinstance(error, StorageError):
+            return error_response(route.api_key, request, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
+        self._services.metrics.bugs_total += 1
+        logger.error("bug in %s v%s: %.2000r", API_BY_KEY[route.api_key].name, route.version, request, exc_info=error)
+        return error_response(route.api_key, request, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))

@@ -1,0 +1,140 @@
+"""Listening sockets: accept clients within the limits, and end connections that are idle for too long.
+
+Owns: the set of open connections.
+
+Rules
+- `max.connections` and `max.connections.per.ip`: a client over the limit is closed at once, before anything is read.
+- A connection without traffic for `connections.max.idle.ms` is closed, unless an answer of ours is outstanding.
+- Running out of descriptors pauses accepting for a moment; clients wait in the backlog.
+"""
+
+import errno
+import itertools
+import logging
+import socket
+from collections import Counter
+
+import anyio
+import attrs
+
+from pykbroker.config import BrokerConfig
+from pykbroker.errors import StorageError
+from pykbroker.handlers.context import ConnectionInfo
+from pykbroker.server.connection import Connection, ServerContext
+
+logger = logging.getLogger("pykbroker.server")
+
+BACKLOG = 1024
+ACCEPT_PAUSE_SECONDS = 0.1
+IDLE_SWEEPS_PER_LIMIT = 10
+RETRY_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the message is fit for a person."""
+
+
+@attrs.define(eq=False)
+class Listener:
+    """One bound address."""
+
+    name: str
+    socket: socket.socket
+
+    @property
+    def port(self) -> int:
+        port = self.socket.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+    @classmethod
+    def bind(cls, name: str, host: str, port: int) -> "Listener":
+        """Bind and listen. Raises: ListenError."""
+        try:
+            family, type_, proto, _, address = socket.getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            sock = socket.socket(family, type_, proto)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(BACKLOG)
+        except OSError as error:
+            raise ListenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        sock.setblocking(False)
+        return cls(name, sock)
+
+
+class Server:
+    def __init__(self, config: BrokerConfig, context: ServerContext) -> None:
+        self._config = config
+        self._context = context
+        self._connections: dict[Connection, str] = {}
+        self._per_host: Counter[str] = Counter()
+        self._ids = itertools.count()
+
+    async def serve(self, listener: Listener) -> None:
+        """Accept clients until cancelled."""
+        sock = listener.socket
+        with sock:
+            while True:
+                try:
+                    client, address = sock.accept()
+                except BlockingIOError:
+                    await anyio.wait_readable(sock)
+                except ConnectionAbortedError:
+                    continue
+                except OSError as error:
+                    if error.errno not in RETRY_ERRORS:
+                        raise StorageError(f"accept: {error.strerror}") from error
+                    logger.warning("cannot accept a client: %s", error.strerror)
+                    await anyio.sleep(ACCEPT_PAUSE_SECONDS)
+                else:
+                    self._accept(listener, client, address)
+
+    def _accept(self, listener: Listener, client: socket.socket, address: tuple[str, int]) -> None:
+        metrics = self._context.metrics
+        host, port = address[:2]
+        if (
+            len(self._connections) >= self._config.max_connections
+            or self._per_host[host] >= self._config.max_connections_per_ip
+        ):
+            metrics.connections_refused_total += 1
+            logger.warning("refusing a client at %s: too many connections", host)
+            client.close()
+            return
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        local = client.getsockname()
+        info = ConnectionInfo(
+            id=f"{local[0]}:{local[1]}-{host}:{port}-{next(self._ids)}", listener=listener.name, host=host
+        )
+        connection = Connection(client, info, self._context)
+        self._connections[connection] = host
+        self._per_host[host] += 1
+        metrics.connections += 1
+        metrics.connections_total += 1
+        self._context.task_group.start_soon(self._serve_connection, connection)
+
+    async def _serve_connection(self, connection: Connection) -> None:
+        try:
+            await connection.serve()
+        finally:
+            host = self._connections.pop(connection)
+            self._per_host[host] -= 1
+            if not self._per_host[host]:
+                del self._per_host[host]
+            self._context.metrics.connections -= 1
+
+    def start_idle_sweep(self) -> None:
+        """Look for idle connections from now on."""
+        limit_ms = self._config.connections_max_idle_ms
+        if limit_ms >= 0:
+            self._context.clock.call_later(limit_ms / IDLE_SWEEPS_PER_LIMIT, self._sweep)
+
+    def _sweep(self) -> None:
+        oldest_ms = self._context.clock.monotonic_ms() - self._config.connections_max_idle_ms
+        for connection in tuple(self._connections):
+            if connection.last_active_ms < oldest_ms and not connection.is_busy:
+                logger.info("closing idle connection %s", connection.info.id)
+                connection.close()
+        self.start_idle_sweep()
