@@ -1,0 +1,3 @@
+module pykbroker.compat/program
+
+go 1.25
