@@ -1,0 +1,248 @@
+"""What may be changed in the metadata, as pure functions: an image and the facts of a request make a `Change`.
+
+Rules
+- A function raises KafkaError, or returns what is to be written and the conditions under which it was decided.
+- Changes add up with `+=`, so that a request for many topics is one transaction. Later ones of a request do not see
+  earlier ones: the handlers refuse requests that name a topic twice.
+
+Not here: validation of a request's own fields, which is the handlers' (topics, configs); placement; who proposes.
+Sources: Kafka's ReplicationControlManager (which errors, in which order).
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+from pykbroker.cluster.image import (
+    NO_BROKER,
+    ConfigResource,
+    ConfigResourceType,
+    MetadataImage,
+    PartitionImage,
+    TopicImage,
+)
+from pykbroker.cluster.keys import (
+    CLUSTER_KEY,
+    CONTROLLER_KEY,
+    FEATURES_KEY,
+    PRODUCER_IDS_KEY,
+    alive_key,
+    broker_key,
+    broker_value,
+    collision_name,
+    config_key,
+    partition_key,
+    partition_value,
+    partitions_prefix,
+    to_json,
+    topic_key,
+    topic_value,
+    uuid_text,
+)
+from pykbroker.cluster.store import Condition, Delete, DeletePrefix, Operation, Put
+from pykbroker.config import Endpoint
+from pykbroker.errors import KafkaError
+from wire.errors import ErrorCode
+from wire.schema import Uuid
+
+PRODUCER_ID_BLOCK = 1000
+
+
+@attrs.define
+class Change:
+    conditions: list[Condition] = attrs.field(factory=list)
+    operations: list[Operation] = attrs.field(factory=list)
+
+    def __iadd__(self, other: "Change") -> "Change":
+        self.conditions += other.conditions
+        self.operations += other.operations
+        return self
+
+
+def random_uuid() -> Uuid:
+    """Return a random (version 4) id whose text does not start with a dash, which command lines would mistake."""
+    while True:
+        raw = bytearray(os.urandom(16))
+        raw[6] = raw[6] & 0x0F | 0x40
+        raw[8] = raw[8] & 0x3F | 0x80
+        if not uuid_text(bytes(raw)).startswith("-"):
+            return bytes(raw)
+
+
+# Topics
+
+
+def create_topic(
+    image: MetadataImage,
+    name: str,
+    topic_id: Uuid,
+    replicas: Sequence[tuple[int, ...]],
+    configs: Mapping[str, str],
+) -> Change:
+    """Create a topic with these replicas of each partition; the name and the configs were checked.
+
+    Raises: TOPIC_ALREADY_EXISTS; INVALID_TOPIC_EXCEPTION if the name collides with another; INVALID_REPLICATION_FACTOR
+    if no replica of a partition is alive.
+    """
+    check_topic_is_new(image, name)
+    change = Change([Condition(topic_key(name), 0)], [Put(topic_key(name), topic_value(name, topic_id, replicas))])
+    alive = {broker.id for broker in image.brokers.values() if not broker.fenced}
+    for index, ids in enumerate(replicas):
+        isr = tuple(broker_id for broker_id in ids if broker_id in alive)
+        if not isr:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICATION_FACTOR,
+                f"All brokers specified in the manual partition assignment for partition {index} are fenced or in "
+                "controlled shutdown.",
+            )
+        if isr != ids:
+            state = PartitionImage(isr[0], 0, 0, ids, isr)
+            change.operations.append(Put(partition_key(topic_id, index), partition_value(state)))
+    if configs:
+        key = config_key((ConfigResourceType.TOPIC, name))
+        change.operations.append(Put(key, to_json(dict(configs))))
+    return change
+
+
+def check_topic_is_new(image: MetadataImage, name: str) -> None:
+    if name in image.topics:
+        raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
+    other = image.collision_names.get(collision_name(name))
+    if other is not None:
+        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic '{name}' collides with existing topic: {other}")
+
+
+def delete_topic(image: MetadataImage, topic: TopicImage) -> Change:
+    change = Change(
+        [Condition(topic_key(topic.name), topic.revision)],
+        [Delete(topic_key(topic.name)), DeletePrefix(partitions_prefix(topic.id))],
+    )
+    resource = (ConfigResourceType.TOPIC, topic.name)
+    if resource in image.configs:
+        change.operations.append(Delete(config_key(resource)))
+    return change
+
+
+def create_partitions(image: MetadataImage, topic: TopicImage, added: Sequence[tuple[int, ...]]) -> Change:
+    """Add partitions with these replicas behind the existing ones."""
+    replicas = [partition.replicas for partition in topic.partitions]
+    change = Change(
+        [Condition(topic_key(topic.name), topic.revision)],
+        [Put(topic_key(topic.name), topic_value(topic.name, topic.id, [*replicas, *added]))],
+    )
+    alive = {broker.id for broker in image.brokers.values() if not broker.fenced}
+    for index, ids in enumerate(added, start=len(replicas)):
+        isr = tuple(broker_id for broker_id in ids if broker_id in alive)
+        if not isr:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                "All brokers specified in the manual partition assignment for partition "
+                f"{index} are fenced or in controlled shutdown.",
+            )
+        if isr != ids:
+            state = PartitionImage(isr[0], 0, 0, ids, isr)
+            change.operations.append(Put(partition_key(topic.id, index), partition_value(state)))
+    return change
+
+
+def change_partition(
+    topic: TopicImage,
+    index: int,
+    *,
+    leader: int | None = None,
+    isr: Sequence[int] | None = None,
+    new_leader_epoch: bool = False,
+) -> Change:
+    """Write a partition's new leader or ISR, if nobody else has changed its state meanwhile."""
+    old = topic.partitions[index]
+    state = attrs.evolve(
+        old,
+        leader=old.leader if leader is None else leader,
+        isr=old.isr if isr is None else tuple(isr),
+        leader_epoch=old.leader_epoch + (new_leader_epoch or (leader is not None and leader != old.leader)),
+        partition_epoch=old.partition_epoch + 1,
+    )
+    key = partition_key(topic.id, index)
+    # The topic's key guards against its deletion; its own key against another change of the state.
+    return Change(
+        [Condition(topic_key(topic.name), topic.revision), Condition(key, old.revision)],
+        [Put(key, partition_value(state))],
+    )
+
+
+def lead_again(image: MetadataImage, broker_id: int) -> Change:
+    """Raise the leader epoch of what a broker leads, for it may have lost records that nobody else has.
+
+    Clients then find out by the epoch that what they had read is gone (KIP-320).
+    """
+    change = Change()
+    for topic in image.topics.values():
+        for index, partition in enumerate(topic.partitions):
+            if partition.leader == broker_id:
+                change += change_partition(topic, index, new_leader_epoch=True)
+    return change
+
+
+# Configurations
+
+
+def set_configs(image: MetadataImage, resource: ConfigResource, values: Mapping[str, str]) -> Change:
+    """Write all that is set for a resource; the values were checked. An empty mapping removes them."""
+    key = config_key(resource)
+    change = Change([Condition(key, image.key_revisions.get(key, 0))])
+    if resource[0] is ConfigResourceType.TOPIC and (topic := image.topics.get(resource[1])) is not None:
+        change.conditions.append(Condition(topic_key(topic.name), topic.revision))
+    change.operations.append(Put(key, to_json(dict(values))) if values else Delete(key))
+    return change
+
+
+# The cluster
+
+
+def register_broker(
+    image: MetadataImage, broker_id: int, rack: str | None, listeners: Iterable[Endpoint], lease: int
+) -> Change:
+    """Announce a broker that starts. Raises: DUPLICATE_BROKER_REGISTRATION while another one has its id."""
+    if alive_key(broker_id) in image.key_revisions:
+        raise KafkaError(
+            ErrorCode.DUPLICATE_BROKER_REGISTRATION, f"Another broker is registered with that broker id: {broker_id}"
+        )
+    return Change(
+        [Condition(alive_key(broker_id), 0)],
+        [
+            Put(alive_key(broker_id), to_json({}), lease),
+            Put(broker_key(broker_id), broker_value(rack, listeners)),
+        ],
+    )
+
+
+def found_cluster(
+    image: MetadataImage, cluster_id: str, features: Mapping[str, int], default_configs: Mapping[str, str]
+) -> Change:
+    """Write what a new cluster starts with; nothing if it exists."""
+    if image.cluster_id:
+        return Change()
+    return Change(
+        [Condition(CLUSTER_KEY, 0)],
+        [
+            Put(CLUSTER_KEY, to_json({"cluster_id": cluster_id})),
+            Put(FEATURES_KEY, to_json(dict(features))),
+            Put(config_key((ConfigResourceType.BROKER, "")), to_json(dict(default_configs))),
+        ],
+    )
+
+
+def become_controller(image: MetadataImage, broker_id: int, lease: int) -> Change:
+    """Take the controller's role if nobody has it."""
+    if image.controller_id != NO_BROKER:
+        return Change()
+    return Change([Condition(CONTROLLER_KEY, 0)], [Put(CONTROLLER_KEY, to_json({"id": broker_id}), lease)])
+
+
+def claim_producer_ids(image: MetadataImage) -> Change:
+    """Take the next block of producer ids: those from `image.next_producer_id` on."""
+    return Change(
+        [Condition(PRODUCER_IDS_KEY, image.key_revisions.get(PRODUCER_IDS_KEY, 0))],
+        [Put(PRODUCER_IDS_KEY, to_json({"next": image.next_producer_id + PRODUCER_ID_BLOCK}))],
+    )

@@ -1,0 +1,99 @@
+"""The format of the metadata in the store: keys, and values in JSON.
+
+    /cluster                    cluster_id                              /features        level by feature name
+    /brokers/<id>               rack, listeners; its revision is the broker's epoch
+    /alive/<id>                 under the broker's lease: it is not fenced
+    /controller                 id; under the controller's lease
+    /topics/<collision name>    name, id, replicas of each partition    (the name with "_" for ".": those two collide)
+    /partitions/<topic id>/<n>  leader, leader_epoch, isr, ...          once it differs from the state at creation
+    /configs/<type>/<name>      value by config name                    /producer_ids    the first id not yet given out
+
+Rules
+- A topic's creation writes one key, whatever its number of partitions; a change of leader or ISR writes one small key.
+- Two names that collide have one key: of two brokers that create them at the same time, one fails.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from pykbroker.cluster.image import ConfigResource, PartitionImage
+from pykbroker.config import Endpoint
+from wire.schema import Uuid
+
+CLUSTER_KEY = "/cluster"
+FEATURES_KEY = "/features"
+CONTROLLER_KEY = "/controller"
+PRODUCER_IDS_KEY = "/producer_ids"
+
+
+def broker_key(broker_id: int) -> str:
+    return f"/brokers/{broker_id}"
+
+
+def alive_key(broker_id: int) -> str:
+    return f"/alive/{broker_id}"
+
+
+def collision_name(topic: str) -> str:
+    return topic.replace(".", "_")
+
+
+def topic_key(topic: str) -> str:
+    return f"/topics/{collision_name(topic)}"
+
+
+def partitions_prefix(topic_id: Uuid) -> str:
+    return f"/partitions/{uuid_text(topic_id)}/"
+
+
+def partition_key(topic_id: Uuid, partition: int) -> str:
+    return f"/partitions/{uuid_text(topic_id)}/{partition}"
+
+
+def config_key(resource: ConfigResource) -> str:
+    return f"/configs/{resource[0].name.lower()}/{resource[1]}"
+
+
+# Values
+
+
+def uuid_text(value: Uuid) -> str:
+    """Write an id as Kafka does: 22 characters of URL-safe base64."""
+    return base64.urlsafe_b64encode(value)[:22].decode()
+
+
+def uuid_of_text(text: str) -> Uuid:
+    return base64.urlsafe_b64decode(text + "==")
+
+
+def to_json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def broker_value(rack: str | None, listeners: Iterable[Endpoint]) -> bytes:
+    return to_json({"rack": rack, "listeners": [attrs.astuple(endpoint) for endpoint in listeners]})
+
+
+def topic_value(name: str, topic_id: Uuid, replicas: Iterable[tuple[int, ...]]) -> bytes:
+    return to_json({"name": name, "id": uuid_text(topic_id), "replicas": list(replicas)})
+
+
+_PARTITION_FIELDS = tuple(field.name for field in attrs.fields(PartitionImage) if field.name != "revision")
+
+
+def partition_value(partition: PartitionImage) -> bytes:
+    return to_json({name: value for name in _PARTITION_FIELDS if (value := getattr(partition, name)) != ()})
+
+
+def partition_of(value: bytes, revision: int) -> PartitionImage:
+    fields = json.loads(value)
+    known: dict[str, Any] = {
+        name: tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
+        for name in _PARTITION_FIELDS
+        if name in fields
+    }
+    return PartitionImage(**known, revision=revision)

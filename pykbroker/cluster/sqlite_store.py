@@ -1,0 +1,341 @@
+"""The embedded engine: one SQLite file, for one process or for several on one machine.
+
+Owns: the file and the one connection to it. Format:
+
+    kv     key, value (NULL: deleted), revision, lease        lease   id, ttl_ms, renewals
+    meta   revision, compacted (what was deleted up to this revision is forgotten), next_lease
+
+Rules
+- Write-ahead log; `synchronous=FULL`, so that a commit survives a loss of power; OFF where the data is ephemeral.
+- All statements run in a worker thread, one at a time, and their results are delivered before the next one starts:
+  listeners see revisions in order.
+- Alone (`shared=False`) the file is locked against other processes, deleted keys are removed, and leases live in
+  memory: those of an earlier process end when the file is opened.
+- Shared, deleted keys stay as tombstones for `KEPT_TOMBSTONES` revisions; whoever is further behind gets a reset. A
+  lease is a counter of renewals: each process watches it by its own monotonic clock, so that no clock must be right.
+
+Sources: https://www.sqlite.org/wal.html, PRAGMA data_version (changes when another connection has written).
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from pykbroker.clock import Clock
+from pykbroker.cluster.store import (
+    NO_LEASE,
+    Batch,
+    Condition,
+    Delete,
+    DeletePrefix,
+    Event,
+    KeyValue,
+    Listener,
+    Operation,
+    Put,
+    Snapshot,
+    Store,
+    TxnResult,
+    prefix_end,
+)
+from pykbroker.errors import StorageError
+
+FORMAT = 1
+POLL_INTERVAL_MS = 20
+KEPT_TOMBSTONES = 10_000  # revisions
+BUSY_TIMEOUT_S = 10
+
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS kv (
+    key TEXT PRIMARY KEY, value BLOB, revision INTEGER NOT NULL, lease INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS kv_by_revision ON kv (revision);
+CREATE INDEX IF NOT EXISTS kv_by_lease ON kv (lease) WHERE lease <> 0;
+CREATE TABLE IF NOT EXISTS lease (id INTEGER PRIMARY KEY, ttl_ms INTEGER NOT NULL, renewals INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (revision INTEGER NOT NULL, compacted INTEGER NOT NULL, next_lease INTEGER NOT NULL);
+INSERT INTO meta SELECT 0, 0, 1 WHERE NOT EXISTS (SELECT * FROM meta);
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+
+T = TypeVar("T")
+
+
+@attrs.define
+class _SeenLease:
+    """What this process knows of a lease that others keep alive, too."""
+
+    renewals: int
+    since_ms: float  # by our monotonic clock
+
+
+class SqliteStore(Store):
+    def __init__(self, path: Path, clock: Clock, *, shared: bool = False, ephemeral: bool = False) -> None:
+        self._path = path
+        self._clock = clock
+        self._shared = shared
+        self._ephemeral = ephemeral
+        self._lock = anyio.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._listeners: list[Listener] = []
+        self._delivered = 0  # revision that the listeners know
+        self._written: list[Event] = []  # by the transaction in progress
+        self._data_version = -1
+        self._seen_leases: dict[int, _SeenLease] = {}
+        self._own_leases: set[int] = set()
+
+    async def range(self, prefix: str) -> Snapshot:
+        return await self._run(lambda db: _snapshot(db, prefix))
+
+    async def txn(self, conditions: list[Condition], operations: list[Operation]) -> TxnResult:
+        return await self._write(lambda db: self._txn(db, conditions, operations))
+
+    async def watch(self, listener: Listener) -> Snapshot:
+        def read(db: sqlite3.Connection) -> tuple[Batch | None, Snapshot]:
+            db.execute("BEGIN")
+            try:
+                return self._news(db), _snapshot(db, "")
+            finally:
+                db.execute("COMMIT")
+
+        async with self._lock:
+            news, snapshot = await self._in_thread(read)
+            self._deliver(news)
+            self._delivered = snapshot.revision
+            self._listeners.append(listener)
+        return snapshot
+
+    async def grant_lease(self, ttl_ms: int) -> int:
+        def grant(db: sqlite3.Connection) -> int:
+            (lease,) = db.execute("UPDATE meta SET next_lease = next_lease + 1 RETURNING next_lease - 1").fetchone()
+            db.execute("INSERT INTO lease VALUES (?, ?, 0)", (lease, ttl_ms))
+            assert isinstance(lease, int)
+            return lease
+
+        lease = await self._write(grant) if self._shared else max(self._own_leases, default=NO_LEASE) + 1
+        self._own_leases.add(lease)
+        return lease
+
+    async def keep_alive(self, lease: int) -> bool:
+        if not self._shared:
+            return lease in self._own_leases
+        return await self._write(
+            lambda db: db.execute("UPDATE lease SET renewals = renewals + 1 WHERE id = ?", (lease,)).rowcount == 1
+        )
+
+    async def revoke_lease(self, lease: int) -> None:
+        self._own_leases.discard(lease)
+        await self._write(lambda db: self._end_leases(db, [lease]))
+
+    async def run(self) -> None:
+        while self._shared:
+            await self._pause(POLL_INTERVAL_MS)
+            await self._poll()
+
+    async def close(self) -> None:
+        async with self._lock:
+            if self._connection is not None:
+                await anyio.to_thread.run_sync(self._connection.close)
+                self._connection = None
+
+    # On the event loop
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        async with self._lock:
+            return await self._in_thread(work)
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction, then tell the listeners all that is new, before anyone else's turn."""
+
+        def transaction(db: sqlite3.Connection) -> tuple[Batch | None, T]:
+            db.execute("BEGIN IMMEDIATE")
+            self._written.clear()
+            try:
+                result = work(db)
+                news = self._news(db)
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+            return news, result
+
+        async with self._lock:
+            news, result = await self._in_thread(transaction)
+            self._deliver(news)
+            return result
+
+    async def _poll(self) -> None:
+        async with self._lock:
+            news, expired = await self._in_thread(self._look_around)
+            self._deliver(news)
+        if expired:
+            await self._write(lambda db: self._end_leases(db, expired, unless_renewed=True))
+
+    def _deliver(self, news: Batch | None) -> None:
+        if news is not None:
+            self._delivered = news.revision
+            for listener in self._listeners:
+                listener(news)
+
+    async def _in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` with the connection in a worker thread. The lock is held: there is no second one."""
+
+        def call() -> T:
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                return work(self._connection)
+            except sqlite3.Error as error:
+                if "locked" in str(error):
+                    raise StorageError(f"{self._path} is in use by another process") from error
+                raise StorageError(f"{self._path}: {error}") from error
+
+        return await anyio.to_thread.run_sync(call)
+
+    async def _pause(self, delay_ms: float) -> None:
+        over = anyio.Event()
+        timer = self._clock.call_later(delay_ms, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
+
+    # In the worker thread
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            self._path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_TIMEOUT_S if self._shared else 0,
+        )
+        try:
+            if not self._shared:
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA synchronous = {'OFF' if self._ephemeral else 'FULL'}")
+            (found,) = db.execute("PRAGMA user_version").fetchone()
+            if found > FORMAT:
+                raise StorageError(f"{self._path} was written by a newer version (format {found})")
+            if found < FORMAT:
+                db.executescript(_SCHEMA)
+            if not self._shared and db.execute("SELECT 1 FROM kv WHERE lease <> 0 LIMIT 1").fetchone():
+                leases = [lease for (lease,) in db.execute("SELECT DISTINCT lease FROM kv WHERE lease <> 0")]
+                self._end_leases(db, leases)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _txn(self, db: sqlite3.Connection, conditions: list[Condition], operations: list[Operation]) -> TxnResult:
+        (revision,) = db.execute("SELECT revision FROM meta").fetchone()
+        for key, expected in conditions:
+            row = db.execute("SELECT revision FROM kv WHERE key = ? AND value IS NOT NULL", (key,)).fetchone()
+            if (row[0] if row else 0) != expected:
+                return TxnResult(False, revision)
+        leases = {operation.lease for operation in operations if isinstance(operation, Put) and operation.lease}
+        if not all(self._is_alive(db, lease) for lease in leases):
+            return TxnResult(False, revision)
+        revision += 1
+        rows: dict[str, tuple[str, bytes | None, int, int]] = {}
+        for operation in operations:
+            match operation:
+                case Put(key, value, lease):
+                    rows[key] = (key, value, revision, lease)
+                case Delete(key):
+                    if key in rows or self._exists(db, key):
+                        rows[key] = (key, None, revision, NO_LEASE)
+                case DeletePrefix(prefix):
+                    found = [entry.key for entry in _snapshot(db, prefix).entries]
+                    rows.update((key, (key, None, revision, NO_LEASE)) for key in found)
+                    rows.update((key, (key, None, revision, NO_LEASE)) for key in rows if key.startswith(prefix))
+        self._store(db, revision, list(rows.values()))
+        return TxnResult(True, revision)
+
+    def _store(self, db: sqlite3.Connection, revision: int, rows: list[tuple[str, bytes | None, int, int]]) -> None:
+        kept = rows if self._shared else [row for row in rows if row[1] is not None]
+        db.executemany("INSERT OR REPLACE INTO kv VALUES (?, ?, ?, ?)", kept)
+        if len(kept) < len(rows):
+            db.executemany("DELETE FROM kv WHERE key = ?", [row[:1] for row in rows if row[1] is None])
+        self._written += [Event(*row[:3]) for row in rows]
+        db.execute("UPDATE meta SET revision = ?", (revision,))
+        if self._shared and revision % KEPT_TOMBSTONES == 0:
+            old = revision - KEPT_TOMBSTONES
+            db.execute("DELETE FROM kv WHERE value IS NULL AND revision <= ?", (old,))
+            db.execute("UPDATE meta SET compacted = ?", (old,))
+
+    def _exists(self, db: sqlite3.Connection, key: str) -> bool:
+        return db.execute("SELECT 1 FROM kv WHERE key = ? AND value IS NOT NULL", (key,)).fetchone() is not None
+
+    def _is_alive(self, db: sqlite3.Connection, lease: int) -> bool:
+        if not self._shared:
+            return lease in self._own_leases
+        return db.execute("SELECT 1 FROM lease WHERE id = ?", (lease,)).fetchone() is not None
+
+    def _end_leases(self, db: sqlite3.Connection, leases: list[int], *, unless_renewed: bool = False) -> None:
+        for lease in leases:
+            if unless_renewed:
+                row = db.execute("SELECT renewals FROM lease WHERE id = ?", (lease,)).fetchone()
+                seen = self._seen_leases.pop(lease, None)
+                if row is None or seen is None or row[0] != seen.renewals:
+                    continue
+            db.execute("DELETE FROM lease WHERE id = ?", (lease,))
+            keys = [key for (key,) in db.execute("SELECT key FROM kv WHERE lease = ?", (lease,))]
+            if keys:
+                (revision,) = db.execute("SELECT revision + 1 FROM meta").fetchone()
+                self._store(db, revision, [(key, None, revision, NO_LEASE) for key in keys])
+
+    def _news(self, db: sqlite3.Connection) -> Batch | None:
+        """Return what is newer than what the listeners know."""
+        if not self._listeners:
+            return None
+        revision, compacted = db.execute("SELECT revision, compacted FROM meta").fetchone()
+        if revision == self._delivered:
+            return None
+        if not self._shared or (self._written and self._written[0].revision == self._delivered + 1):
+            return Batch(revision, self._written.copy())
+        if self._delivered < compacted:
+            entries = _snapshot(db, "").entries
+            return Batch(revision, [Event(*entry) for entry in entries], is_reset=True)
+        rows = db.execute(
+            "SELECT key, value, revision FROM kv WHERE revision > ? ORDER BY revision, key", (self._delivered,)
+        )
+        return Batch(revision, [Event(*row) for row in rows])
+
+    def _look_around(self, db: sqlite3.Connection) -> tuple[Batch | None, list[int]]:
+        """Return what others changed, and the leases that nobody has renewed for too long."""
+        (data_version,) = db.execute("PRAGMA data_version").fetchone()
+        news = None
+        if data_version != self._data_version:
+            db.execute("BEGIN")
+            self._written.clear()
+            news = self._news(db)
+            db.execute("COMMIT")
+            self._data_version = data_version
+        now = self._clock.monotonic_ms()
+        expired = []
+        leases = db.execute("SELECT id, ttl_ms, renewals FROM lease").fetchall()
+        for lease, ttl_ms, renewals in leases:
+            seen = self._seen_leases.get(lease)
+            if seen is None or seen.renewals != renewals:
+                self._seen_leases[lease] = _SeenLease(renewals, now)
+            elif now - seen.since_ms > ttl_ms:
+                expired.append(lease)
+        for lease in self._seen_leases.keys() - {row[0] for row in leases}:
+            del self._seen_leases[lease]
+        return news, expired
+
+
+def _snapshot(db: sqlite3.Connection, prefix: str) -> Snapshot:
+    # One statement, so that the revision and the rows are of one moment also when another process writes.
+    rows = db.execute(
+        "SELECT meta.revision, kv.key, kv.value, kv.revision FROM meta LEFT JOIN kv"
+        " ON kv.key >= ? AND kv.key < ? AND kv.value IS NOT NULL ORDER BY kv.key",
+        (prefix, prefix_end(prefix)),
+    ).fetchall()
+    return Snapshot(rows[0][0], [KeyValue(*row[1:]) for row in rows if row[1] is not None])
