@@ -114,8 +114,9 @@ def _run(properties: dict[str, str], *, is_ephemeral: bool) -> int:
     async def serve() -> int:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             try:
-                async with Broker(BrokerConfig.from_properties(properties), is_ephemeral=is_ephemeral) as broker:
-                    print(f"pykbroker keeps its data in {broker.data_dir}", flush=True)
+                broker = Broker(BrokerConfig.from_properties(properties), is_ephemeral=is_ephemeral)
+                print(f"pykbroker keeps its data in {broker.data_dir}", flush=True)
+                async with broker:
                     print(f"pykbroker accepts clients on {broker.bootstrap}", flush=True)
                     async for received in signals:
                         print(f"pykbroker stops on {received.name}", flush=True)

@@ -12,12 +12,14 @@ Rules
 Not here: what a replica does (partition), files (log).
 """
 
+import logging
 from collections.abc import Callable, Iterable
 
 from pykbroker.clock import Clock
-from pykbroker.cluster.image import ImageDelta, MetadataImage, TopicImage
+from pykbroker.cluster.image import ConfigResourceType, ImageDelta, MetadataImage, TopicImage
+from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.log.partition_log import AppendInfo
 from pykbroker.replication.partition import ALL, Partition
@@ -27,13 +29,18 @@ from pykbroker.waiters import Wakeups
 from wire.errors import ErrorCode
 from wire.schema import Uuid
 
+logger = logging.getLogger("pykbroker.replication")
+
 LeadershipCallback = Callable[[Partition, bool], None]
 
 
 class ReplicaManager:
-    def __init__(self, config: BrokerConfig, clock: Clock, log_dirs: LogDirs, wakeups: Wakeups) -> None:
+    def __init__(
+        self, config: BrokerConfig, clock: Clock, cluster: Cluster, log_dirs: LogDirs, wakeups: Wakeups
+    ) -> None:
         self._config = config
         self._clock = clock
+        self._cluster = cluster
         self._log_dirs = log_dirs
         self._wakeups = wakeups
         self._image: MetadataImage | None = None
@@ -92,17 +99,30 @@ class ReplicaManager:
     # Following the metadata
 
     def on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
+        is_first = self._image is None
         self._image = image
-        for name, topic_id in delta.deleted_topics.items():
-            self._delete_topic(name, topic_id)
-        for name in delta.changed_topics:
-            self._apply_topic(image, image.topics[name])
-        for name in delta.changed_topic_configs:
-            self._apply_config(image, name)
+        for topic in delta.deleted_topics:
+            self._delete_topic(topic)
+        for topic in delta.created_topics:
+            config = self._cluster.topic_config(topic.name)
+            for index in range(len(topic.partitions)):
+                self._apply_partition(topic, index, config)
+        for topic, index in delta.changed_partitions:
+            self._apply_partition(topic, index, None)
+        for resource_type, name in delta.configs:
+            if resource_type is ConfigResourceType.TOPIC:
+                self._apply_config(name)
+            elif resource_type is ConfigResourceType.BROKER:
+                for topic_name in self._partitions:
+                    self._apply_config(topic_name)
+        if is_first:
+            self._delete_strays()
 
-    def _delete_topic(self, name: str, topic_id: Uuid) -> None:
-        by_index = self._partitions.pop(name, {})
-        self._by_id.pop(topic_id, None)
+    def _delete_topic(self, topic: TopicImage) -> None:
+        by_index = self._by_id.pop(topic.id, None)
+        if by_index is None:
+            return
+        del self._partitions[topic.name]
         for partition in by_index.values():
             was_leader = partition.is_leader
             partition.close()
@@ -110,21 +130,31 @@ class ReplicaManager:
                 self._tell(partition, leads=False)
             self._log_dirs.delete(partition.topic_partition)
 
-    def _apply_topic(self, image: MetadataImage, topic: TopicImage) -> None:
-        mine = self._config.node_id
+    def _apply_partition(self, topic: TopicImage, index: int, config: TopicConfig | None) -> None:
+        image = topic.partitions[index]
+        if self._config.node_id not in image.replicas:
+            return
         by_index = self._partitions.setdefault(topic.name, {})
         self._by_id[topic.id] = by_index
-        config: TopicConfig | None = None
-        for index, partition_image in enumerate(topic.partitions):
-            partition = by_index.get(index)
-            if mine not in partition_image.replicas:
-                continue
-            if partition is None:
-                config = config or self._topic_config(image, topic.name)
+        partition = by_index.get(index)
+        if partition is None:
+            config = config or self._cluster.topic_config(topic.name)
+            try:
                 partition = by_index[index] = self._create(topic, index, config)
-            was_leader = partition.is_leader
-            if partition.apply(partition_image) and (was_leader or partition.is_leader):
-                self._tell(partition, leads=partition.is_leader)
+            except StorageError as error:
+                logger.error("no replica of %s-%d: %s", topic.name, index, error)
+                return
+        was_leader = partition.is_leader
+        if partition.apply(image) and (was_leader or partition.is_leader):
+            self._tell(partition, leads=partition.is_leader)
+
+    def _delete_strays(self) -> None:
+        """Remove logs of topics that were deleted while this broker was down."""
+        for log in self._log_dirs.all():
+            topic_partition = log.topic_partition
+            if topic_partition.partition not in self._partitions.get(topic_partition.topic, ()):
+                logger.warning("removing %s: the metadata has no such replica here", topic_partition)
+                self._log_dirs.delete(topic_partition)
 
     def _create(self, topic: TopicImage, index: int, config: TopicConfig) -> Partition:
         topic_partition = TopicPartition(topic.name, index)
@@ -143,13 +173,10 @@ class ReplicaManager:
         for callback in self.on_leadership:
             callback(partition, leads)
 
-    def _topic_config(self, image: MetadataImage, topic: str) -> TopicConfig:
-        return TopicConfig.build(self._config, image.topic_config(topic))
-
-    def _apply_config(self, image: MetadataImage, topic: str) -> None:
+    def _apply_config(self, topic: str) -> None:
         by_index = self._partitions.get(topic)
         if by_index:
-            config = self._topic_config(image, topic)
+            config = self._cluster.topic_config(topic)
             for partition in by_index.values():
                 partition.log.update_config(config)
 

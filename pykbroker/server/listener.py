@@ -118,6 +118,10 @@ class Server:
     async def _serve_connection(self, connection: Connection) -> None:
         try:
             await connection.serve()
+        except Exception:
+            # A bug in the handling of one connection must not end the others.
+            self._context.metrics.bugs_total += 1
+            logger.exception("bug in connection %s", connection.info.id)
         finally:
             host = self._connections.pop(connection)
             self._per_host[host] -= 1
