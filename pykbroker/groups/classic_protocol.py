@@ -6,7 +6,7 @@ Rules
 - A member that repeats the join of a round that is complete is told its outcome again; the leader of a stable group,
   or a member with new metadata, begins another round.
 - A static member that comes back gets a new member id, which fences the old one. In a stable group it keeps its
-  assignment without a round, if the elected protocol stays the same (KIP-345); from v9 on a leader is told so (KIP-814).
+  assignment without a round, if the elected protocol stays the same (KIP-345), which v9 tells a leader (KIP-814).
 - Errors are answers here, not exceptions: each response has its own fields beside the code.
 Not here: rounds, timers and waiting (classic_rounds), the state of a group (classic_group), versions and
 authorization (handlers.classic_groups).

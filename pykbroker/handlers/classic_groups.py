@@ -1,9 +1,7 @@
-"""JoinGroup (key 11, versions 0-9), Heartbeat (12, 0-4), LeaveGroup (13, 0-5), SyncGroup (14, 0-5), DescribeGroups
-(15, 0-6),
-ListGroups (16, 0-5), DeleteGroups (42, 0-3).
+"""JoinGroup (key 11, versions 0-9), Heartbeat (12, 0-4), LeaveGroup (13, 0-5), SyncGroup (14, 0-5),
+DescribeGroups (15, 0-6), ListGroups (16, 0-5), DeleteGroups (42, 0-3).
 
-All of them: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE while the group cannot be served
-here.
+While the group cannot be served here: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE.
 
 JoinGroup waits until the round is complete.
 - INVALID_GROUP_ID (empty), INVALID_SESSION_TIMEOUT, INCONSISTENT_GROUP_PROTOCOL, MEMBER_ID_REQUIRED (4+, KIP-394),
