@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Api(NamedTuple):
-    """`min_version` > `max_version`: the key is no longer served. `flexible_from` is -1 where no version is flexible."""
+    """`min_version` > `max_version`: the key is not served any more. `flexible_from` is -1: no version is flexible."""
 
     key: int
     name: str

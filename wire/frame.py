@@ -16,64 +16,55 @@ Sources: KIP-482, KIP-511.
 
 from collections.abc import Mapping
 from struct import Struct
-from struct import error as StructError
-
-import attrs
+from typing import NamedTuple
 
 from wire import codec
-from wire.catalog import API_BY_KEY
+from wire.catalog import APIS
 from wire.errors import ProtocolError
-from wire.primitives import ONE_BYTE, Buffer
-from wire.schema import Records
+from wire.primitives import ONE_BYTE, Buffer, Chunks, read_text, read_unknown_tags, write_tags
+from wire.schema import NO_TAGS, Records
 
 API_VERSIONS = 18
 
 _REQUEST = Struct(">hhih")
 _RESPONSE = Struct(">ii")
 _SIZE = Struct(">i")
+_NEVER = 32768
+_FLEXIBLE_FROM = {api.key: api.flexible_from if api.flexible_from >= 0 else _NEVER for api in APIS}
 
 
-@attrs.frozen
-class RequestHeader:
+class RequestHeader(NamedTuple):
     api_key: int
     api_version: int
     correlation_id: int
     client_id: str | None = None
-    unknown_tags: Mapping[int, bytes] = attrs.field(factory=dict)
+    unknown_tags: Mapping[int, bytes] = NO_TAGS
 
 
 def request_header_version(api_key: int, version: int) -> int:
     """Return 1 or 2. The header of an unknown key is read as version 1: nothing behind it can be understood anyway."""
-    api = API_BY_KEY.get(api_key)
-    return 2 if api is not None and api.is_flexible(version) else 1
+    return 2 if version >= _FLEXIBLE_FROM.get(api_key, _NEVER) else 1
 
 
 def response_header_version(api_key: int, version: int) -> int:
-    api = API_BY_KEY.get(api_key)
-    return 1 if api is not None and api_key != API_VERSIONS and api.is_flexible(version) else 0
+    return 1 if version >= _FLEXIBLE_FROM.get(api_key, _NEVER) and api_key != API_VERSIONS else 0
 
 
 def decode_request_header(buffer: Buffer, pos: int = 0) -> tuple[RequestHeader, int]:
     """Read the header and return it with the position of the body. Raises: ProtocolError."""
     try:
         api_key, version, correlation_id, size = _REQUEST.unpack_from(buffer, pos)
-        pos += _REQUEST.size
+        pos += 10
         client_id = None
         if size >= 0:
-            if pos + size > len(buffer):
-                raise codec.short("client_id", size, len(buffer) - pos)
-            client_id = str(buffer[pos : pos + size], "utf-8")
-            pos += size
-        elif size != -1:
-            raise ProtocolError(f"client_id of length {size}")
-        unknown_tags = {}
-        if request_header_version(api_key, version) == 2:
+            client_id, pos = read_text(buffer, pos, size, len(buffer))
+        unknown_tags: Mapping[int, bytes] = NO_TAGS
+        if version >= _FLEXIBLE_FROM.get(api_key, _NEVER):
             if buffer[pos]:
-                found, pos = codec.read_tags(buffer, pos, len(buffer))
-                unknown_tags = {tag: bytes(buffer[start:end]) for tag, start, end in found}
+                unknown_tags, pos = read_unknown_tags(buffer, pos, len(buffer))
             else:
                 pos += 1
-    except (StructError, IndexError, UnicodeDecodeError) as error:
+    except (codec.StructError, IndexError, ProtocolError) as error:
         raise ProtocolError(f"request header: {error}") from None
     return RequestHeader(api_key, version, correlation_id, client_id, unknown_tags), pos
 
@@ -84,17 +75,17 @@ def encode_request(header: RequestHeader, body: object) -> bytes:
     head = _REQUEST.pack(
         header.api_key, header.api_version, header.correlation_id, -1 if client_id is None else len(client_id)
     )
-    chunks: codec.Chunks = [head, client_id or b""]
+    chunks: Chunks = [head, client_id or b""]
     if request_header_version(header.api_key, header.api_version) == 2:
-        codec.write_tags(chunks.append, [(tag, [value]) for tag, value in header.unknown_tags.items()])
+        write_tags(chunks.append, [], header.unknown_tags)
     codec.encoder(type(body), header.api_version)(chunks.append, body)
     frame = b"".join(chunks)  # type: ignore[arg-type]
     return _SIZE.pack(len(frame)) + frame
 
 
-def encode_response(api_key: int, version: int, correlation_id: int, body: object) -> list[Records]:
+def encode_response(api_key: int, version: int, correlation_id: int, body: object) -> Chunks:
     """Return the frame of an answer as chunks; records are passed through as they are."""
-    chunks: codec.Chunks = [b""]
+    chunks: list[Records] = [b""]
     if response_header_version(api_key, version):
         chunks.append(ONE_BYTE[0])
     codec.encoder(type(body), version)(chunks.append, body)
@@ -108,7 +99,7 @@ def decode_response_header(api_key: int, version: int, buffer: Buffer, pos: int 
         (correlation_id,) = _SIZE.unpack_from(buffer, pos)
         pos += 4
         if response_header_version(api_key, version):
-            _, pos = codec.read_tags(buffer, pos, len(buffer))
-    except (StructError, IndexError) as error:
+            _, pos = read_unknown_tags(buffer, pos, len(buffer))
+    except (codec.StructError, IndexError, ProtocolError) as error:
         raise ProtocolError(f"response header: {error}") from None
     return correlation_id, pos

@@ -1,23 +1,32 @@
 """Read and write the variable-length primitives of the protocol; the compiled codecs inline their one-byte cases.
 
 Format: an unsigned varint holds 7 bits per byte, least significant first, the high bit meaning "more follows"; at most
-5 bytes for 32 bits, 10 for 64. A signed varint is zigzag: (n << 1) ^ (n >> 63).
+5 bytes for 32 bits, 10 for 64. A signed varint is zigzag: (n << 1) ^ (n >> 63). A section of tagged fields is their
+number, then for each its tag, its size and its bytes; numbers are unsigned varints.
 
-Sources: KIP-482 (unsigned varints), KIP-98 (varints in records).
+Rules
+- Text that is not UTF-8 is read with U+FFFD for what cannot be decoded, as Kafka's `new String(bytes, UTF_8)` does.
+- A string has at most 32767 bytes, also where its length is a varint.
+
+Sources: KIP-482 (unsigned varints, tagged fields), KIP-98 (varints in records).
 """
 
 import base64
+from collections.abc import Callable, Mapping
+from struct import Struct
 
 from wire.errors import ProtocolError
-from wire.schema import Uuid
+from wire.schema import Records, Uuid
 
 Buffer = bytes | bytearray | memoryview
+Chunks = list[Records]
 
 ONE_BYTE = tuple(bytes((value,)) for value in range(256))
+MAX_STRING_BYTES = 32767
 
 
 def read_uvarint(buffer: Buffer, pos: int) -> tuple[int, int]:
-    """Return the value of at most 32 bits and the position after it."""
+    """Return the value of at most 32 bits and the position after it. Raises: ProtocolError, IndexError at the end."""
     value = shift = 0
     while True:
         byte = buffer[pos]
@@ -68,6 +77,80 @@ def read_varint(buffer: Buffer, pos: int) -> tuple[int, int]:
 def write_varint(value: int) -> bytes:
     """Write a zigzag varint; one function serves 32 and 64 bits, as the encodings agree."""
     return write_uvarint((value << 1) ^ (value >> 63))
+
+
+def read_long_string(buffer: Buffer, pos: int, end: int) -> tuple[str, int]:
+    """Read a string whose length at `pos` is a varint of several bytes; return it and the position after it."""
+    size, pos = read_uvarint(buffer, pos)
+    return read_text(buffer, pos, size - 1, end)
+
+
+def read_text(buffer: Buffer, pos: int, size: int, end: int) -> tuple[str, int]:
+    """Read `size` bytes as text; return it and the position after it."""
+    if size < 0 or size > end - pos or size > MAX_STRING_BYTES:
+        raise short("string", size, end - pos)
+    return str(buffer[pos : pos + size], "utf-8", "replace"), pos + size
+
+
+def long_string_size(size_and_one: int) -> bytes:
+    """Return the varint before a string; raises ValueError where the string is longer than any may be."""
+    if size_and_one > MAX_STRING_BYTES + 1:
+        raise ValueError(f"a string of {size_and_one - 1} bytes is too long for the protocol")
+    return write_uvarint(size_and_one)
+
+
+def read_fixed_array(buffer: Buffer, pos: int, format: str, count: int, end: int) -> tuple[list[object], int]:
+    """Read `count` fixed-width values of one struct format; return them and the position after them."""
+    size = Struct(f">{format}").size
+    if count < 0 or count * size > end - pos:
+        raise short("array", count, end - pos)
+    after = pos + count * size
+    if format == "16s":
+        return [bytes(buffer[at : at + 16]) for at in range(pos, after, 16)], after
+    return list(Struct(f">{count}{format}").unpack_from(buffer, pos)), after
+
+
+def write_fixed_array(format: str, values: list[object]) -> bytes:
+    """Return the bytes of fixed-width values of one struct format, without their number."""
+    return Struct(f">{format * len(values) if format == '16s' else f'{len(values)}{format}'}").pack(*values)
+
+
+def read_tags(buffer: Buffer, pos: int, end: int) -> tuple[list[tuple[int, int, int]], int]:
+    """Return (tag, start, end) of each tagged field in the order sent, and the position after the section."""
+    count, pos = read_uvarint(buffer, pos)
+    if count * 2 > end - pos:
+        raise short("tagged fields", count, end - pos)
+    found = []
+    for _ in range(count):
+        tag, pos = read_uvarint(buffer, pos)
+        size, pos = read_uvarint(buffer, pos)
+        if size > end - pos:
+            raise short(f"tag {tag}", size, end - pos)
+        found.append((tag, pos, pos + size))
+        pos += size
+    return found, pos
+
+
+def read_unknown_tags(buffer: Buffer, pos: int, end: int) -> tuple[dict[int, bytes], int]:
+    """Return the bytes of each tagged field by its tag, and the position after the section."""
+    tags, pos = read_tags(buffer, pos, end)
+    return {tag: bytes(buffer[start:after]) for tag, start, after in tags}, pos
+
+
+def write_tags(
+    write: Callable[[Records], None], tags: list[tuple[int, Chunks]], unknown_tags: Mapping[int, bytes]
+) -> None:
+    """Write a section of tagged fields in ascending order of tag."""
+    tags = tags + [(tag, [value]) for tag, value in unknown_tags.items()]
+    write(write_uvarint(len(tags)))
+    for tag, chunks in sorted(tags, key=lambda item: item[0]):
+        write(write_uvarint(tag) + write_uvarint(sum(map(len, chunks))))
+        for chunk in chunks:
+            write(chunk)
+
+
+def short(what: str, size: int, left: int) -> ProtocolError:
+    return ProtocolError(f"{what} of size {size} in {left} bytes")
 
 
 def uuid_text(uuid: Uuid) -> str:

@@ -22,6 +22,7 @@ Sources: KIP-482 (flexible versions, tagged fields), KIP-893 (nullable structs).
 import enum
 import re
 from collections.abc import Callable, Mapping, Sized
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar, dataclass_transform
 
 import attrs
@@ -31,6 +32,7 @@ RecordBytes: TypeAlias = bytes | bytearray | memoryview
 Records: TypeAlias = Sized  # what an encoder accepts as records: bytes, or a slice of a file that is sent later
 
 ZERO_UUID: Uuid = bytes(16)
+NO_TAGS: Mapping[int, bytes] = MappingProxyType({})  # shared by all messages without unknown tagged fields
 MAX_VERSION = 32767
 
 T = TypeVar("T")
@@ -152,26 +154,23 @@ def _declare(
 ) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
         # repr and eq by attrs cost half of the time that creating a class takes; ours walk the spec when called.
-        cls.__repr__ = _repr  # type: ignore[method-assign,assignment]
-        cls.__eq__ = _eq  # type: ignore[method-assign,assignment]
+        cls.__repr__ = _repr  # type: ignore[method-assign]
+        cls.__eq__ = _eq  # type: ignore[method-assign]
         cls.__hash__ = None  # type: ignore[method-assign,assignment]
         cls.__annotations__["unknown_tags"] = "Mapping[int, bytes]"
-        cls.unknown_tags = attrs.field(default=_NO_TAGS)  # type: ignore[attr-defined]
-        made = attrs.define(eq=False, repr=False, hash=False, order=False)(cls)
+        cls.unknown_tags = attrs.field(default=NO_TAGS)  # type: ignore[attr-defined]
+        made: type[Any] = attrs.define(eq=False, repr=False, hash=False, order=False)(cls)
         fields = tuple(
             attrs.evolve(attribute.metadata["wire"], name=attribute.name)
             for attribute in attrs.fields(made)
             if attribute.name != "unknown_tags"
         )
-        made.__wire__ = StructSpec(  # type: ignore[attr-defined]
+        made.__wire__ = StructSpec(
             name or cls.__name__, fields, type_, key, Versions.parse(versions), Versions.parse(flexible)
         )
         return made
 
     return decorate
-
-
-_NO_TAGS: Mapping[int, bytes] = {}
 
 
 def _repr(self: object) -> str:
@@ -181,7 +180,7 @@ def _repr(self: object) -> str:
 
 def _eq(self: object, other: object) -> bool:
     if type(self) is not type(other):
-        return NotImplemented
+        return False
     names = [field.name for field in spec_of(type(self)).fields]
     return all(getattr(self, name) == getattr(other, name) for name in [*names, "unknown_tags"])
 
@@ -192,6 +191,7 @@ def _eq(self: object, other: object) -> bool:
 def _field(
     kind: Kind,
     versions: str,
+    *,
     default: object,
     nullable: str,
     tag: int | None,
@@ -219,9 +219,14 @@ def _field(
 
 def _scalar(kind: Kind, zero: object) -> Callable[..., Any]:
     def declare(
-        versions: str = "0+", *, default: object = zero, tag: int | None = None, tagged: str = "", ignorable: bool = False
+        versions: str = "0+",
+        *,
+        default: object = zero,
+        tag: int | None = None,
+        tagged: str = "",
+        ignorable: bool = False,
     ) -> Any:
-        return _field(kind, versions, default, "none", tag, tagged, ignorable)
+        return _field(kind, versions, default=default, nullable="none", tag=tag, tagged=tagged, ignorable=ignorable)
 
     return declare
 
@@ -247,7 +252,7 @@ def _sized(kind: Kind, empty: object) -> Callable[..., Any]:
         tagged: str = "",
         ignorable: bool = False,
     ) -> Any:
-        return _field(kind, versions, default, nullable, tag, tagged, ignorable)
+        return _field(kind, versions, default=default, nullable=nullable, tag=tag, tagged=tagged, ignorable=ignorable)
 
     return declare
 
@@ -268,7 +273,16 @@ def array(
     ignorable: bool = False,
 ) -> Any:
     """An array of structs or of a scalar kind; `default=None` where the official default is null."""
-    return _field(Kind.ARRAY, versions, default, nullable, tag, tagged, ignorable, element)
+    return _field(
+        Kind.ARRAY,
+        versions,
+        default=default,
+        nullable=nullable,
+        tag=tag,
+        tagged=tagged,
+        ignorable=ignorable,
+        element=element,
+    )
 
 
 def one(
@@ -282,4 +296,13 @@ def one(
     ignorable: bool = False,
 ) -> Any:
     """A single struct; `default=None` where the official default is null."""
-    return _field(Kind.STRUCT, versions, default, nullable, tag, tagged, ignorable, element)
+    return _field(
+        Kind.STRUCT,
+        versions,
+        default=default,
+        nullable=nullable,
+        tag=tag,
+        tagged=tagged,
+        ignorable=ignorable,
+        element=element,
+    )

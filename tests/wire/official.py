@@ -95,7 +95,7 @@ def rows(name: str) -> list[list[str]]:
 
 
 def snake_case(name: str) -> str:
-    """Our name of an official one: a word begins at a capital after a small letter, or at the last of several capitals."""
+    """Our name of an official one: words begin at a capital after a small letter, and at the last of several."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     return words.lower().replace("k_raft", "kraft")
 

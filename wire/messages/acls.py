@@ -1,4 +1,4 @@
-from wire.schema import array, int16, int32, int8, request, response, string, struct
+from wire.schema import array, int8, int16, int32, request, response, string, struct
 
 
 @request(29, "1-3", flexible="2+")

@@ -1,4 +1,4 @@
-from wire.schema import Kind, array, bytes_, int16, int32, int64, int8, request, response, string, struct
+from wire.schema import Kind, array, bytes_, int8, int16, int32, int64, request, response, string, struct
 
 
 @request(17, "0-1")

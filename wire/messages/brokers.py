@@ -1,4 +1,19 @@
-from wire.schema import Kind, Uuid, array, boolean, int16, int32, int64, int8, request, response, string, struct, uint16, uuid
+from wire.schema import (
+    Kind,
+    Uuid,
+    array,
+    boolean,
+    int8,
+    int16,
+    int32,
+    int64,
+    request,
+    response,
+    string,
+    struct,
+    uint16,
+    uuid,
+)
 
 
 @request(4, "none")

@@ -1,4 +1,4 @@
-from wire.schema import Kind, array, boolean, int16, int32, int8, request, response, string, struct
+from wire.schema import Kind, array, boolean, int8, int16, int32, request, response, string, struct
 
 
 @struct()
@@ -79,7 +79,9 @@ class AlterConfigsResponseAlterConfigsResourceResponse:
 @response(33, "0-2", flexible="2+")
 class AlterConfigsResponse:
     throttle_time_ms: int = int32()
-    responses: list[AlterConfigsResponseAlterConfigsResourceResponse] = array(AlterConfigsResponseAlterConfigsResourceResponse)
+    responses: list[AlterConfigsResponseAlterConfigsResourceResponse] = array(
+        AlterConfigsResponseAlterConfigsResourceResponse
+    )
 
 
 @struct("AlterableConfig")
@@ -98,7 +100,9 @@ class IncrementalAlterConfigsRequestAlterConfigsResource:
 
 @request(44, "0-1", flexible="1+")
 class IncrementalAlterConfigsRequest:
-    resources: list[IncrementalAlterConfigsRequestAlterConfigsResource] = array(IncrementalAlterConfigsRequestAlterConfigsResource)
+    resources: list[IncrementalAlterConfigsRequestAlterConfigsResource] = array(
+        IncrementalAlterConfigsRequestAlterConfigsResource
+    )
     validate_only: bool = boolean()
 
 
@@ -113,7 +117,9 @@ class IncrementalAlterConfigsResponseAlterConfigsResourceResponse:
 @response(44, "0-1", flexible="1+")
 class IncrementalAlterConfigsResponse:
     throttle_time_ms: int = int32()
-    responses: list[IncrementalAlterConfigsResponseAlterConfigsResourceResponse] = array(IncrementalAlterConfigsResponseAlterConfigsResourceResponse)
+    responses: list[IncrementalAlterConfigsResponseAlterConfigsResourceResponse] = array(
+        IncrementalAlterConfigsResponseAlterConfigsResourceResponse
+    )
 
 
 @request(74, "0-1", flexible="0+")

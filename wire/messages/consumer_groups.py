@@ -1,4 +1,4 @@
-from wire.schema import Kind, Uuid, array, boolean, int16, int32, int8, one, request, response, string, struct, uuid
+from wire.schema import Kind, Uuid, array, boolean, int8, int16, int32, one, request, response, string, struct, uuid
 
 
 @struct("TopicPartitions")
@@ -18,7 +18,9 @@ class ConsumerGroupHeartbeatRequest:
     subscribed_topic_names: list[str] | None = array(Kind.STRING, nullable="0+", default=None)
     subscribed_topic_regex: str | None = string("1+", nullable="1+", default=None)
     server_assignor: str | None = string(nullable="0+", default=None)
-    topic_partitions: list[ConsumerGroupHeartbeatRequestTopicPartitions] | None = array(ConsumerGroupHeartbeatRequestTopicPartitions, nullable="0+", default=None)
+    topic_partitions: list[ConsumerGroupHeartbeatRequestTopicPartitions] | None = array(
+        ConsumerGroupHeartbeatRequestTopicPartitions, nullable="0+", default=None
+    )
 
 
 @struct("TopicPartitions")
@@ -29,7 +31,9 @@ class ConsumerGroupHeartbeatResponseTopicPartitions:
 
 @struct("Assignment")
 class ConsumerGroupHeartbeatResponseAssignment:
-    topic_partitions: list[ConsumerGroupHeartbeatResponseTopicPartitions] = array(ConsumerGroupHeartbeatResponseTopicPartitions)
+    topic_partitions: list[ConsumerGroupHeartbeatResponseTopicPartitions] = array(
+        ConsumerGroupHeartbeatResponseTopicPartitions
+    )
 
 
 @response(68, "0-1", flexible="0+")
@@ -40,7 +44,9 @@ class ConsumerGroupHeartbeatResponse:
     member_id: str | None = string(nullable="0+", default=None)
     member_epoch: int = int32()
     heartbeat_interval_ms: int = int32()
-    assignment: ConsumerGroupHeartbeatResponseAssignment | None = one(ConsumerGroupHeartbeatResponseAssignment, nullable="0+", default=None)
+    assignment: ConsumerGroupHeartbeatResponseAssignment | None = one(
+        ConsumerGroupHeartbeatResponseAssignment, nullable="0+", default=None
+    )
 
 
 @request(69, "0-1", flexible="0+")
@@ -58,7 +64,9 @@ class ConsumerGroupDescribeResponseTopicPartitions:
 
 @struct("Assignment")
 class ConsumerGroupDescribeResponseAssignment:
-    topic_partitions: list[ConsumerGroupDescribeResponseTopicPartitions] = array(ConsumerGroupDescribeResponseTopicPartitions)
+    topic_partitions: list[ConsumerGroupDescribeResponseTopicPartitions] = array(
+        ConsumerGroupDescribeResponseTopicPartitions
+    )
 
 
 @struct()

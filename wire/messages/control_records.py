@@ -1,4 +1,20 @@
-from wire.schema import Kind, Uuid, array, boolean, data, int16, int32, int64, int8, one, string, struct, uint16, uint32, uuid
+from wire.schema import (
+    Kind,
+    Uuid,
+    array,
+    boolean,
+    data,
+    int8,
+    int16,
+    int32,
+    int64,
+    one,
+    string,
+    struct,
+    uint16,
+    uint32,
+    uuid,
+)
 
 
 @data("0")

@@ -1,4 +1,20 @@
-from wire.schema import Kind, Records, Uuid, array, int16, int32, int64, int8, one, records, request, response, string, struct, uuid
+from wire.schema import (
+    Kind,
+    Records,
+    Uuid,
+    array,
+    int8,
+    int16,
+    int32,
+    int64,
+    one,
+    records,
+    request,
+    response,
+    string,
+    struct,
+    uuid,
+)
 
 
 @struct()
@@ -83,7 +99,9 @@ class PartitionData:
     diverging_epoch: EpochEndOffset = one(EpochEndOffset, "12+", tag=0)
     current_leader: LeaderIdAndEpoch = one(LeaderIdAndEpoch, "12+", tag=1)
     snapshot_id: SnapshotId = one(SnapshotId, "12+", tag=2)
-    aborted_transactions: list[AbortedTransaction] | None = array(AbortedTransaction, "4+", nullable="4+", ignorable=True)
+    aborted_transactions: list[AbortedTransaction] | None = array(
+        AbortedTransaction, "4+", nullable="4+", ignorable=True
+    )
     preferred_read_replica: int = int32("11+", default=-1)
     records: Records | None = records(nullable="0+")
 

@@ -1,4 +1,4 @@
-from wire.schema import Kind, Uuid, array, bytes_, data, int32, int64, int8, one, string, struct, uuid
+from wire.schema import Kind, Uuid, array, bytes_, data, int8, int32, int64, one, string, struct, uuid
 
 
 @struct("TopicPartition")
@@ -9,7 +9,9 @@ class ConsumerProtocolAssignmentTopicPartition:
 
 @data("0-3")
 class ConsumerProtocolAssignment:
-    assigned_partitions: list[ConsumerProtocolAssignmentTopicPartition] = array(ConsumerProtocolAssignmentTopicPartition)
+    assigned_partitions: list[ConsumerProtocolAssignmentTopicPartition] = array(
+        ConsumerProtocolAssignmentTopicPartition
+    )
     user_data: bytes | None = bytes_(nullable="0+", default=None)
 
 
@@ -23,7 +25,9 @@ class ConsumerProtocolSubscriptionTopicPartition:
 class ConsumerProtocolSubscription:
     topics: list[str] = array(Kind.STRING)
     user_data: bytes | None = bytes_(nullable="0+", default=None)
-    owned_partitions: list[ConsumerProtocolSubscriptionTopicPartition] = array(ConsumerProtocolSubscriptionTopicPartition, "1+", ignorable=True)
+    owned_partitions: list[ConsumerProtocolSubscriptionTopicPartition] = array(
+        ConsumerProtocolSubscriptionTopicPartition, "1+", ignorable=True
+    )
     generation_id: int = int32("2+", default=-1, ignorable=True)
     rack_id: str | None = string("3+", nullable="3+", default=None, ignorable=True)
 
@@ -177,7 +181,9 @@ class ConsumerGroupTargetAssignmentMemberValueTopicPartition:
 
 @data("0", flexible="0+", key=7)
 class ConsumerGroupTargetAssignmentMemberValue:
-    topic_partitions: list[ConsumerGroupTargetAssignmentMemberValueTopicPartition] = array(ConsumerGroupTargetAssignmentMemberValueTopicPartition)
+    topic_partitions: list[ConsumerGroupTargetAssignmentMemberValueTopicPartition] = array(
+        ConsumerGroupTargetAssignmentMemberValueTopicPartition
+    )
 
 
 @data("0", key=8)

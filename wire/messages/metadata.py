@@ -1,4 +1,4 @@
-from wire.schema import Kind, Uuid, array, boolean, int16, int32, int8, one, request, response, string, struct, uuid
+from wire.schema import Kind, Uuid, array, boolean, int8, int16, int32, one, request, response, string, struct, uuid
 
 
 @struct()
@@ -98,7 +98,9 @@ class DescribeTopicPartitionsRequestCursor:
 class DescribeTopicPartitionsRequest:
     topics: list[TopicRequest] = array(TopicRequest)
     response_partition_limit: int = int32(default=2000)
-    cursor: DescribeTopicPartitionsRequestCursor | None = one(DescribeTopicPartitionsRequestCursor, nullable="0+", default=None)
+    cursor: DescribeTopicPartitionsRequestCursor | None = one(
+        DescribeTopicPartitionsRequestCursor, nullable="0+", default=None
+    )
 
 
 @struct()
@@ -134,4 +136,6 @@ class DescribeTopicPartitionsResponseCursor:
 class DescribeTopicPartitionsResponse:
     throttle_time_ms: int = int32(ignorable=True)
     topics: list[DescribeTopicPartitionsResponseTopic] = array(DescribeTopicPartitionsResponseTopic)
-    next_cursor: DescribeTopicPartitionsResponseCursor | None = one(DescribeTopicPartitionsResponseCursor, nullable="0+", default=None)
+    next_cursor: DescribeTopicPartitionsResponseCursor | None = one(
+        DescribeTopicPartitionsResponseCursor, nullable="0+", default=None
+    )

@@ -1,4 +1,4 @@
-from wire.schema import Records, array, int16, int32, int64, int8, request, response, string, struct
+from wire.schema import array, int8, int16, int32, int64, request, response, string, struct
 
 
 @struct()

@@ -1,4 +1,4 @@
-from wire.schema import Kind, Uuid, array, boolean, int16, int32, int64, int8, request, response, string, struct, uuid
+from wire.schema import Kind, Uuid, array, boolean, int8, int16, int32, int64, request, response, string, struct, uuid
 
 
 @struct()
@@ -161,7 +161,9 @@ class ListPartitionReassignmentsTopics:
 @request(46, "0", flexible="0+")
 class ListPartitionReassignmentsRequest:
     timeout_ms: int = int32(default=60000)
-    topics: list[ListPartitionReassignmentsTopics] | None = array(ListPartitionReassignmentsTopics, nullable="0+", default=None)
+    topics: list[ListPartitionReassignmentsTopics] | None = array(
+        ListPartitionReassignmentsTopics, nullable="0+", default=None
+    )
 
 
 @struct()

@@ -1,4 +1,18 @@
-from wire.schema import RecordBytes, Uuid, array, int16, int32, int64, one, records, request, response, string, struct, uuid
+from wire.schema import (
+    RecordBytes,
+    Uuid,
+    array,
+    int16,
+    int32,
+    int64,
+    one,
+    records,
+    request,
+    response,
+    string,
+    struct,
+    uuid,
+)
 
 
 @struct()

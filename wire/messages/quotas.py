@@ -1,4 +1,4 @@
-from wire.schema import array, boolean, float64, int16, int32, int8, request, response, string, struct
+from wire.schema import array, boolean, float64, int8, int16, int32, request, response, string, struct
 
 
 @struct()
@@ -37,7 +37,9 @@ class DescribeClientQuotasResponse:
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+")
-    entries: list[DescribeClientQuotasResponseEntryData] | None = array(DescribeClientQuotasResponseEntryData, nullable="0+")
+    entries: list[DescribeClientQuotasResponseEntryData] | None = array(
+        DescribeClientQuotasResponseEntryData, nullable="0+"
+    )
 
 
 @struct("EntityData")

@@ -1,4 +1,22 @@
-from wire.schema import Kind, Records, Uuid, array, boolean, bytes_, int16, int32, int64, one, records, request, response, string, struct, uint16, uuid
+from wire.schema import (
+    Kind,
+    Records,
+    Uuid,
+    array,
+    boolean,
+    bytes_,
+    int16,
+    int32,
+    int64,
+    one,
+    records,
+    request,
+    response,
+    string,
+    struct,
+    uint16,
+    uuid,
+)
 
 
 @struct("PartitionData")
@@ -81,7 +99,9 @@ class BeginQuorumEpochRequest:
     cluster_id: str | None = string(nullable="0+", default=None)
     voter_id: int = int32("1+", default=-1, ignorable=True)
     topics: list[BeginQuorumEpochRequestTopicData] = array(BeginQuorumEpochRequestTopicData)
-    leader_endpoints: list[BeginQuorumEpochRequestLeaderEndpoint] = array(BeginQuorumEpochRequestLeaderEndpoint, "1+", ignorable=True)
+    leader_endpoints: list[BeginQuorumEpochRequestLeaderEndpoint] = array(
+        BeginQuorumEpochRequestLeaderEndpoint, "1+", ignorable=True
+    )
 
 
 @struct("PartitionData")
@@ -109,7 +129,9 @@ class BeginQuorumEpochResponseNodeEndpoint:
 class BeginQuorumEpochResponse:
     error_code: int = int16()
     topics: list[BeginQuorumEpochResponseTopicData] = array(BeginQuorumEpochResponseTopicData)
-    node_endpoints: list[BeginQuorumEpochResponseNodeEndpoint] = array(BeginQuorumEpochResponseNodeEndpoint, "1+", tag=0)
+    node_endpoints: list[BeginQuorumEpochResponseNodeEndpoint] = array(
+        BeginQuorumEpochResponseNodeEndpoint, "1+", tag=0
+    )
 
 
 @struct()
@@ -144,7 +166,9 @@ class EndQuorumEpochRequestLeaderEndpoint:
 class EndQuorumEpochRequest:
     cluster_id: str | None = string(nullable="0+", default=None)
     topics: list[EndQuorumEpochRequestTopicData] = array(EndQuorumEpochRequestTopicData)
-    leader_endpoints: list[EndQuorumEpochRequestLeaderEndpoint] = array(EndQuorumEpochRequestLeaderEndpoint, "1+", ignorable=True)
+    leader_endpoints: list[EndQuorumEpochRequestLeaderEndpoint] = array(
+        EndQuorumEpochRequestLeaderEndpoint, "1+", ignorable=True
+    )
 
 
 @struct("PartitionData")

@@ -1,4 +1,21 @@
-from wire.schema import Kind, Records, Uuid, array, boolean, int16, int32, int64, int8, one, records, request, response, string, struct, uuid
+from wire.schema import (
+    Kind,
+    Records,
+    Uuid,
+    array,
+    boolean,
+    int8,
+    int16,
+    int32,
+    int64,
+    one,
+    records,
+    request,
+    response,
+    string,
+    struct,
+    uuid,
+)
 
 
 @struct("AcknowledgementBatch")
@@ -102,7 +119,9 @@ class ShareAcknowledgeRequestAcknowledgementBatch:
 @struct()
 class AcknowledgePartition:
     partition_index: int = int32()
-    acknowledgement_batches: list[ShareAcknowledgeRequestAcknowledgementBatch] = array(ShareAcknowledgeRequestAcknowledgementBatch)
+    acknowledgement_batches: list[ShareAcknowledgeRequestAcknowledgementBatch] = array(
+        ShareAcknowledgeRequestAcknowledgementBatch
+    )
 
 
 @struct()

@@ -18,7 +18,9 @@ class ShareGroupHeartbeatResponseTopicPartitions:
 
 @struct("Assignment")
 class ShareGroupHeartbeatResponseAssignment:
-    topic_partitions: list[ShareGroupHeartbeatResponseTopicPartitions] = array(ShareGroupHeartbeatResponseTopicPartitions)
+    topic_partitions: list[ShareGroupHeartbeatResponseTopicPartitions] = array(
+        ShareGroupHeartbeatResponseTopicPartitions
+    )
 
 
 @response(76, "1", flexible="0+")
@@ -29,7 +31,9 @@ class ShareGroupHeartbeatResponse:
     member_id: str | None = string(nullable="0+", default=None)
     member_epoch: int = int32()
     heartbeat_interval_ms: int = int32()
-    assignment: ShareGroupHeartbeatResponseAssignment | None = one(ShareGroupHeartbeatResponseAssignment, nullable="0+", default=None)
+    assignment: ShareGroupHeartbeatResponseAssignment | None = one(
+        ShareGroupHeartbeatResponseAssignment, nullable="0+", default=None
+    )
 
 
 @request(77, "1", flexible="0+")
@@ -89,7 +93,9 @@ class DescribeShareGroupOffsetsRequestTopic:
 @struct()
 class DescribeShareGroupOffsetsRequestGroup:
     group_id: str = string()
-    topics: list[DescribeShareGroupOffsetsRequestTopic] | None = array(DescribeShareGroupOffsetsRequestTopic, nullable="0+")
+    topics: list[DescribeShareGroupOffsetsRequestTopic] | None = array(
+        DescribeShareGroupOffsetsRequestTopic, nullable="0+"
+    )
 
 
 @request(90, "0-1", flexible="0+")

@@ -1,4 +1,4 @@
-from wire.schema import Kind, Uuid, array, data, int16, int32, int64, int8, string, struct, uuid
+from wire.schema import Kind, Uuid, array, data, int8, int16, int32, int64, string, struct, uuid
 
 
 @data("0", key=0)

@@ -1,4 +1,4 @@
-from wire.schema import Uuid, array, int16, int32, int64, int8, request, response, string, struct, uuid
+from wire.schema import Uuid, array, int8, int16, int32, int64, request, response, string, struct, uuid
 
 
 @struct("PartitionData")
@@ -11,7 +11,9 @@ class InitializeShareGroupStateRequestPartitionData:
 @struct()
 class InitializeStateData:
     topic_id: Uuid = uuid()
-    partitions: list[InitializeShareGroupStateRequestPartitionData] = array(InitializeShareGroupStateRequestPartitionData)
+    partitions: list[InitializeShareGroupStateRequestPartitionData] = array(
+        InitializeShareGroupStateRequestPartitionData
+    )
 
 
 @request(83, "0", flexible="0+")
@@ -30,7 +32,9 @@ class InitializeShareGroupStateResponsePartitionResult:
 @struct()
 class InitializeStateResult:
     topic_id: Uuid = uuid()
-    partitions: list[InitializeShareGroupStateResponsePartitionResult] = array(InitializeShareGroupStateResponsePartitionResult)
+    partitions: list[InitializeShareGroupStateResponsePartitionResult] = array(
+        InitializeShareGroupStateResponsePartitionResult
+    )
 
 
 @response(83, "0", flexible="0+")
@@ -177,7 +181,9 @@ class ReadShareGroupStateSummaryRequestPartitionData:
 @struct()
 class ReadStateSummaryData:
     topic_id: Uuid = uuid()
-    partitions: list[ReadShareGroupStateSummaryRequestPartitionData] = array(ReadShareGroupStateSummaryRequestPartitionData)
+    partitions: list[ReadShareGroupStateSummaryRequestPartitionData] = array(
+        ReadShareGroupStateSummaryRequestPartitionData
+    )
 
 
 @request(87, "0-1", flexible="0+")
@@ -200,7 +206,9 @@ class ReadShareGroupStateSummaryResponsePartitionResult:
 @struct()
 class ReadStateSummaryResult:
     topic_id: Uuid = uuid()
-    partitions: list[ReadShareGroupStateSummaryResponsePartitionResult] = array(ReadShareGroupStateSummaryResponsePartitionResult)
+    partitions: list[ReadShareGroupStateSummaryResponsePartitionResult] = array(
+        ReadShareGroupStateSummaryResponsePartitionResult
+    )
 
 
 @response(87, "0-1", flexible="0+")

@@ -1,4 +1,4 @@
-from wire.schema import Kind, array, boolean, int16, int32, int64, int8, one, request, response, string, struct, uint16
+from wire.schema import Kind, array, boolean, int8, int16, int32, int64, one, request, response, string, struct, uint16
 
 
 @struct("KeyValue")
@@ -29,7 +29,9 @@ class StreamsGroupHeartbeatRequestSubtopology:
     source_topic_regex: list[str] = array(Kind.STRING)
     state_changelog_topics: list[StreamsGroupHeartbeatRequestTopicInfo] = array(StreamsGroupHeartbeatRequestTopicInfo)
     repartition_sink_topics: list[str] = array(Kind.STRING)
-    repartition_source_topics: list[StreamsGroupHeartbeatRequestTopicInfo] = array(StreamsGroupHeartbeatRequestTopicInfo)
+    repartition_source_topics: list[StreamsGroupHeartbeatRequestTopicInfo] = array(
+        StreamsGroupHeartbeatRequestTopicInfo
+    )
     copartition_groups: list[CopartitionGroup] = array(CopartitionGroup)
 
 
@@ -67,15 +69,31 @@ class StreamsGroupHeartbeatRequest:
     instance_id: str | None = string(nullable="0+", default=None)
     rack_id: str | None = string(nullable="0+", default=None)
     rebalance_timeout_ms: int = int32(default=-1)
-    topology: StreamsGroupHeartbeatRequestTopology | None = one(StreamsGroupHeartbeatRequestTopology, nullable="0+", default=None)
-    active_tasks: list[StreamsGroupHeartbeatRequestTaskIds] | None = array(StreamsGroupHeartbeatRequestTaskIds, nullable="0+", default=None)
-    standby_tasks: list[StreamsGroupHeartbeatRequestTaskIds] | None = array(StreamsGroupHeartbeatRequestTaskIds, nullable="0+", default=None)
-    warmup_tasks: list[StreamsGroupHeartbeatRequestTaskIds] | None = array(StreamsGroupHeartbeatRequestTaskIds, nullable="0+", default=None)
+    topology: StreamsGroupHeartbeatRequestTopology | None = one(
+        StreamsGroupHeartbeatRequestTopology, nullable="0+", default=None
+    )
+    active_tasks: list[StreamsGroupHeartbeatRequestTaskIds] | None = array(
+        StreamsGroupHeartbeatRequestTaskIds, nullable="0+", default=None
+    )
+    standby_tasks: list[StreamsGroupHeartbeatRequestTaskIds] | None = array(
+        StreamsGroupHeartbeatRequestTaskIds, nullable="0+", default=None
+    )
+    warmup_tasks: list[StreamsGroupHeartbeatRequestTaskIds] | None = array(
+        StreamsGroupHeartbeatRequestTaskIds, nullable="0+", default=None
+    )
     process_id: str | None = string(nullable="0+", default=None)
-    user_endpoint: StreamsGroupHeartbeatRequestEndpoint | None = one(StreamsGroupHeartbeatRequestEndpoint, nullable="0+", default=None)
-    client_tags: list[StreamsGroupHeartbeatRequestKeyValue] | None = array(StreamsGroupHeartbeatRequestKeyValue, nullable="0+", default=None)
-    task_offsets: list[StreamsGroupHeartbeatRequestTaskOffset] | None = array(StreamsGroupHeartbeatRequestTaskOffset, nullable="0+", default=None)
-    task_end_offsets: list[StreamsGroupHeartbeatRequestTaskOffset] | None = array(StreamsGroupHeartbeatRequestTaskOffset, nullable="0+", default=None)
+    user_endpoint: StreamsGroupHeartbeatRequestEndpoint | None = one(
+        StreamsGroupHeartbeatRequestEndpoint, nullable="0+", default=None
+    )
+    client_tags: list[StreamsGroupHeartbeatRequestKeyValue] | None = array(
+        StreamsGroupHeartbeatRequestKeyValue, nullable="0+", default=None
+    )
+    task_offsets: list[StreamsGroupHeartbeatRequestTaskOffset] | None = array(
+        StreamsGroupHeartbeatRequestTaskOffset, nullable="0+", default=None
+    )
+    task_end_offsets: list[StreamsGroupHeartbeatRequestTaskOffset] | None = array(
+        StreamsGroupHeartbeatRequestTaskOffset, nullable="0+", default=None
+    )
     shutdown_application: bool = boolean()
 
 
@@ -122,12 +140,20 @@ class StreamsGroupHeartbeatResponse:
     task_offset_interval_ms: int = int32()
     acceptable_recovery_lag: int = int64("1+", default=-1, ignorable=True)
     status: list[Status] | None = array(Status, nullable="0+")
-    active_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(StreamsGroupHeartbeatResponseTaskIds, nullable="0+", default=None)
-    standby_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(StreamsGroupHeartbeatResponseTaskIds, nullable="0+", default=None)
-    warmup_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(StreamsGroupHeartbeatResponseTaskIds, nullable="0+", default=None)
+    active_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(
+        StreamsGroupHeartbeatResponseTaskIds, nullable="0+", default=None
+    )
+    standby_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(
+        StreamsGroupHeartbeatResponseTaskIds, nullable="0+", default=None
+    )
+    warmup_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(
+        StreamsGroupHeartbeatResponseTaskIds, nullable="0+", default=None
+    )
     topology_description_required: bool = boolean("1+")
     endpoint_information_epoch: int = int32()
-    partitions_by_user_endpoint: list[EndpointToPartitions] | None = array(EndpointToPartitions, nullable="0+", default=None)
+    partitions_by_user_endpoint: list[EndpointToPartitions] | None = array(
+        EndpointToPartitions, nullable="0+", default=None
+    )
 
 
 @request(89, "0-1", flexible="0+")
@@ -157,13 +183,17 @@ class StreamsGroupDescribeResponseSubtopology:
     source_topics: list[str] = array(Kind.STRING)
     repartition_sink_topics: list[str] = array(Kind.STRING)
     state_changelog_topics: list[StreamsGroupDescribeResponseTopicInfo] = array(StreamsGroupDescribeResponseTopicInfo)
-    repartition_source_topics: list[StreamsGroupDescribeResponseTopicInfo] = array(StreamsGroupDescribeResponseTopicInfo)
+    repartition_source_topics: list[StreamsGroupDescribeResponseTopicInfo] = array(
+        StreamsGroupDescribeResponseTopicInfo
+    )
 
 
 @struct("Topology")
 class StreamsGroupDescribeResponseTopology:
     epoch: int = int32()
-    subtopologies: list[StreamsGroupDescribeResponseSubtopology] | None = array(StreamsGroupDescribeResponseSubtopology, nullable="0+", default=None)
+    subtopologies: list[StreamsGroupDescribeResponseSubtopology] | None = array(
+        StreamsGroupDescribeResponseSubtopology, nullable="0+", default=None
+    )
 
 
 @struct("Endpoint")
@@ -202,7 +232,9 @@ class Member:
     client_host: str = string()
     topology_epoch: int = int32()
     process_id: str = string()
-    user_endpoint: StreamsGroupDescribeResponseEndpoint | None = one(StreamsGroupDescribeResponseEndpoint, nullable="0+", default=None)
+    user_endpoint: StreamsGroupDescribeResponseEndpoint | None = one(
+        StreamsGroupDescribeResponseEndpoint, nullable="0+", default=None
+    )
     client_tags: list[StreamsGroupDescribeResponseKeyValue] = array(StreamsGroupDescribeResponseKeyValue)
     task_offsets: list[StreamsGroupDescribeResponseTaskOffset] = array(StreamsGroupDescribeResponseTaskOffset)
     task_end_offsets: list[StreamsGroupDescribeResponseTaskOffset] = array(StreamsGroupDescribeResponseTaskOffset)
@@ -224,19 +256,29 @@ class StreamsGroupDescribeResponseTopologyDescriptionNode:
 @struct("TopologyDescriptionSubtopology")
 class StreamsGroupDescribeResponseTopologyDescriptionSubtopology:
     subtopology_id: str = string("1+")
-    nodes: list[StreamsGroupDescribeResponseTopologyDescriptionNode] = array(StreamsGroupDescribeResponseTopologyDescriptionNode, "1+")
+    nodes: list[StreamsGroupDescribeResponseTopologyDescriptionNode] = array(
+        StreamsGroupDescribeResponseTopologyDescriptionNode, "1+"
+    )
 
 
 @struct("TopologyDescriptionGlobalStore")
 class StreamsGroupDescribeResponseTopologyDescriptionGlobalStore:
-    source: StreamsGroupDescribeResponseTopologyDescriptionNode = one(StreamsGroupDescribeResponseTopologyDescriptionNode, "1+")
-    processor: StreamsGroupDescribeResponseTopologyDescriptionNode = one(StreamsGroupDescribeResponseTopologyDescriptionNode, "1+")
+    source: StreamsGroupDescribeResponseTopologyDescriptionNode = one(
+        StreamsGroupDescribeResponseTopologyDescriptionNode, "1+"
+    )
+    processor: StreamsGroupDescribeResponseTopologyDescriptionNode = one(
+        StreamsGroupDescribeResponseTopologyDescriptionNode, "1+"
+    )
 
 
 @struct("TopologyDescription")
 class StreamsGroupDescribeResponseTopologyDescription:
-    subtopologies: list[StreamsGroupDescribeResponseTopologyDescriptionSubtopology] = array(StreamsGroupDescribeResponseTopologyDescriptionSubtopology, "1+")
-    global_stores: list[StreamsGroupDescribeResponseTopologyDescriptionGlobalStore] = array(StreamsGroupDescribeResponseTopologyDescriptionGlobalStore, "1+")
+    subtopologies: list[StreamsGroupDescribeResponseTopologyDescriptionSubtopology] = array(
+        StreamsGroupDescribeResponseTopologyDescriptionSubtopology, "1+"
+    )
+    global_stores: list[StreamsGroupDescribeResponseTopologyDescriptionGlobalStore] = array(
+        StreamsGroupDescribeResponseTopologyDescriptionGlobalStore, "1+"
+    )
 
 
 @struct()
@@ -247,10 +289,14 @@ class DescribedGroup:
     group_state: str = string()
     group_epoch: int = int32()
     assignment_epoch: int = int32()
-    topology: StreamsGroupDescribeResponseTopology | None = one(StreamsGroupDescribeResponseTopology, nullable="0+", default=None)
+    topology: StreamsGroupDescribeResponseTopology | None = one(
+        StreamsGroupDescribeResponseTopology, nullable="0+", default=None
+    )
     members: list[Member] = array(Member)
     authorized_operations: int = int32(default=-2147483648)
-    topology_description: StreamsGroupDescribeResponseTopologyDescription | None = one(StreamsGroupDescribeResponseTopologyDescription, "1+", nullable="1+", default=None)
+    topology_description: StreamsGroupDescribeResponseTopologyDescription | None = one(
+        StreamsGroupDescribeResponseTopologyDescription, "1+", nullable="1+", default=None
+    )
     topology_description_status: int = int8("1+")
     assignor_name: str | None = string("1+", nullable="1+", default=None, ignorable=True)
 
@@ -274,19 +320,29 @@ class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode:
 @struct("TopologyDescriptionSubtopology")
 class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology:
     subtopology_id: str = string()
-    nodes: list[StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode] = array(StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode)
+    nodes: list[StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode] = array(
+        StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode
+    )
 
 
 @struct("TopologyDescriptionGlobalStore")
 class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore:
-    source: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode = one(StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode)
-    processor: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode = one(StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode)
+    source: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode = one(
+        StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode
+    )
+    processor: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode = one(
+        StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode
+    )
 
 
 @struct("TopologyDescription")
 class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription:
-    subtopologies: list[StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology] = array(StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology)
-    global_stores: list[StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore] = array(StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore)
+    subtopologies: list[StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology] = array(
+        StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology
+    )
+    global_stores: list[StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore] = array(
+        StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore
+    )
 
 
 @request(93, "0", flexible="0+")
@@ -294,7 +350,9 @@ class StreamsGroupTopologyDescriptionUpdateRequest:
     group_id: str = string()
     member_id: str = string()
     topology_epoch: int = int32()
-    topology_description: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription = one(StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription)
+    topology_description: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription = one(
+        StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription
+    )
 
 
 @response(93, "0", flexible="0+")

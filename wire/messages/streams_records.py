@@ -1,4 +1,4 @@
-from wire.schema import Kind, array, data, int16, int32, int64, int8, one, string, struct, uint16
+from wire.schema import Kind, array, data, int8, int16, int32, int64, one, string, struct, uint16
 
 
 @data("0", key=17)
@@ -78,9 +78,15 @@ class StreamsGroupTargetAssignmentMemberValueTaskIds:
 
 @data("0", flexible="0+", key=21)
 class StreamsGroupTargetAssignmentMemberValue:
-    active_tasks: list[StreamsGroupTargetAssignmentMemberValueTaskIds] = array(StreamsGroupTargetAssignmentMemberValueTaskIds)
-    standby_tasks: list[StreamsGroupTargetAssignmentMemberValueTaskIds] = array(StreamsGroupTargetAssignmentMemberValueTaskIds)
-    warmup_tasks: list[StreamsGroupTargetAssignmentMemberValueTaskIds] = array(StreamsGroupTargetAssignmentMemberValueTaskIds)
+    active_tasks: list[StreamsGroupTargetAssignmentMemberValueTaskIds] = array(
+        StreamsGroupTargetAssignmentMemberValueTaskIds
+    )
+    standby_tasks: list[StreamsGroupTargetAssignmentMemberValueTaskIds] = array(
+        StreamsGroupTargetAssignmentMemberValueTaskIds
+    )
+    warmup_tasks: list[StreamsGroupTargetAssignmentMemberValueTaskIds] = array(
+        StreamsGroupTargetAssignmentMemberValueTaskIds
+    )
 
 
 @data("0", key=22)
@@ -101,12 +107,24 @@ class StreamsGroupCurrentMemberAssignmentValue:
     member_epoch: int = int32()
     previous_member_epoch: int = int32()
     state: int = int8()
-    active_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(StreamsGroupCurrentMemberAssignmentValueTaskIds)
-    standby_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(StreamsGroupCurrentMemberAssignmentValueTaskIds)
-    warmup_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(StreamsGroupCurrentMemberAssignmentValueTaskIds)
-    active_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(StreamsGroupCurrentMemberAssignmentValueTaskIds)
-    standby_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(StreamsGroupCurrentMemberAssignmentValueTaskIds)
-    warmup_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(StreamsGroupCurrentMemberAssignmentValueTaskIds)
+    active_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
+        StreamsGroupCurrentMemberAssignmentValueTaskIds
+    )
+    standby_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
+        StreamsGroupCurrentMemberAssignmentValueTaskIds
+    )
+    warmup_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
+        StreamsGroupCurrentMemberAssignmentValueTaskIds
+    )
+    active_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
+        StreamsGroupCurrentMemberAssignmentValueTaskIds
+    )
+    standby_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
+        StreamsGroupCurrentMemberAssignmentValueTaskIds
+    )
+    warmup_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
+        StreamsGroupCurrentMemberAssignmentValueTaskIds
+    )
 
 
 @data("0", key=23)

@@ -1,4 +1,4 @@
-from wire.schema import Kind, Uuid, array, boolean, bytes_, int16, int32, int8, request, response, uuid
+from wire.schema import Kind, Uuid, array, boolean, bytes_, int8, int16, int32, request, response, uuid
 
 
 @request(71, "0", flexible="0+")

@@ -1,4 +1,4 @@
-from wire.schema import Kind, Uuid, array, boolean, int16, int32, int8, request, response, string, struct, uuid
+from wire.schema import Kind, Uuid, array, boolean, int8, int16, int32, request, response, string, struct, uuid
 
 
 @struct()

@@ -1,4 +1,4 @@
-from wire.schema import Kind, Uuid, array, boolean, int16, int32, int64, int8, request, response, string, struct, uuid
+from wire.schema import Kind, Uuid, array, boolean, int8, int16, int32, int64, request, response, string, struct, uuid
 
 
 @request(22, "0-6", flexible="2+")
@@ -258,7 +258,9 @@ class DescribeTransactionsResponseTransactionState:
 @response(65, "0", flexible="0+")
 class DescribeTransactionsResponse:
     throttle_time_ms: int = int32()
-    transaction_states: list[DescribeTransactionsResponseTransactionState] = array(DescribeTransactionsResponseTransactionState)
+    transaction_states: list[DescribeTransactionsResponseTransactionState] = array(
+        DescribeTransactionsResponseTransactionState
+    )
 
 
 @request(66, "0-2", flexible="0+")
