@@ -256,7 +256,7 @@ TOOLCHAINS: Mapping[str, Toolchain] = {
     ),
     "go": Toolchain(
         programs=("go",),
-        key_files=("go.mod", "go.sum", "*.go"),
+        key_files=("go.mod", "go.sum", "*.go", "../go_program/*.go"),  # the module that the Go clients share
         build=_build_go,
         command=lambda client, build: [str(build / "client")],
         version=lambda client: _search(client, "go.mod", rf"{re.escape(client.package)} v(\S+)"),

@@ -92,10 +92,10 @@ class GroupMember:
 
 @dataclass(frozen=True)
 class Group:
-    """A described group; `state` as Kafka writes it (`Stable`)."""
+    """A described group; `state` as Kafka writes it (`Stable`), `protocol_type` None where the library does not tell."""
 
     state: str
-    protocol_type: str
+    protocol_type: str | None
     members: list[GroupMember] = field(default_factory=list)
 
 

@@ -200,7 +200,8 @@ def _check_seeks(consumer: Consumer, partition: Partition, context: Context) -> 
     equal(read(consumer, 1, context)[0].offset, 0, "first record after seek to the beginning")
     consumer.seek_to_end(partition)
     read_nothing(consumer, "seek to the end")
-    equal(consumer.position(partition), 500, "position after seek to the end")
+    with where_supported():
+        equal(consumer.position(partition), 500, "position after seek to the end")
 
 
 def commit_resume(library: Library, context: Context) -> None:
@@ -222,7 +223,8 @@ def commit_resume(library: Library, context: Context) -> None:
             "the third consumer owns the partition", lambda: consumer.poll(POLL_S) or consumer.assignment()
         )
         read_nothing(consumer, "third consumer after everything was committed")
-        equal(consumer.position(partition), 100, "third consumer's position")
+        with where_supported():
+            equal(consumer.position(partition), 100, "third consumer's position")
         _check_committed(consumer, partition, 100, "")
 
 
@@ -278,11 +280,11 @@ def errors(library: Library, context: Context) -> None:
         consumer.seek(partition, 1000)
         expect_error("OFFSET_OUT_OF_RANGE", "reset policy none", lambda: read(consumer, 1, context, 10))
     with (
-        closing(library.consumer(group=context.name("group"), session_timeout_ms=5_400_000)) as consumer,
+        closing(library.consumer(group=context.name("group"), session_timeout_ms=3_600_000)) as consumer,
         where_supported(),
     ):
         consumer.subscribe([topic], lambda partitions: None, lambda partitions: None)
-        expect_error("INVALID_SESSION_TIMEOUT", "session timeout of 90 min", lambda: read(consumer, 1, context, 10))
+        expect_error("INVALID_SESSION_TIMEOUT", "session timeout of an hour", lambda: read(consumer, 1, context, 10))
 
 
 def _check_reset_to_latest(library: Library, producer: Producer, partition: Partition, context: Context) -> None:
