@@ -19,7 +19,7 @@ import attrs
 from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.leaders import endpoints, leader_of
-from pykbroker.log.validate import RecordErrors
+from pykbroker.log.validate import RecordsError
 from pykbroker.replication.partition import ALL, Partition
 from pykbroker.waiters import Parked
 from wire.errors import ErrorCode
@@ -98,7 +98,7 @@ def _error_answer(index: int, error: KafkaError) -> PartitionProduceResponse:
     answer = PartitionProduceResponse(
         index, error.code, base_offset=-1, log_append_time_ms=-1, log_start_offset=-1, error_message=error.message
     )
-    if isinstance(error, RecordErrors):
+    if isinstance(error, RecordsError):
         answer.record_errors = [
             BatchIndexAndErrorMessage(batch_index=position, batch_index_error_message=message)
             for position, message in error.record_errors
