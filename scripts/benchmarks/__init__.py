@@ -1,0 +1,1 @@
+"""`scripts/compare_brokers`: the same load on Apache Kafka and on this broker, side by side."""

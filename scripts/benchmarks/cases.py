@@ -1,0 +1,49 @@
+"""The list of cases by the names that `--only` takes, and what each measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from support import frames
+
+from benchmarks import load, native, raw
+from benchmarks.sink import Sink
+from benchmarks.subject import Effort, Subject
+
+LoadCase = Callable[[Subject], dict[str, float]]
+
+LOAD_CASES: Mapping[str, LoadCase] = {
+    "librdkafka-produce-100": partial(native.produce, row="librdkafka-produce-100", record_bytes=100),
+    "librdkafka-produce-1k": partial(native.produce, row="librdkafka-produce-1k", record_bytes=1024),
+    "librdkafka-consume-100": partial(native.consume, row="librdkafka-consume-100", record_bytes=100),
+    "librdkafka-consume-1k": partial(native.consume, row="librdkafka-consume-1k", record_bytes=1024),
+    "produce-1m": partial(raw.produce, row="produce-1m", batch_bytes=1 << 20, record_bytes=1024, in_flight=8),
+    "produce-16k": partial(raw.produce, row="produce-16k", batch_bytes=1 << 14, record_bytes=1024, in_flight=64),
+    "produce-16k-4": partial(
+        raw.produce, row="produce-16k-4", batch_bytes=1 << 14, record_bytes=1024, in_flight=64, connections=4
+    ),
+    "produce-single": partial(raw.produce_single, row="produce-single"),
+    "produce-single-4": partial(raw.produce_single, row="produce-single-4", connections=4),
+    "fetch-1m": partial(raw.fetch, row="fetch-1m"),
+    "produce-latency": partial(raw.produce_latency, row="produce-latency"),
+    "end-to-end": partial(raw.end_to_end_latency, row="end-to-end"),
+}
+RESOURCE_CASES = ("start", "memory-idle", "memory-connections", "memory-partitions")
+SINK_CASES = {
+    "produce-1m": (1 << 20, 8),
+    "produce-16k": (1 << 14, 64),
+    "produce-single": (0, 64),
+}
+
+
+def generator_speed(case: str, effort: Effort) -> dict[str, float]:
+    """Run a raw produce case against a peer that only answers: the rate that no broker can be seen to pass."""
+    batch_bytes, in_flight = SINK_CASES[case]
+    batch = frames.batch_of_size(batch_bytes, 1024)[0] if batch_bytes else raw.ONE_RECORD
+    topic = "compare-000000000000"
+    request = frames.produce_request(topic, 0, batch)
+    requests = load.Requests.of([request] * max(1, min(in_flight, (1 << 20) // len(request))))
+    with Sink(len(request), frames.produce_answer(topic, 0)) as sink:
+        done = load.run(sink.address, [requests], in_flight=in_flight, seconds=effort.seconds, max_requests=1 << 40)
+    return {case: done.per_second * len(batch) / 1e6 if batch_bytes else done.per_second}
