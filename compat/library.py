@@ -211,7 +211,9 @@ class Consumer:
 class Library:
     """One Python client library against one cluster."""
 
-    null_headers = True
+    null_headers = True  # takes null header values
+    tells_instance_ids = True  # in a group's description
+    carries_instance_ids = True  # in heartbeats and commits
     strategies: Sequence[str] = ("eager",)
 
     def producer(
