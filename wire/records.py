@@ -334,6 +334,12 @@ def set_log_append_time(batch: bytearray | memoryview, time_ms: int) -> None:
     _set_crc(batch)
 
 
+def set_max_timestamp(batch: bytearray | memoryview, timestamp: int) -> None:
+    """Correct the youngest timestamp that a batch claims, in place, with a new CRC."""
+    struct.pack_into(">q", batch, 35, timestamp)
+    _set_crc(batch)
+
+
 def recompress(
     batch: RecordBytes, codec: Codec, level: int | None = None, max_bytes: int = MAX_DECOMPRESSED_BYTES
 ) -> bytearray:

@@ -1,0 +1,583 @@
+"""The log of one partition: appends, reads, and everything that moves its ends.
+
+Owns: the partition's directory: segments, producer states and their snapshots, leader epochs; log start and end offset.
+
+Rules
+- Each record below the log end offset is in a segment; nothing else is visible to readers.
+- A batch becomes part of the log with its write; what is derived from it (indexes, producers) is updated after that.
+- A new epoch is in `leader-epoch-checkpoint` before its first record is in the log.
+- An empty partition is a directory: segments, descriptors and tables come with the first record.
+
+Not here: roles, ISR and the high watermark (replication/partition.py); what is wrong with a client's batch (validate.py);
+reading a directory at start (recovery.py); searches by timestamp (lookup.py).
+Sources: Kafka's UnifiedLog, LocalLog.
+"""
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from pykbroker.errors import KafkaError
+from pykbroker.log import lookup, snapshots, validate
+from pykbroker.log.files import FileSlice, write_atomically
+from pykbroker.log.leader_epochs import LeaderEpochs, encode_leader_epochs
+from pykbroker.log.local_log import LocalLog, remove_later
+from pykbroker.log.producer_state import ProducerState, ProducerStates
+from pykbroker.log.retention import deletable_segments
+from pykbroker.log.rules import AppendRules
+from pykbroker.log.segment import Segment
+from pykbroker.log.storage import FlushJob, LogDirectory, flush_now
+from pykbroker.log.transaction_index import AbortedTransaction
+from pykbroker.topic_config import TopicConfig
+from pykbroker.topic_partition import TopicPartition
+from wire.crc32c import crc32c
+from wire.errors import ErrorCode, ProtocolError
+from wire.records import (
+    BATCH_HEADER_SIZE,
+    BATCH_OVERHEAD,
+    CRC_START,
+    HEADER,
+    MAGIC,
+    TRANSACTIONAL_BIT,
+    iter_batches,
+    read_end_txn_marker,
+    read_records,
+    set_log_append_time,
+)
+from wire.schema import RecordBytes, Uuid
+
+LEADER_EPOCH_FILE = "leader-epoch-checkpoint"
+_NOT_FROM_CLIENTS = 0x28  # control, LogAppendTime
+
+_NOT_WRITTEN = -2
+_LAST_CODEC = 4
+
+_unpack = HEADER.unpack_from
+_stamp = struct.Struct(">qii").pack_into
+
+
+class AppendInfo(NamedTuple):
+    base_offset: int
+    last_offset: int
+    log_append_time_ms: int  # -1 with CreateTime
+    log_start_offset: int
+    is_duplicate: bool = False
+
+
+class PartitionLog:
+    __slots__ = (
+        "__weakref__",
+        "_epoch_on_disk",
+        "_epochs",
+        "_flush_requested",
+        "_local",
+        "_producers",
+        "_rules",
+        "_storage",
+        "config",
+        "last_flush_ms",
+        "log_end_offset",
+        "log_start_offset",
+        "recovery_point",
+        "topic_id",
+        "topic_partition",
+    )
+
+    def __init__(
+        self, topic_partition: TopicPartition, topic_id: Uuid | None, config: TopicConfig, storage: LogDirectory
+    ) -> None:
+        """An empty log; its directory exists."""
+        self.topic_partition = topic_partition
+        self.topic_id = topic_id
+        self.config = config
+        self._storage = storage
+        self._rules: AppendRules = storage.rules(config)
+        self.log_start_offset = 0
+        self.log_end_offset = 0
+        self.recovery_point = 0  # below it, everything was flushed
+        self._local: LocalLog | None = None
+        self._producers: ProducerStates | None = None
+        self._epochs: LeaderEpochs | None = None
+        self._epoch_on_disk = _NOT_WRITTEN
+        self._flush_requested = 0  # below it, a flush was asked for
+        self.last_flush_ms = 0
+
+    @property
+    def directory(self) -> Path:
+        return self._storage.path / str(self.topic_partition)
+
+    @property
+    def log_directory(self) -> LogDirectory:
+        return self._storage
+
+    @property
+    def size_bytes(self) -> int:
+        return self._local.size_bytes if self._local is not None else 0
+
+    @property
+    def segments(self) -> list[Segment]:
+        return self._local.segments if self._local is not None else []
+
+    @property
+    def producers(self) -> ProducerStates:
+        if self._producers is None:
+            self._producers = ProducerStates(self.topic_partition)
+        return self._producers
+
+    def update_config(self, config: TopicConfig) -> None:
+        """Take the topic's new configuration."""
+        self.config = config
+        self._rules = self._storage.rules(config)
+        if self._local is not None:
+            self._local.config_changed()
+
+    # --- appending
+
+    def append_as_leader(self, records: memoryview, *, leader_epoch: int, from_client: bool = True) -> AppendInfo:
+        """Append a client's batch, stamped in place, or the batches of a coordinator; return their offsets.
+
+        Raises: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE,
+        UNSUPPORTED_COMPRESSION_TYPE, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE,
+        TRANSACTION_COORDINATOR_FENCED, KAFKA_STORAGE_ERROR. Source: KIP-98, KIP-101.
+        """
+        storage = self._storage
+        if storage.offline is not None:
+            storage.check_online()
+        if not from_client:
+            return self._append_internal(records, leader_epoch)
+        rules = self._rules
+        now = storage.clock.time_ms()
+        size = len(records)
+        if size < BATCH_HEADER_SIZE:
+            raise validate.rejection(records, self.topic_partition, rules)
+        base, length, _, magic, crc, attributes, delta, _, youngest, producer_id, epoch, sequence, count = _unpack(
+            records
+        )
+        if (
+            magic != MAGIC
+            or length + BATCH_OVERHEAD != size
+            or crc32c(records[CRC_START:]) != crc
+            or base
+            or count != delta + 1
+            or count < 1
+            or attributes & _NOT_FROM_CLIENTS
+            or attributes & 7 > _LAST_CODEC
+            or producer_id >= 0 > sequence
+            or size > rules.max_message_bytes
+            or rules.special
+            or youngest > now + rules.timestamp_after_max_ms
+        ):
+            records = validate.prepare(records, self.topic_partition, rules, now)
+            size = len(records)
+            _, length, _, _, _, attributes, delta, _, youngest, *_ = _unpack(records)
+        if size > rules.segment_bytes:
+            raise self._larger_than_segment(size)
+        transactional = attributes & TRANSACTIONAL_BIT != 0
+        if producer_id >= 0:
+            duplicate = self.producers.check(producer_id, epoch, sequence, delta, transactional)
+            if duplicate is not None:
+                return AppendInfo(
+                    duplicate.base_offset, duplicate.last_offset, duplicate.timestamp, self.log_start_offset, True
+                )
+        first = self.log_end_offset
+        last = first + delta
+        try:
+            if leader_epoch != self._epoch_on_disk:
+                self._begin_epoch(leader_epoch, first)
+            _stamp(records, 0, first, length, leader_epoch)
+            self._write(records, size, last, youngest, now)
+        except OSError as error:
+            raise storage.failed(error) from error
+        if producer_id >= 0:
+            self.producers.update(
+                producer_id, epoch, (sequence + delta) & 0x7FFFFFFF, last, delta, youngest, transactional
+            )
+        return AppendInfo(first, last, now if rules.log_append_time else -1, self.log_start_offset)
+
+    def _write(self, records: RecordBytes, size: int, last: int, youngest: int, now: int) -> None:
+        """Write one stamped batch. Raises: OSError; then the log is as before."""
+        rules = self._rules
+        local = self._local
+        if local is None:
+            local = self._begin(self.log_end_offset, now)
+        elif local.should_roll(rules, size, last, youngest, now):
+            self.roll()
+        local.append(rules, records, size, last, youngest)
+        self.log_end_offset = last + 1
+        if last - self._flush_requested >= rules.flush_messages - 1:
+            self.request_flush()
+
+    def _begin(self, base_offset: int, now: int) -> LocalLog:
+        directory = str(self.directory)
+        first = Segment(directory, base_offset, self._storage.pool, created_ms=now)
+        self._local = LocalLog(directory, self._storage, [first])
+        return self._local
+
+    def _larger_than_segment(self, size: int) -> KafkaError:
+        return KafkaError(
+            ErrorCode.RECORD_LIST_TOO_LARGE,
+            f"Message batch size is {size} bytes in append to partition {self.topic_partition}, which exceeds the maximum "
+            f"configured segment size of {self._rules.segment_bytes}.",
+        )
+
+    def _append_internal(self, records: memoryview, leader_epoch: int) -> AppendInfo:
+        """Append batches that this broker built: trusted, but markers are checked for zombies."""
+        base_offset = self.log_end_offset
+        now = self._storage.clock.time_ms()
+        for header, batch in iter_batches(records):
+            if header.size > self._rules.max_message_bytes:
+                raise validate.too_large(header.size, self.topic_partition, self._rules.max_message_bytes)
+            if header.is_control and header.producer_id >= 0:
+                marker = read_end_txn_marker(read_records(batch)[0])
+                if marker is not None:
+                    self.producers.check_marker(header.producer_id, header.producer_epoch, marker[1])
+            if self._rules.log_append_time:
+                set_log_append_time(batch, now)
+            first = self.log_end_offset
+            try:
+                if leader_epoch != self._epoch_on_disk:
+                    self._begin_epoch(leader_epoch, first)
+                _stamp(batch, 0, first, header.batch_length, leader_epoch)
+                self._append_whole(batch, now)
+            except OSError as error:
+                raise self._storage.failed(error) from error
+        append_time = now if self._rules.log_append_time else -1
+        return AppendInfo(base_offset, self.log_end_offset - 1, append_time, self.log_start_offset)
+
+    def append_as_follower(self, records: memoryview) -> AppendInfo:
+        """Append a leader's batches byte for byte; a partial batch at the end is left out.
+
+        Raises: CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR; OFFSET_OUT_OF_RANGE where offsets do not follow those of the log.
+        """
+        self._storage.check_online()
+        base_offset = self.log_end_offset
+        now = self._storage.clock.time_ms()
+        try:
+            for header, batch in iter_batches(records):
+                if crc32c(batch[CRC_START:]) != header.crc:
+                    raise KafkaError(
+                        ErrorCode.CORRUPT_MESSAGE, f"Record is corrupt in topic partition {self.topic_partition}."
+                    )
+                if header.base_offset < self.log_end_offset:
+                    raise KafkaError(
+                        ErrorCode.OFFSET_OUT_OF_RANGE,
+                        f"Batch at {header.base_offset} is below the end of {self.topic_partition}, {self.log_end_offset}",
+                    )
+                epoch = header.partition_leader_epoch
+                if epoch >= 0 and epoch != self._epoch_on_disk:
+                    self._begin_epoch(epoch, header.base_offset)
+                self._append_whole(batch, now)
+        except ProtocolError as broken:
+            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, str(broken)) from None
+        except OSError as error:
+            raise self._storage.failed(error) from error
+        return AppendInfo(base_offset, self.log_end_offset - 1, -1, self.log_start_offset)
+
+    def _append_whole(self, batch: memoryview, now: int) -> None:
+        """Write a stamped batch of any kind and learn from it. Raises: OSError."""
+        header = next(iter_batches(batch))[0]
+        self._write(batch, len(batch), header.last_offset, header.max_timestamp, now)
+        if header.producer_id >= 0:
+            aborted = self.producers.update_from_batch(header, batch)
+            if aborted is not None and self._local is not None:
+                self._local.active.transaction_index.append(aborted)
+
+    # --- reading
+
+    def read(self, offset: int, max_bytes: int, *, end_offset: int, min_one_batch: bool) -> FileSlice | None:
+        """Return the batches from the one that holds `offset` on, as far as the segment goes, below `end_offset`.
+
+        At most `max_bytes`, which may cut the last batch; with `min_one_batch` the first is whole even if it is larger,
+        without it a first batch that does not fit gives nothing. None where there is nothing to read.
+        Raises: OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR.
+        """
+        if offset < self.log_start_offset or offset > self.log_end_offset:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"Received request for offset {offset} for partition {self.topic_partition}, but we only have log segments "
+                f"from offset {self.log_start_offset} up to {self.log_end_offset}.",
+            )
+        local = self._local
+        if offset >= end_offset or offset >= self.log_end_offset or local is None:
+            return None
+        if self._storage.offline is not None:
+            self._storage.check_online()
+        try:
+            return local.read(offset, max_bytes, end_offset, min_one_batch)
+        except OSError as error:
+            raise self._storage.failed(error) from error
+
+    def bytes_from(self, offset: int, end_offset: int) -> int:
+        """Estimate how many bytes lie between two offsets, within the distance of index entries."""
+        end_offset = min(end_offset, self.log_end_offset)
+        if offset >= end_offset or self._local is None:
+            return 0
+        try:
+            return self._local.bytes_between(max(offset, self.log_start_offset), end_offset)
+        except OSError as error:
+            raise self._storage.failed(error) from error
+
+    def offset_for_timestamp(self, timestamp: int) -> tuple[int, int, int] | None:
+        """Return (timestamp, offset, leader epoch) of the first record that is not older than `timestamp`."""
+        try:
+            return lookup.offset_for_timestamp(
+                self.segments, timestamp, self.log_start_offset, self._rules.max_batch_bytes
+            )
+        except OSError as error:
+            raise self._storage.failed(error) from error
+
+    def offset_of_max_timestamp(self) -> tuple[int, int, int] | None:
+        """Return (timestamp, offset, leader epoch) of the first of the youngest records."""
+        try:
+            return lookup.offset_of_max_timestamp(self.segments, self._rules.max_batch_bytes)
+        except OSError as error:
+            raise self._storage.failed(error) from error
+
+    # --- transactions and producers
+
+    def first_unstable_offset(self, high_watermark: int) -> int | None:
+        """Return the first offset of a transaction that is open, or whose end is not below the high watermark."""
+        return self._producers.first_unstable_offset(high_watermark) if self._producers is not None else None
+
+    def aborted_transactions(self, offset: int, end_offset: int) -> list[AbortedTransaction]:
+        """Return the aborted transactions with records from `offset` up to `end_offset`, exclusive."""
+        if self._local is None:
+            return []
+        try:
+            return self._local.aborted_transactions(offset, end_offset)
+        except OSError as error:
+            raise self._storage.failed(error) from error
+
+    def active_producers(self) -> list[tuple[int, ProducerState]]:
+        """Return the producers that are remembered, by id."""
+        return list(self._producers.producers.items()) if self._producers is not None else []
+
+    def remove_expired_producers(self, now: int) -> None:
+        if self._producers is not None:
+            self._producers.remove_expired(now, self._storage.producer_id_expiration_ms)
+
+    # --- leader epochs
+
+    @property
+    def latest_epoch(self) -> int:
+        """The newest leader epoch that the log knows; -1 if none."""
+        return self._epochs.latest if self._epochs is not None else -1
+
+    def epoch_for_offset(self, offset: int) -> int:
+        """Return the leader epoch of the record at `offset`; -1 if it is not known."""
+        return self._epochs.epoch_for_offset(offset) if self._epochs is not None else -1
+
+    def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
+        """Return the largest epoch at or below `epoch` and where it ends; (-1, -1) if not known. Source: KIP-279."""
+        return self._epochs.end_offset_for(epoch, self.log_end_offset) if self._epochs is not None else (-1, -1)
+
+    def assign_epoch_start(self, epoch: int, offset: int) -> None:
+        """Note that a leader epoch begins at `offset`. Raises: KAFKA_STORAGE_ERROR.
+
+        For an empty partition this stays in memory until its first record: there is nothing yet to disagree about.
+        """
+        if self._epochs is None:
+            self._epochs = LeaderEpochs()
+        if self._epochs.assign(epoch, offset):
+            self._epochs_changed()
+
+    def _epochs_changed(self) -> None:
+        self._epoch_on_disk = _NOT_WRITTEN
+        if self._local is not None:
+            try:
+                self._save_epochs()
+            except OSError as error:
+                raise self._storage.failed(error) from error
+
+    def _begin_epoch(self, epoch: int, offset: int) -> None:
+        """Note the epoch of a batch that is about to be written. Raises: OSError."""
+        if self._epochs is None:
+            self._epochs = LeaderEpochs()
+        if epoch > self._epochs.latest:
+            self._epoch_on_disk = _NOT_WRITTEN
+            self._epochs.assign(epoch, offset)
+        if self._epoch_on_disk == _NOT_WRITTEN:
+            self._save_epochs()
+
+    def _save_epochs(self) -> None:
+        if self._epochs is not None:
+            path = f"{self.directory}/{LEADER_EPOCH_FILE}"
+            write_atomically(path, encode_leader_epochs(self._epochs), sync=False)
+            self._epoch_on_disk = self._epochs.latest
+
+    # --- moving the ends
+
+    def roll(self) -> None:
+        """Begin a new segment; the old one's files are complete, and flushed by the thread. Raises: OSError."""
+        local = self._local
+        if local is None or not local.active.size:
+            return
+        local.active.finish()
+        self._take_snapshot()
+        self.request_flush()
+        local.add_segment(self.log_end_offset, self._storage.clock.time_ms())
+
+    def _take_snapshot(self) -> None:
+        snapshots.write(str(self.directory), self.log_end_offset, self.producers)
+
+    def advance_log_start(self, offset: int) -> None:
+        """Make `offset` the first one that is readable (DeleteRecords, retention, a leader's answer).
+
+        What lies below goes with the next retention. Raises: OFFSET_OUT_OF_RANGE above the end of the log.
+        """
+        if offset > self.log_end_offset:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"Cannot increment the log start offset to {offset} of partition {self.topic_partition} since it is larger "
+                f"than the high watermark {self.log_end_offset}",
+            )
+        if offset > self.log_start_offset:
+            self.log_start_offset = offset
+            if self._epochs is not None and self._epochs.truncate_from_start(offset):
+                self._epochs_changed()
+
+    def apply_retention(self, now: int, *, high_watermark: int | None = None) -> int:
+        """Delete the old segments that the topic's configuration lets go; return how many. Raises: KAFKA_STORAGE_ERROR."""
+        local = self._local
+        if local is None or self._storage.offline is not None:
+            return 0
+        try:
+            count = deletable_segments(
+                local.segments,
+                self._rules,
+                now_ms=now,
+                size_bytes=local.size_bytes,
+                log_start_offset=self.log_start_offset,
+                log_end_offset=self.log_end_offset,
+                high_watermark=self.log_end_offset if high_watermark is None else high_watermark,
+            )
+            if not count:
+                return 0
+            if count == len(local.segments):
+                self.roll()
+            removed = local.remove_first(count)
+            self.advance_log_start(local.segments[0].base_offset)
+            self._discard(removed)
+        except OSError as error:
+            raise self._storage.failed(error) from error
+        return count
+
+    def _discard(self, segments: list[Segment]) -> None:
+        assert self._local is not None
+        delay_ms = self._rules.file_delete_delay_ms
+        self._local.discard(segments, delay_ms)
+        paths = snapshots.discard(str(self.directory), [segment.base_offset for segment in segments])
+        remove_later(self._storage, paths, delay_ms)
+
+    def truncate_to(self, offset: int) -> None:
+        """Remove the records at and above `offset`. Raises: KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE."""
+        if offset >= self.log_end_offset or self._local is None:
+            return
+        if offset < self._local.segments[0].base_offset:
+            self.truncate_fully_and_start_at(offset)
+            return
+        try:
+            self._discard(self._local.truncate(offset))
+            snapshots.remove_above(str(self.directory), offset)
+            self._moved_end(offset)
+            self._producers = snapshots.rebuild_producers(self, offset)
+        except OSError as error:
+            raise self._storage.failed(error) from error
+
+    def truncate_fully_and_start_at(self, offset: int) -> None:
+        """Remove all records; the next one gets `offset`. Raises: KAFKA_STORAGE_ERROR."""
+        try:
+            if self._local is not None:
+                self._discard(self._local.segments)
+                self._local.close()
+                self._local = None
+                snapshots.remove_above(str(self.directory), -1)
+                self._begin(offset, self._storage.clock.time_ms())
+            self._moved_end(offset)
+            self.log_start_offset = offset
+            self._producers = None
+            if self._epochs is not None and self._epochs.entries:
+                self._epochs.entries.clear()
+                self._epochs_changed()
+        except OSError as error:
+            raise self._storage.failed(error) from error
+
+    def _moved_end(self, offset: int) -> None:
+        self.log_end_offset = offset
+        self.log_start_offset = min(self.log_start_offset, offset)
+        self.recovery_point = min(self.recovery_point, offset)
+        self._flush_requested = min(self._flush_requested, offset)
+        if self._epochs is not None and self._epochs.truncate_from_end(offset):
+            self._epochs_changed()
+
+    # --- durability
+
+    def request_flush(self) -> None:
+        """Have the thread flush everything up to the end of the log. Raises: OSError."""
+        job = self._flush_job()
+        if job is not None:
+            self._flush_requested = self.log_end_offset
+            self.last_flush_ms = self._storage.clock.time_ms()
+            self._storage.flusher.submit(job)
+
+    def flush(self) -> None:
+        """Flush everything up to the end of the log, now. Raises: KAFKA_STORAGE_ERROR."""
+        try:
+            job = self._flush_job()
+            if job is not None:
+                flush_now(job)
+                self.recovery_point = self._flush_requested = job.end_offset
+        except OSError as error:
+            self._storage.fail(f"flush failed: {error}")
+            raise self._storage.failed(error) from error
+
+    def _flush_job(self) -> FlushJob | None:
+        local = self._local
+        if local is None or self._flush_requested >= self.log_end_offset:
+            return None
+        files = []
+        for segment in local.from_offset(self._flush_requested):
+            segment.write_indexes()
+            files += [file.open() for file in segment.files() if file.exists()]
+        return FlushJob(self.topic_partition, self.log_end_offset, tuple(files), local.directory)
+
+    def close(self) -> None:
+        """Complete the files of a clean shutdown. Raises: KAFKA_STORAGE_ERROR."""
+        local = self._local
+        if local is None:
+            return
+        try:
+            local.active.finish()
+            self._take_snapshot()
+            self.flush()
+            local.close()
+        except OSError as error:
+            raise self._storage.failed(error) from error
+
+    def abandon(self) -> None:
+        """Let go of the files as they are: the directory is offline, or the partition is being deleted."""
+        if self._local is not None:
+            self._local.close()
+
+    def restore(
+        self,
+        segments: list[Segment],
+        *,
+        log_start_offset: int,
+        recovery_point: int,
+        epochs: LeaderEpochs,
+        epochs_changed: bool,
+    ) -> None:
+        """Take what recovery found in the directory. Raises: OSError."""
+        self.log_start_offset = log_start_offset
+        self.log_end_offset = log_start_offset
+        self.recovery_point = self._flush_requested = recovery_point
+        if epochs.entries:
+            self._epochs = epochs
+            self._epoch_on_disk = _NOT_WRITTEN if epochs_changed else epochs.latest
+        if segments:
+            self._local = LocalLog(str(self.directory), self._storage, segments)
+            self.log_end_offset = max(segments[-1].end_offset, log_start_offset)
+            if epochs_changed:
+                self._save_epochs()
+            self._producers = snapshots.rebuild_producers(self, self.log_end_offset)

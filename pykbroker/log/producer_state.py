@@ -1,0 +1,312 @@
+"""What a partition remembers of each producer: duplicates are recognized by it, gaps refused, transactions followed.
+
+Owns: the five newest batches of each producer, its epoch, its open transaction; all derived from the log's batches.
+
+Format of `<offset>.snapshot`, the state before that offset: version i16 (1), crc32c u32 of what follows, count i32, then per
+producer: producer_id i64, producer_epoch i16, last_sequence i32, last_offset i64, offset_delta i32 (of its last batch),
+timestamp i64, coordinator_epoch i32, current_txn_first_offset i64 (-1: none).
+
+Rules
+- A duplicate of one of the five batches gets its original offsets.
+- The first batch of an unknown producer may have any sequence (KIP-360: its state may have expired).
+- Sequences wrap: 0 follows 2^31-1. A new epoch starts at 0.
+- `check` changes nothing; `update` follows the write.
+
+Not here: when snapshots are taken (partition_log.py). Sources: KIP-98, KIP-360, Kafka's ProducerStateManager,
+ProducerAppendInfo, ProducerStateEntry.
+"""
+
+import struct
+from typing import NamedTuple
+
+from pykbroker.errors import KafkaError
+from pykbroker.log.transaction_index import AbortedTransaction
+from pykbroker.topic_partition import TopicPartition
+from wire.crc32c import crc32c
+from wire.errors import ErrorCode
+from wire.records import BatchHeader, ControlType, read_end_txn_marker, read_records
+
+MAX_BATCHES = 5
+NO_EPOCH = -1
+
+_HEADER = struct.Struct(">hIi")
+_ENTRY = struct.Struct(">qhiqiqiq")
+_CRC_COVERS_FROM = 6
+
+
+class ProducerBatch(NamedTuple):
+    last_sequence: int
+    last_offset: int
+    offset_delta: int
+    timestamp: int
+
+    @property
+    def base_offset(self) -> int:
+        return self.last_offset - self.offset_delta
+
+    @property
+    def base_sequence(self) -> int:
+        return (self.last_sequence - self.offset_delta) & 0x7FFFFFFF
+
+
+class ProducerState:
+    """One producer in one partition."""
+
+    __slots__ = (
+        "batches",
+        "coordinator_epoch",
+        "last_timestamp",
+        "next_sequence",
+        "producer_epoch",
+        "txn_first_offset",
+    )
+
+    def __init__(self, producer_epoch: int = NO_EPOCH) -> None:
+        self.producer_epoch = producer_epoch
+        self.batches: list[ProducerBatch] = []
+        self.next_sequence = -1  # -1: no batch of this epoch yet
+        self.coordinator_epoch = -1
+        self.last_timestamp = -1
+        self.txn_first_offset = -1
+
+    def set_epoch(self, producer_epoch: int) -> None:
+        if producer_epoch != self.producer_epoch:
+            self.producer_epoch = producer_epoch
+            self.batches.clear()
+            self.next_sequence = -1
+
+    def add_batch(self, batch: ProducerBatch) -> None:
+        batches = self.batches
+        if len(batches) == MAX_BATCHES:
+            del batches[0]
+        batches.append(batch)
+        self.next_sequence = (batch.last_sequence + 1) & 0x7FFFFFFF
+        self.last_timestamp = batch.timestamp
+
+
+class OpenTransaction(NamedTuple):
+    first_offset: int
+    last_offset: int  # of its marker; -1 while it is open
+
+
+class ProducerStates:
+    """All producers of one partition."""
+
+    __slots__ = ("_completed", "_open", "producers", "topic_partition")
+
+    def __init__(self, topic_partition: TopicPartition) -> None:
+        self.topic_partition = topic_partition
+        self.producers: dict[int, ProducerState] = {}
+        self._open: dict[int, int] = {}  # first offset -> producer id; ascending, as transactions begin in order
+        self._completed: dict[int, int] = {}  # first offset -> offset of the marker, not yet below the high watermark
+
+    # --- checks before an append
+
+    def check(
+        self, producer_id: int, producer_epoch: int, base_sequence: int, last_offset_delta: int, transactional: bool
+    ) -> ProducerBatch | None:
+        """Check a client's batch; return the batch that it is a duplicate of, None if it may be appended.
+
+        Raises: INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_TXN_STATE.
+        """
+        state = self.producers.get(producer_id)
+        if state is None or (producer_epoch == state.producer_epoch and base_sequence == state.next_sequence):
+            if state is not None and state.txn_first_offset >= 0 and not transactional:
+                raise self._not_transactional(producer_id)
+            return None
+        if producer_epoch == state.producer_epoch:
+            last_sequence = (base_sequence + last_offset_delta) & 0x7FFFFFFF
+            for batch in state.batches:
+                if batch.last_sequence == last_sequence and batch.base_sequence == base_sequence:
+                    return batch
+        self._check_order(state, producer_id, producer_epoch, base_sequence)
+        if state.txn_first_offset >= 0 and not transactional:
+            raise self._not_transactional(producer_id)
+        return None
+
+    def _check_order(self, state: ProducerState, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        if producer_epoch < state.producer_epoch:
+            raise KafkaError(
+                ErrorCode.INVALID_PRODUCER_EPOCH,
+                f"Epoch of producer {producer_id} in {self.topic_partition} is {producer_epoch}, which is smaller than the "
+                f"last seen epoch {state.producer_epoch}",
+            )
+        if state.producer_epoch == NO_EPOCH:
+            return
+        if producer_epoch != state.producer_epoch:
+            if base_sequence != 0:
+                raise KafkaError(
+                    ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                    f"Invalid sequence number for new epoch of producer {producer_id} in partition "
+                    f"{self.topic_partition}: {producer_epoch} (request epoch), {base_sequence} (seq. number), "
+                    f"{state.producer_epoch} (current producer epoch)",
+                )
+            return
+        expected = state.next_sequence if state.next_sequence >= 0 else 0
+        if base_sequence != expected:
+            raise KafkaError(
+                ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                f"Out of order sequence number for producer {producer_id} in partition {self.topic_partition}: "
+                f"{base_sequence} (incoming seq. number), {expected - 1} (current end sequence number)",
+            )
+
+    def _not_transactional(self, producer_id: int) -> KafkaError:
+        return KafkaError(
+            ErrorCode.INVALID_TXN_STATE,
+            f"Expected transactional write from producer {producer_id} in partition {self.topic_partition}",
+        )
+
+    def check_marker(self, producer_id: int, producer_epoch: int, coordinator_epoch: int) -> None:
+        """Check a transaction marker of a coordinator. Raises: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED."""
+        state = self.producers.get(producer_id)
+        if state is None:
+            return
+        if producer_epoch < state.producer_epoch:
+            self._check_order(state, producer_id, producer_epoch, 0)
+        if coordinator_epoch < state.coordinator_epoch:
+            raise KafkaError(
+                ErrorCode.TRANSACTION_COORDINATOR_FENCED,
+                f"Invalid coordinator epoch for producer {producer_id} in {self.topic_partition}: {coordinator_epoch} "
+                f"(zombie), {state.coordinator_epoch} (current)",
+            )
+
+    # --- updates after an append
+
+    def update(
+        self,
+        producer_id: int,
+        producer_epoch: int,
+        last_sequence: int,
+        last_offset: int,
+        offset_delta: int,
+        timestamp: int,
+        transactional: bool,
+    ) -> None:
+        """Remember a data batch that is in the log."""
+        state = self.producers.get(producer_id)
+        if state is None:
+            state = self.producers[producer_id] = ProducerState(producer_epoch)
+        elif state.producer_epoch != producer_epoch:
+            state.set_epoch(producer_epoch)
+        state.add_batch(ProducerBatch(last_sequence, last_offset, offset_delta, timestamp))
+        if transactional and state.txn_first_offset < 0:
+            state.txn_first_offset = last_offset - offset_delta
+            self._open[state.txn_first_offset] = producer_id
+
+    def update_from_batch(self, header: BatchHeader, batch: memoryview) -> AbortedTransaction | None:
+        """Remember any batch of the log; return the transaction that it aborts, if it is such a marker.
+
+        Raises: ProtocolError where a control batch is malformed.
+        """
+        if header.producer_id < 0:
+            return None
+        if not header.is_control:
+            self.update(
+                header.producer_id,
+                header.producer_epoch,
+                header.last_sequence,
+                header.last_offset,
+                header.last_offset_delta,
+                header.max_timestamp,
+                header.is_transactional,
+            )
+            return None
+        if not header.record_count:
+            return None  # compaction took the marker: nothing is left of its transaction
+        record = read_records(batch)[0]
+        marker = read_end_txn_marker(record)
+        if marker is None:
+            return None
+        control_type, coordinator_epoch = marker
+        return self.end_transaction(header, control_type, coordinator_epoch)
+
+    def end_transaction(
+        self, header: BatchHeader, control_type: ControlType, coordinator_epoch: int
+    ) -> AbortedTransaction | None:
+        """Remember a marker; return the transaction if it was aborted and had any batch."""
+        state = self.producers.get(header.producer_id)
+        if state is None:
+            state = self.producers[header.producer_id] = ProducerState(header.producer_epoch)
+        state.set_epoch(header.producer_epoch)
+        state.coordinator_epoch = coordinator_epoch
+        state.last_timestamp = header.max_timestamp
+        first_offset, state.txn_first_offset = state.txn_first_offset, -1
+        if first_offset < 0:
+            return None
+        self._open.pop(first_offset, None)
+        self._completed[first_offset] = header.base_offset
+        if control_type is not ControlType.ABORT:
+            return None
+        last_stable_offset = next(iter(self._open), header.base_offset + 1)
+        return AbortedTransaction(header.producer_id, first_offset, header.base_offset, last_stable_offset)
+
+    def first_unstable_offset(self, high_watermark: int) -> int | None:
+        """Return the first offset of a transaction that is open, or whose marker is not below the high watermark."""
+        completed = self._completed
+        if completed:
+            for first_offset in [first for first, last in completed.items() if last < high_watermark]:
+                del completed[first_offset]
+            if completed:
+                return min(min(completed), next(iter(self._open), min(completed)))
+        return next(iter(self._open), None)
+
+    def remove_expired(self, now_ms: int, expiration_ms: int) -> None:
+        """Forget the producers that were silent for `expiration_ms`, except those with an open transaction."""
+        limit = now_ms - expiration_ms
+        producers = self.producers
+        expired = [
+            producer_id
+            for producer_id, state in producers.items()
+            if state.last_timestamp <= limit and state.txn_first_offset < 0
+        ]
+        for producer_id in expired:
+            del producers[producer_id]
+
+    # --- snapshots
+
+    def encode(self) -> bytes:
+        entries = []
+        for producer_id, state in self.producers.items():
+            last = state.batches[-1] if state.batches else ProducerBatch(-1, -1, 0, state.last_timestamp)
+            entries.append(
+                _ENTRY.pack(
+                    producer_id,
+                    state.producer_epoch,
+                    last.last_sequence,
+                    last.last_offset,
+                    last.offset_delta,
+                    state.last_timestamp,
+                    state.coordinator_epoch,
+                    state.txn_first_offset,
+                )
+            )
+        body = struct.pack(">i", len(entries)) + b"".join(entries)
+        return _HEADER.pack(1, crc32c(body), len(entries))[:_CRC_COVERS_FROM] + body
+
+    def decode(self, data: bytes, *, now_ms: int, expiration_ms: int) -> None:
+        """Take over a snapshot. Raises: ValueError where it is cut or garbage."""
+        try:
+            version, crc, count = _HEADER.unpack_from(data)
+            if version != 1 or crc != crc32c(memoryview(data)[_CRC_COVERS_FROM:]):
+                raise ValueError("producer snapshot of another version or with a wrong CRC")
+            if len(data) != _HEADER.size + count * _ENTRY.size:
+                raise ValueError("producer snapshot of the wrong length")
+        except struct.error:
+            raise ValueError("producer snapshot cut short") from None
+        for entry in _ENTRY.iter_unpack(memoryview(data)[_HEADER.size :]):
+            producer_id, epoch, last_sequence, last_offset, delta, timestamp, coordinator_epoch, txn_first_offset = (
+                entry
+            )
+            state = ProducerState(epoch)
+            if last_sequence >= 0:
+                state.add_batch(ProducerBatch(last_sequence, last_offset, delta, timestamp))
+            state.last_timestamp = timestamp
+            state.coordinator_epoch = coordinator_epoch
+            state.txn_first_offset = txn_first_offset
+            self.producers[producer_id] = state
+        self.remove_expired(now_ms, expiration_ms)
+        self._open = {
+            state.txn_first_offset: producer_id
+            for producer_id, state in sorted(self.producers.items(), key=lambda item: item[1].txn_first_offset)
+            if state.txn_first_offset >= 0
+        }
