@@ -36,7 +36,7 @@ from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
-from pykbroker.server.dispatch import Dispatcher
+from pykbroker.server.dispatch import HANDLERS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
 from pykbroker.waiters import Wakeups
 
@@ -106,6 +106,7 @@ class Broker:
             fetch_sessions=FetchSessions(clock, max_sessions=config.max_incremental_fetch_session_cache_slots),
             producer_ids=ProducerIds(cluster),
             metrics=self.metrics,
+            served_api_keys=HANDLERS.keys(),
         )
 
         tasks = await self._exit.enter_async_context(anyio.create_task_group())

@@ -4,6 +4,8 @@ A handler is `def api(ctx, request) -> Response | Parked | None`, or `async def`
 completion on the event loop. None means that no answer is sent (acks=0).
 """
 
+from collections.abc import Collection
+
 import attrs
 
 from pykbroker.clock import Clock
@@ -42,6 +44,7 @@ class Services:
     fetch_sessions: FetchSessions
     producer_ids: ProducerIds
     metrics: Metrics
+    served_api_keys: Collection[int] = ()  # what ApiVersions may promise
 
 
 @attrs.define(eq=False)

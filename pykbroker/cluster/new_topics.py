@@ -1,0 +1,242 @@
+"""From what a client or the broker itself asks for to a topic that can be created: names, counts, replicas, configs.
+
+Rules
+- Checks go in Kafka's order: the name, existence and collisions, configs, then replication factor, number of
+  partitions, assignment. The first that fails decides the error.
+- -1 stands for the broker's default, where the request may leave a number open.
+- Internal topics get their own settings whoever creates them. Their replication factor and min ISR, unless set, follow
+  the number of brokers, so that one broker needs no settings.
+
+Sources: Kafka's Topic (names), ReplicationControlManager.createTopic, DefaultAutoTopicCreationManager.
+"""
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from pykbroker.cluster.changes import Change, check_topic_is_new, create_topic, random_uuid
+from pykbroker.cluster.image import MetadataImage
+from pykbroker.cluster.placement import assign_replicas
+from pykbroker.config import BrokerConfig
+from pykbroker.errors import KafkaError
+from pykbroker.topic_config import validate
+from wire.errors import ErrorCode
+from wire.schema import Uuid
+
+DEFAULT = -1
+MAX_NAME_LENGTH = 249  # the longest folder name is 255, less the partition's number and what marks a deleted folder
+MAX_PARTITIONS_PER_REQUEST = 10_000
+
+CONSUMER_OFFSETS = "__consumer_offsets"
+TRANSACTION_STATE = "__transaction_state"
+SHARE_GROUP_STATE = "__share_group_state"
+_FORBIDDEN = "__cluster_metadata"  # in Kafka the log of the controllers
+_NAME = re.compile(r"[a-zA-Z0-9._-]+")
+
+
+@attrs.frozen
+class NewTopic:
+    """What is asked for."""
+
+    name: str
+    num_partitions: int = DEFAULT
+    replication_factor: int = DEFAULT
+    assignments: Sequence[tuple[int, Sequence[int]]] = ()  # (partition, its replicas), in the request's order
+    configs: Mapping[str, str | None] = attrs.field(factory=dict)
+
+    def partition_count(self, config: BrokerConfig) -> int:
+        if self.assignments:
+            return len(self.assignments)
+        return config.num_partitions if self.num_partitions == DEFAULT else self.num_partitions
+
+
+@attrs.frozen
+class PlannedTopic:
+    """What will be created."""
+
+    name: str
+    id: Uuid
+    replicas: Sequence[tuple[int, ...]]
+    configs: Mapping[str, str]
+    change: Change
+
+
+def check_topic_name(name: str) -> None:
+    """Raises: INVALID_TOPIC_EXCEPTION."""
+    if not name:
+        wrong = "the empty string is not allowed"
+    elif name in (".", ".."):
+        wrong = f"'{name}' is not allowed"
+    elif len(name) > MAX_NAME_LENGTH:
+        wrong = f"the length of '{name}' is longer than the max allowed length {MAX_NAME_LENGTH}"
+    elif not _NAME.fullmatch(name):
+        wrong = f"'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+    else:
+        return
+    raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {wrong}")
+
+
+def is_valid_topic_name(name: str) -> bool:
+    return name not in (".", "..") and len(name) <= MAX_NAME_LENGTH and _NAME.fullmatch(name) is not None
+
+
+def plan_topic(image: MetadataImage, config: BrokerConfig, topic: NewTopic) -> PlannedTopic:
+    """Decide how a topic is created. Raises: KafkaError, see the file's top."""
+    if topic.name == _FORBIDDEN:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Creation of internal topic {topic.name} is prohibited.")
+    check_topic_name(topic.name)
+    check_topic_is_new(image, topic.name)
+    validate(topic.configs)
+    configs = {name: text for name, text in topic.configs.items() if text is not None}
+    if topic.assignments:
+        replicas = _assigned(image, topic)
+    else:
+        replicas = _placed(image, config, topic)
+    topic_id = random_uuid()
+    change = create_topic(image, topic.name, topic_id, replicas, configs)
+    return PlannedTopic(topic.name, topic_id, replicas, configs, change)
+
+
+def _placed(image: MetadataImage, config: BrokerConfig, topic: NewTopic) -> list[tuple[int, ...]]:
+    factor, count = topic.replication_factor, topic.num_partitions
+    if factor < DEFAULT or factor == 0:
+        raise KafkaError(
+            ErrorCode.INVALID_REPLICATION_FACTOR,
+            "Replication factor must be larger than 0, or -1 to use the default value.",
+        )
+    if count < DEFAULT or count == 0:
+        raise KafkaError(ErrorCode.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
+    factor = config.default_replication_factor if factor == DEFAULT else factor
+    return assign_replicas(image.brokers.values(), topic.partition_count(config), factor, random.Random())
+
+
+def _assigned(image: MetadataImage, topic: NewTopic) -> list[tuple[int, ...]]:
+    for value, name in ((topic.replication_factor, "replication factor"), (topic.num_partitions, "numPartitions")):
+        if value != DEFAULT:
+            raise KafkaError(
+                ErrorCode.INVALID_REQUEST,
+                f"A manual partition assignment was specified, but {name} was not set to -1.",
+            )
+    by_partition: dict[int, tuple[int, ...]] = {}
+    for partition, replicas in topic.assignments:
+        if partition in by_partition:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                f"Found multiple manual partition assignments for partition {partition}",
+            )
+        check_assignment(image, replicas)
+        by_partition[partition] = tuple(replicas)
+    if sorted(by_partition) != list(range(len(by_partition))):
+        raise KafkaError(
+            ErrorCode.INVALID_REPLICA_ASSIGNMENT, "partitions should be a consecutive 0-based integer sequence"
+        )
+    ordered = [by_partition[partition] for partition in range(len(by_partition))]
+    check_equal_replication(ordered, len(ordered[0]))
+    return ordered
+
+
+def check_assignment(image: MetadataImage, replicas: Sequence[int]) -> None:
+    """Check the replicas that a request wants for one partition. Raises: INVALID_REPLICA_ASSIGNMENT."""
+    wrong = None
+    if not replicas:
+        wrong = "an empty replica list."
+    for place, broker_id in enumerate(replicas):
+        if broker_id not in image.brokers:
+            wrong = f"broker {broker_id}, but no such broker is registered."
+        elif broker_id in replicas[:place]:
+            wrong = f"the broker {broker_id} more than once."
+        if wrong is not None:
+            break
+    if wrong is not None:
+        raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"The manual partition assignment includes {wrong}")
+
+
+def check_equal_replication(assignments: Sequence[tuple[int, ...]], factor: int) -> None:
+    for replicas in assignments:
+        if len(replicas) != factor:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                "The manual partition assignment includes a partition with "
+                f"{len(replicas)} replica(s), but this is not consistent with previous partitions, "
+                f"which have {factor} replica(s).",
+            )
+
+
+def automatic_topic(config: BrokerConfig, name: str, alive_brokers: int) -> NewTopic:
+    """Return what is created when a topic is first used rather than asked for."""
+    settings = _internal_topic(config, name, alive_brokers)
+    if settings is None:
+        return NewTopic(name)
+    num_partitions, replication_factor, configs = settings
+    return NewTopic(name, num_partitions, replication_factor, configs=configs)
+
+
+def _internal_topic(config: BrokerConfig, name: str, alive_brokers: int) -> tuple[int, int, Mapping[str, str]] | None:
+    """Return partitions, replication factor and configs of an internal topic; None for any other."""
+
+    def factor(property_name: str, value: int) -> int:
+        return value if config.is_set(property_name) else max(1, min(value, alive_brokers))
+
+    def min_isr(property_name: str, value: int, replication_factor: int) -> str:
+        return str(value if config.is_set(property_name) else min(value, max(1, replication_factor - 1)))
+
+    match name:
+        case "__consumer_offsets":
+            replicas = factor("offsets.topic.replication.factor", config.offsets_topic_replication_factor)
+            configs = {
+                "cleanup.policy": "compact",
+                "compression.type": "producer",
+                "segment.bytes": str(config.offsets_topic_segment_bytes),
+            }
+            return config.offsets_topic_num_partitions, replicas, configs
+        case "__transaction_state":
+            replicas = factor(
+                "transaction.state.log.replication.factor", config.transaction_state_log_replication_factor
+            )
+            configs = {
+                "cleanup.policy": "compact",
+                "compression.type": "uncompressed",
+                "unclean.leader.election.enable": "false",
+                "min.insync.replicas": min_isr(
+                    "transaction.state.log.min.isr", config.transaction_state_log_min_isr, replicas
+                ),
+                "segment.bytes": str(config.transaction_state_log_segment_bytes),
+            }
+            return config.transaction_state_log_num_partitions, replicas, configs
+        case "__share_group_state":
+            replicas = factor(
+                "share.coordinator.state.topic.replication.factor",
+                config.share_coordinator_state_topic_replication_factor,
+            )
+            configs = {
+                "cleanup.policy": "delete",
+                "compression.type": "producer",
+                "retention.ms": "-1",
+                "min.insync.replicas": min_isr(
+                    "share.coordinator.state.topic.min.isr",
+                    config.share_coordinator_state_topic_min_isr,
+                    replicas,
+                ),
+                "segment.bytes": str(config.share_coordinator_state_topic_segment_bytes),
+            }
+            return config.share_coordinator_state_topic_num_partitions, replicas, configs
+    return None
+
+
+def create_automatically(image: MetadataImage, config: BrokerConfig, names: Sequence[str]) -> Change:
+    """Create those of the topics that are missing and can be created; the others stay missing."""
+    change = Change()
+    taken: set[str] = set()
+    alive = len(image.alive_brokers())
+    for name in names:
+        key = name.replace(".", "_")
+        if name in image.topics or key in taken:
+            continue
+        try:
+            change += plan_topic(image, config, automatic_topic(config, name, alive)).change
+        except KafkaError:
+            continue
+        taken.add(key)
+    return change
