@@ -27,6 +27,10 @@ class OpenFile:
         os.close(self.fd)
 
 
+_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+_READ_AHEAD_BYTES = 128 * 1024  # what is read is cached in windows of about this size
+
+
 class FileSlice:
     """Bytes of a segment, to be sent with sendfile; keeps its file open."""
 
@@ -45,6 +49,25 @@ class FileSlice:
 
     def read(self) -> bytes:
         return os.pread(self.file.fd, self.length, self.position)
+
+    def after(self, sent: int) -> "FileSlice":
+        """Return what is left when the first `sent` bytes are gone."""
+        return FileSlice(self.file, self.position + sent, self.length - sent)
+
+    def is_resident(self) -> bool:
+        """Tell whether all of it seems to be in the page cache, so that reading it will not wait for the disk."""
+        if _NOWAIT is None:
+            return True
+        last = self.position + self.length - 1
+        probe = [bytearray(1)]
+        try:
+            for position in (*range(self.position, last, _READ_AHEAD_BYTES), last):
+                os.preadv(self.file.fd, probe, position, _NOWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # this file system cannot tell
+        return True
 
 
 class FilePool:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pykbroker.cluster.image import PartitionImage
 from pykbroker.errors import KafkaError
 from pykbroker.log.partition_log import AppendInfo, PartitionLog
-from pykbroker.log.segment import FileSlice
+from pykbroker.log.files import FileSlice
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.waiters import Signal, Wakeups
 from wire.errors import ErrorCode

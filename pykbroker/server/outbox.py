@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import anyio
 import anyio.to_thread
 
-from pykbroker.log.segment import FileSlice
+from pykbroker.log.files import FileSlice
 from pykbroker.metrics import Metrics
 from wire.schema import Records
 
