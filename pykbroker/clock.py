@@ -9,6 +9,7 @@ and commits are stamped with and may jump.
 
 import heapq
 import itertools
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -86,10 +87,9 @@ class SystemClock(Clock):
         while True:
             self._run_due()
             deadline = self._next_deadline_ms()
+            delay = math.inf if deadline is None else max(deadline - self.monotonic_ms(), 0)
             with anyio.CancelScope() as self._sleep:
-                if deadline is None:
-                    await anyio.sleep_forever()
-                await anyio.sleep(max(deadline - self.monotonic_ms(), 0) / 1000)
+                await anyio.sleep(delay / 1000)
             self._sleep = None
 
 

@@ -15,13 +15,15 @@ current one; epoch and offset -1 where the epoch is not known (KIP-101, KIP-320)
 """
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.replication.partition import Partition
 from wire.errors import ErrorCode
 from wire.messages.offsets import (
+    DeleteRecordsPartition,
     DeleteRecordsPartitionResult,
     DeleteRecordsRequest,
     DeleteRecordsResponse,
@@ -34,6 +36,7 @@ from wire.messages.offsets import (
     ListOffsetsTopicResponse,
     OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition,
     OffsetForLeaderTopicResult,
 )
 
@@ -56,7 +59,8 @@ CONSUMER = -1
 DEBUGGING_CONSUMER = -2  # may ask any replica
 READ_COMMITTED = 1
 
-Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 
 def list_offsets(ctx: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
@@ -65,14 +69,11 @@ def list_offsets(ctx: RequestContext, request: ListOffsetsRequest) -> ListOffset
     for topic in request.topics:
         answers = []
         for wanted in topic.partitions:
+            failed = partial(ListOffsetsPartitionResponse, wanted.partition_index)
             if (topic.name, wanted.partition_index) in twice:
-                answer = ListOffsetsPartitionResponse(wanted.partition_index, ErrorCode.INVALID_REQUEST)
+                answers.append(failed(ErrorCode.INVALID_REQUEST))
             else:
-                answer = _answer_or(
-                    lambda code, wanted=wanted: ListOffsetsPartitionResponse(wanted.partition_index, code),
-                    lambda topic=topic, wanted=wanted: _list_offset(ctx, request, topic.name, wanted),
-                )
-            answers.append(answer)
+                answers.append(_answer_or(failed, _list_offset, ctx, request, topic.name, wanted))
         response.topics.append(ListOffsetsTopicResponse(topic.name, answers))
     return response
 
@@ -126,59 +127,48 @@ def _find(partition: Partition, timestamp: int, end_offset: int) -> tuple[int, i
 
 
 def delete_records(ctx: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
-    replicas = ctx.services.replicas
-    return DeleteRecordsResponse(
-        topics=[
-            DeleteRecordsTopicResult(
-                topic.name,
-                [
-                    _answer_or(
-                        lambda code, wanted=wanted: DeleteRecordsPartitionResult(wanted.partition_index, -1, code),
-                        lambda topic=topic, wanted=wanted: DeleteRecordsPartitionResult(
-                            wanted.partition_index,
-                            replicas.partition(topic.name, wanted.partition_index).delete_records(wanted.offset),
-                        ),
-                    )
-                    for wanted in topic.partitions
-                ],
-            )
-            for topic in request.topics
-        ]
-    )
+    response = DeleteRecordsResponse()
+    for topic in request.topics:
+        answers = []
+        for wanted in topic.partitions:
+            failed = partial(DeleteRecordsPartitionResult, wanted.partition_index, -1)
+            answers.append(_answer_or(failed, _delete_records, ctx, topic.name, wanted))
+        response.topics.append(DeleteRecordsTopicResult(topic.name, answers))
+    return response
+
+
+def _delete_records(ctx: RequestContext, topic: str, wanted: DeleteRecordsPartition) -> DeleteRecordsPartitionResult:
+    partition = ctx.services.replicas.partition(topic, wanted.partition_index)
+    return DeleteRecordsPartitionResult(wanted.partition_index, partition.delete_records(wanted.offset))
 
 
 def offset_for_leader_epoch(ctx: RequestContext, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:
-    replicas = ctx.services.replicas
+    response = OffsetForLeaderEpochResponse()
+    for topic in request.topics:
+        answers = []
+        for wanted in topic.partitions:
 
-    def find(topic: str, index: int, current_leader_epoch: int, leader_epoch: int) -> EpochEndOffset:
-        partition = replicas.partition(topic, index)
-        partition.check_leader(current_leader_epoch)
-        epoch, end_offset = partition.log.end_offset_for_epoch(leader_epoch)
-        return EpochEndOffset(partition=index, leader_epoch=epoch, end_offset=end_offset)
+            def failed(code: ErrorCode, index: int = wanted.partition) -> EpochEndOffset:
+                return EpochEndOffset(code, index)
 
-    return OffsetForLeaderEpochResponse(
-        topics=[
-            OffsetForLeaderTopicResult(
-                topic.topic,
-                [
-                    _answer_or(
-                        lambda code, wanted=wanted: EpochEndOffset(code, wanted.partition),
-                        lambda topic=topic, wanted=wanted: find(
-                            topic.topic, wanted.partition, wanted.current_leader_epoch, wanted.leader_epoch
-                        ),
-                    )
-                    for wanted in topic.partitions
-                ],
-            )
-            for topic in request.topics
-        ]
-    )
+            answers.append(_answer_or(failed, _end_of_epoch, ctx, topic.topic, wanted))
+        response.topics.append(OffsetForLeaderTopicResult(topic.topic, answers))
+    return response
 
 
-def _answer_or(failed: Callable[[ErrorCode], Result], answer: Callable[[], Result]) -> Result:
+def _end_of_epoch(ctx: RequestContext, topic: str, wanted: OffsetForLeaderPartition) -> EpochEndOffset:
+    partition = ctx.services.replicas.partition(topic, wanted.partition)
+    partition.check_leader(wanted.current_leader_epoch)
+    epoch, end_offset = partition.log.end_offset_for_epoch(wanted.leader_epoch)
+    return EpochEndOffset(partition=wanted.partition, leader_epoch=epoch, end_offset=end_offset)
+
+
+def _answer_or(
+    failed: Callable[[ErrorCode], Answer], answer: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Answer:
     """Return a partition's answer, or the one with the error code that it ended in."""
     try:
-        return answer()
+        return answer(*args, **kwargs)
     except KafkaError as error:
         return failed(error.code)
     except StorageError:

@@ -158,7 +158,7 @@ class Partition:
     @property
     def last_stable_offset(self) -> int:
         """Where a read_committed reader stops: the first offset of an open transaction, else the high watermark."""
-        first_unstable = self.log.first_unstable_offset
+        first_unstable = self.log.first_unstable_offset(self.high_watermark)
         return self.high_watermark if first_unstable is None else min(first_unstable, self.high_watermark)
 
     def end_offset_for(self, *, is_read_committed: bool) -> int:
