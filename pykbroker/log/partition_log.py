@@ -480,7 +480,7 @@ class PartitionLog:
             self._discard(self._local.truncate(offset))
             snapshots.remove_above(str(self.directory), offset)
             self._moved_end(offset)
-            self._producers = snapshots.rebuild_producers(self, offset)
+            self._producers = snapshots.rebuild_producers(self, self.segments, offset)
         except OSError as error:
             raise self._storage.failed(error) from error
 
@@ -567,6 +567,7 @@ class PartitionLog:
         recovery_point: int,
         epochs: LeaderEpochs,
         epochs_changed: bool,
+        producers: ProducerStates | None = None,
     ) -> None:
         """Take what recovery found in the directory. Raises: OSError."""
         self.log_start_offset = log_start_offset
@@ -580,4 +581,6 @@ class PartitionLog:
             self.log_end_offset = max(segments[-1].end_offset, log_start_offset)
             if epochs_changed:
                 self._save_epochs()
-            self._producers = snapshots.rebuild_producers(self, self.log_end_offset)
+            if producers is None:
+                producers = snapshots.rebuild_producers(self, segments, self.log_end_offset)
+            self._producers = producers

@@ -22,8 +22,8 @@ from pykbroker.log.files import FilePool, LogFile
 from pykbroker.log.index import OffsetIndex, TimeIndex
 from pykbroker.log.transaction_index import TransactionIndex
 from wire.errors import ErrorCode
-from wire.schema import RecordBytes
 from wire.records import BATCH_HEADER_SIZE, BATCH_OVERHEAD, HEADER, MAGIC, BatchHeader
+from wire.schema import RecordBytes
 
 MAX_RELATIVE_OFFSET = 0x7FFFFFFF
 _SCAN_BYTES = 4096
@@ -276,8 +276,8 @@ class Segment:
         index_size, time_size = self.offset_index.file.size(), self.time_index.file.size()
         offset, position = self.offset_index.last_entry()
         if (
-            self.size
-            and not (self.offset_index.file.exists() and self.time_index.file.exists())
+            (self.size
+            and not (self.offset_index.file.exists() and self.time_index.file.exists()))
             or index_size % self.offset_index.entry.size
             or time_size % self.time_index.entry.size
             or position >= max(self.size, 1)

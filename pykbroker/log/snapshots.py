@@ -9,12 +9,13 @@ Not here: the format (producer_state.py). Sources: Kafka's ProducerStateManager,
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pykbroker.log.files import write_atomically
 from pykbroker.log.local_log import DELETED
 from pykbroker.log.producer_state import ProducerStates
-from pykbroker.log.segment import BrokenSegmentError, file_name
+from pykbroker.log.segment import BrokenSegmentError, Segment, file_name
 from wire.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -63,14 +64,14 @@ def remove_stray(directory: str, base_offsets: set[int]) -> None:
             os.unlink(os.path.join(directory, file_name(found, SUFFIX)))
 
 
-def rebuild_producers(log: "PartitionLog", end_offset: int) -> ProducerStates:
-    """Return the producers' states at `end_offset`, the end of the log.
+def rebuild_producers(log: "PartitionLog", segments: Sequence[Segment], end_offset: int) -> ProducerStates:
+    """Return the producers' states at `end_offset`, where `segments`, the first of a log, end.
 
-    Segments that begin after the snapshot get their own. Raises: OSError.
+    Segments that begin after the newest snapshot get one. Raises: OSError.
     """
     directory = str(log.directory)
     producers, start_offset = _newest(log, directory, end_offset)
-    for segment in log.segments:
+    for segment in segments:
         if segment.end_offset <= start_offset or not segment.size:
             continue
         if segment.base_offset > start_offset:

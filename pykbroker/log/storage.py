@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import queue
+import shutil
 import threading
 import weakref
 from collections.abc import Callable
@@ -110,11 +111,18 @@ class Flusher:
 
     def __init__(self, directory: LogDirectory) -> None:
         self._directory = weakref.ref(directory)
-        self._jobs: queue.SimpleQueue[FlushJob | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[FlushJob | str | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[FlushJob] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
+    def remove_directory(self, path: str) -> None:
+        """Remove a deleted partition's directory; large files take their time."""
+        self._submit(path)
+
     def submit(self, job: FlushJob) -> None:
+        self._submit(job)
+
+    def _submit(self, job: FlushJob | str) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="log-flusher", daemon=True)
             self._thread.start()
@@ -140,6 +148,9 @@ class Flusher:
             directory = self._directory()
             if directory is None:
                 return
+            if isinstance(job, str):
+                shutil.rmtree(job, ignore_errors=True)
+                continue
             try:
                 flush_now(job)
             except FileNotFoundError:

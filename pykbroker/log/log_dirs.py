@@ -1,0 +1,386 @@
+"""All log directories of the broker: locks, logs, checkpoints, and the regular work on them.
+
+Owns: `.lock`, `meta.properties`, `.kafka_cleanshutdown` and the checkpoint files of each directory of `log.dirs`; which
+partition's log lies where.
+
+Rules
+- A directory is locked as long as it is open: by an OFD lock, which excludes this process, others, and Kafka's JVM.
+- A new partition goes to the directory with the fewest.
+- A directory that fails goes offline, and its logs with it; the broker goes on with the others.
+- A deleted partition's directory is renamed `<topic>-<partition>.<hex>-delete` and removed after `file.delete.delay.ms`.
+
+Not here: one partition's files (partition_log.py, recovery.py). Sources: Kafka's LogManager.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import resource
+import struct
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pykbroker.clock import Clock, Timer
+from pykbroker.config import BrokerConfig
+from pykbroker.errors import KafkaError, StorageError
+from pykbroker.log import checkpoints, recovery
+from pykbroker.log.files import FilePool
+from pykbroker.log.partition_log import PartitionLog
+from pykbroker.log.storage import LogDirectory
+from pykbroker.topic_config import TopicConfig
+from pykbroker.topic_partition import TopicPartition
+from wire.primitives import parse_uuid, uuid_text
+from wire.schema import Uuid
+
+logger = logging.getLogger(__name__)
+
+STRICT_RECORDS = "pykbroker.strict.records"
+_LOCK = ".lock"
+_DELETE_SUFFIX = "-delete"
+_NAME_MAX = 255
+_FOREVER_MS = 0x7FFFFFFFFFFFFFFF
+
+
+class LogDirs:
+    def __init__(self, dirs: list[Path], config: BrokerConfig, clock: Clock, *, ephemeral: bool = False) -> None:
+        """`ephemeral`: the data goes with the process, so nothing is flushed when closing."""
+        self._config = config
+        self._clock = clock
+        self._ephemeral = ephemeral
+        soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # Half of what the process may open; the other half is for connections.
+        pool = FilePool(max(min(soft_limit // 2, 8192), 16))
+        strict = config.properties.get(STRICT_RECORDS, "false").lower() == "true"
+        self._directories = [
+            LogDirectory(
+                path,
+                clock,
+                pool,
+                producer_id_expiration_ms=config.producer_id_expiration_ms,
+                strict_records=strict,
+            )
+            for path in dirs
+        ]
+        self._locks: dict[LogDirectory, int] = {}
+        self._logs: dict[TopicPartition, PartitionLog] = {}
+        self._counts = dict.fromkeys(self._directories, 0)
+        self._timers: dict[Callable[[], None], Timer] = {}
+        self._is_open = False
+        self.cluster_id: str | None = None  # as in meta.properties; None in new directories
+        self.was_unclean = False
+        self.high_watermark_of: Callable[[TopicPartition], int | None] = lambda topic_partition: None
+
+    @property
+    def directories(self) -> list[LogDirectory]:
+        return self._directories
+
+    # --- opening and closing
+
+    def open(self) -> None:
+        """Lock the directories and load their logs. Raises: StorageError, with a message fit for a person."""
+        try:
+            for directory in self._directories:
+                self._open_directory(directory)
+            for directory in self._directories:
+                self._load_directory(directory)
+        except OSError as error:
+            self._unlock()
+            raise StorageError(f"cannot use the log directory: {error}") from error
+        except StorageError:
+            self._unlock()
+            raise
+        self._is_open = True
+        config = self._config
+        self._repeat(config.log_retention_check_interval_ms, self.apply_retention)
+        self._repeat(config.log_flush_offset_checkpoint_interval_ms, self.checkpoint_recovery_points)
+        self._repeat(config.log_flush_start_offset_checkpoint_interval_ms, self.checkpoint_log_start_offsets)
+        self._repeat(config.producer_id_expiration_check_interval_ms, self._remove_expired_producers)
+        self._repeat(config.log_flush_scheduler_interval_ms, self._flush_due)
+
+    def _repeat(self, interval_ms: int, work: Callable[[], None]) -> None:
+        if interval_ms >= _FOREVER_MS or interval_ms <= 0:
+            return
+
+        def run() -> None:
+            if self._is_open:
+                work()
+                self._timers[work] = self._clock.call_later(interval_ms, run)
+
+        self._timers[work] = self._clock.call_later(interval_ms, run)
+
+    def _open_directory(self, directory: LogDirectory) -> None:
+        path = directory.path
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock(directory)
+        meta = path / checkpoints.META_PROPERTIES
+        try:
+            properties = checkpoints.read_properties(meta)
+            node_id = int(properties.get("node.id", self._config.node_id))
+            directory.directory_id = (
+                parse_uuid(properties["directory.id"]) if "directory.id" in properties else _new_id()
+            )
+        except FileNotFoundError:
+            directory.directory_id = _new_id()
+            return
+        except ValueError as error:
+            raise StorageError(f"{meta} is not readable: {error}") from error
+        if node_id != self._config.node_id:
+            raise StorageError(f"{path} belongs to node {node_id}, but node.id is {self._config.node_id}")
+        cluster_id = properties.get("cluster.id")
+        if None not in (cluster_id, self.cluster_id) and cluster_id != self.cluster_id:
+            raise StorageError(f"{path} belongs to cluster {cluster_id}, the others to {self.cluster_id}")
+        self.cluster_id = cluster_id or self.cluster_id
+
+    def _lock(self, directory: LogDirectory) -> None:
+        fd = os.open(directory.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if hasattr(fcntl, "F_OFD_SETLK"):
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+            else:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise StorageError(
+                    f"{directory.path} is in use by another broker (its .lock file is locked)"
+                ) from error
+            raise
+        self._locks[directory] = fd
+
+    def _unlock(self) -> None:
+        for fd in self._locks.values():
+            os.close(fd)
+        self._locks.clear()
+
+    def write_meta_properties(self, cluster_id: str) -> None:
+        """Say whose the directories are. Raises: StorageError."""
+        self.cluster_id = cluster_id
+        for directory in self._directories:
+            wanted = {
+                "cluster.id": cluster_id,
+                "directory.id": uuid_text(directory.directory_id),
+                "node.id": str(self._config.node_id),
+                "version": "1",
+            }
+            path = directory.path / checkpoints.META_PROPERTIES
+            try:
+                if not path.exists() or checkpoints.read_properties(path) != wanted:
+                    checkpoints.write_properties(path, wanted)
+            except OSError as error:
+                raise StorageError(f"cannot write {path}: {error}") from error
+
+    def _load_directory(self, directory: LogDirectory) -> None:
+        path = directory.path
+        marker = path / checkpoints.CLEAN_SHUTDOWN
+        is_clean = marker.exists()
+        recovery_points = checkpoints.read_offsets(path / checkpoints.RECOVERY_POINTS)
+        log_starts = checkpoints.read_offsets(path / checkpoints.LOG_START_OFFSETS)
+        config = TopicConfig.build(self._config, {})
+        loaded = 0
+        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+            if not entry.is_dir():
+                continue
+            if entry.name.endswith(_DELETE_SUFFIX):
+                directory.flusher.remove_directory(entry.path)
+                continue
+            topic_partition = parse_directory_name(entry.name)
+            if topic_partition is None:
+                continue
+            if topic_partition in self._logs:
+                raise StorageError(f"{topic_partition} is in {path} and in {self._logs[topic_partition].directory}")
+            log = PartitionLog(topic_partition, checkpoints.read_topic_id(Path(entry.path)), config, directory)
+            recovery.load(
+                log,
+                clean=is_clean,
+                recovery_point=recovery_points.get(topic_partition, 0),
+                log_start_offset=log_starts.get(topic_partition, 0),
+            )
+            self._logs[topic_partition] = log
+            self._counts[directory] += 1
+            loaded += 1
+        if is_clean:
+            marker.unlink()
+        elif loaded:
+            self.was_unclean = True
+            logger.info("%s was not closed cleanly: %d logs were checked", path, loaded)
+
+    def close(self, clean: bool = True) -> None:
+        """Complete the files and let go of the directories. Not `clean`: as a crash would leave them."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if clean and not self._ephemeral:
+            for log in self._logs.values():
+                with contextlib.suppress(KafkaError):  # its directory is offline now
+                    if log.log_directory.offline is None:
+                        log.close()
+        for directory in self._directories:
+            directory.flusher.stop()
+            if clean and not self._ephemeral and directory.offline is None:
+                self._close_directory(directory)
+        for log in self._logs.values():
+            log.abandon()
+        self._logs.clear()
+        self._unlock()
+
+    def _close_directory(self, directory: LogDirectory) -> None:
+        logs = self._logs_in(directory)
+        try:
+            ends = {log.topic_partition: log.log_end_offset for log in logs}
+            checkpoints.write_offsets(directory.path / checkpoints.RECOVERY_POINTS, ends, sync=True)
+            self._write_log_starts(directory, logs)
+            checkpoints.write_clean_shutdown(directory.path)
+        except OSError as error:
+            directory.failed(error)
+
+    # --- logs
+
+    def get(self, topic_partition: TopicPartition) -> PartitionLog | None:
+        return self._logs.get(topic_partition)
+
+    def all(self) -> list[PartitionLog]:
+        return list(self._logs.values())
+
+    def create(self, topic_partition: TopicPartition, topic_id: Uuid, config: TopicConfig) -> PartitionLog:
+        """Make the directory of a new partition. Raises: StorageError."""
+        online = [directory for directory in self._directories if directory.offline is None]
+        if not online:
+            raise StorageError("all log directories are offline")
+        directory = min(online, key=self._counts.__getitem__)
+        log = PartitionLog(topic_partition, topic_id, config, directory)
+        path = log.directory
+        try:
+            path.mkdir()
+            checkpoints.write_topic_id(path, topic_id)
+        except FileExistsError as error:
+            raise StorageError(f"{path} exists already") from error
+        except OSError as error:
+            directory.failed(error)
+            raise StorageError(f"cannot create {path}: {error}") from error
+        self._logs[topic_partition] = log
+        self._counts[directory] += 1
+        return log
+
+    def delete(self, topic_partition: TopicPartition) -> None:
+        """Take a partition's log out; its files go later. What is being read from them stays readable."""
+        log = self._logs.pop(topic_partition)
+        directory = log.log_directory
+        self._counts[directory] -= 1
+        path = log.directory
+        log.abandon()
+        suffix = f"-{topic_partition.partition}.{uuid.uuid4().hex}{_DELETE_SUFFIX}"
+        renamed = directory.path / f"{topic_partition.topic[: _NAME_MAX - len(suffix)]}{suffix}"
+        try:
+            os.rename(path, renamed)
+        except OSError as error:
+            directory.failed(error)
+            return
+        delay_ms = log.config.file_delete_delay_ms
+        self._clock.call_later(delay_ms, lambda: directory.flusher.remove_directory(str(renamed)))
+
+    def _logs_in(self, directory: LogDirectory) -> list[PartitionLog]:
+        return [log for log in self._logs.values() if log.log_directory is directory]
+
+    # --- checkpoints
+
+    def high_watermarks(self) -> dict[TopicPartition, int]:
+        """Return the high watermarks as they were last checkpointed. Raises: StorageError."""
+        found: dict[TopicPartition, int] = {}
+        try:
+            for directory in self._directories:
+                found.update(checkpoints.read_offsets(directory.path / checkpoints.HIGH_WATERMARKS))
+        except OSError as error:
+            raise StorageError(str(error)) from error
+        return found
+
+    def checkpoint_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
+        """Write each directory's high watermarks; one that fails goes offline."""
+        by_directory: dict[LogDirectory, dict[TopicPartition, int]] = {each: {} for each in self._directories}
+        for topic_partition, offset in high_watermarks.items():
+            log = self._logs.get(topic_partition)
+            if log is not None:
+                by_directory[log.log_directory][topic_partition] = offset
+        for directory, offsets in by_directory.items():
+            self._write(directory, checkpoints.HIGH_WATERMARKS, offsets)
+
+    def checkpoint_recovery_points(self) -> None:
+        """Apply what the flushers did, and write up to where each log is flushed."""
+        for directory in self._directories:
+            for topic_partition, end_offset in directory.flusher.flushed():
+                log = self._logs.get(topic_partition)
+                if log is not None:
+                    log.recovery_point = max(log.recovery_point, min(end_offset, log.log_end_offset))
+            points = {log.topic_partition: log.recovery_point for log in self._logs_in(directory)}
+            self._write(directory, checkpoints.RECOVERY_POINTS, points)
+
+    def checkpoint_log_start_offsets(self) -> None:
+        """Write the log start offsets that the segments do not tell."""
+        for directory in self._directories:
+            if directory.offline is None:
+                try:
+                    self._write_log_starts(directory, self._logs_in(directory))
+                except OSError as error:
+                    directory.failed(error)
+
+    def _write_log_starts(self, directory: LogDirectory, logs: list[PartitionLog]) -> None:
+        starts = {
+            log.topic_partition: log.log_start_offset
+            for log in logs
+            if log.log_start_offset > (log.segments[0].base_offset if log.segments else 0)
+        }
+        checkpoints.write_offsets(directory.path / checkpoints.LOG_START_OFFSETS, starts, sync=False)
+
+    def _write(self, directory: LogDirectory, name: str, offsets: Mapping[TopicPartition, int]) -> None:
+        if directory.offline is None:
+            try:
+                checkpoints.write_offsets(directory.path / name, offsets, sync=False)
+            except OSError as error:
+                directory.failed(error)
+
+    # --- regular work
+
+    def apply_retention(self) -> None:
+        """Delete the old segments of all logs."""
+        now = self._clock.time_ms()
+        for log in self.all():
+            if log.log_directory.offline is None:
+                with contextlib.suppress(KafkaError):  # its directory is offline now
+                    log.apply_retention(now, high_watermark=self.high_watermark_of(log.topic_partition))
+
+    def _remove_expired_producers(self) -> None:
+        now = self._clock.time_ms()
+        for directory in self._directories:
+            directory.producer_id_expiration_ms = self._config.producer_id_expiration_ms
+        for log in self._logs.values():
+            log.remove_expired_producers(now)
+
+    def _flush_due(self) -> None:
+        """Flush the logs whose `flush.ms` has passed."""
+        now = self._clock.time_ms()
+        for log in self.all():
+            if log.log_directory.offline is None and now - log.last_flush_ms >= log.config.flush_ms:
+                try:
+                    log.request_flush()
+                except OSError as error:
+                    log.log_directory.failed(error)
+
+
+def parse_directory_name(name: str) -> TopicPartition | None:
+    """Return the partition that a directory is named after; None if it is something else, or Kafka's own metadata."""
+    topic, _, partition = name.rpartition("-")
+    if not topic or not partition.isdecimal() or topic == "__cluster_metadata":
+        return None
+    return TopicPartition(topic, int(partition))
+
+
+def _new_id() -> Uuid:
+    """A random uuid whose text does not begin with a dash, which command lines would take for an option."""
+    while uuid_text(new := uuid.uuid4().bytes).startswith("-"):
+        continue
+    return new
