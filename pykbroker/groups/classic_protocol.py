@@ -48,6 +48,7 @@ _EMPTY = ClassicGroupState.EMPTY
 _PREPARING = ClassicGroupState.PREPARING_REBALANCE
 _COMPLETING = ClassicGroupState.COMPLETING_REBALANCE
 _STABLE = ClassicGroupState.STABLE
+_DEAD = ClassicGroupState.DEAD
 
 
 @attrs.frozen
@@ -213,7 +214,7 @@ class ClassicProtocol:
         """Write the new member id; the generation goes on, unless that fails: then the old member is put back."""
 
         def stored(error: ErrorCode) -> None:
-            if group.members.get(member.member_id) is not member:
+            if group.state is _DEAD or group.members.get(member.member_id) is not member:
                 return
             if error is not ErrorCode.NONE:
                 response = join_response(group, member, leader=old_leader)

@@ -19,6 +19,7 @@ class GroupSettings:
     offsets_retention_check_interval_ms: int = 600_000
     offsets_commit_timeout_ms: int = 5_000
     offsets_load_buffer_size: int = 5_242_880
+    offsets_topic_compression_codec: int = 0  # none, gzip, snappy, lz4, zstd
 
     @classmethod
     def of(cls, config: BrokerConfig) -> "GroupSettings":

@@ -36,6 +36,7 @@ from pykbroker.groups.records import (
 from pykbroker.groups.settings import GroupSettings
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_manager import ReplicaManager
+from wire.compression import Codec
 from wire.errors import ErrorCode, ProtocolError
 from wire.records import BatchHeader, ControlType, Record, build_batch, iter_batches, read_end_txn_marker, read_records
 
@@ -75,6 +76,7 @@ class GroupShard:
         self._replicas = replicas
         self._settings = settings
         self._clock = clock
+        self._codec = Codec(settings.offsets_topic_compression_codec)
         self._is_closed = False
         self._load_offset = 0
         self._last_offset = -1  # of what this shard has appended or loaded
@@ -203,7 +205,9 @@ class GroupShard:
 
     def _append(self, records: Sequence[CoordinatorRecord], replay: bool) -> None:
         now_ms = self._clock.time_ms()
-        batch = build_batch([Record(0, now_ms, record.key, record.value, ()) for record in records])
+        batch = build_batch(
+            [Record(timestamp=now_ms, key=record.key, value=record.value) for record in records], codec=self._codec
+        )
         info = self._replicas.append_internal(self.partition.topic_partition, batch)
         self._last_offset = info.last_offset
         if replay:

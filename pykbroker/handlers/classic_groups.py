@@ -23,6 +23,7 @@ from pykbroker.groups.classic_group import ClassicGroup, ClassicGroupState
 from pykbroker.groups.classic_protocol import ClientIdentity
 from pykbroker.groups.shard import GroupShard
 from pykbroker.handlers.context import RequestContext
+from pykbroker.handlers.operations import GROUP_OPERATIONS
 from pykbroker.waiters import Parked
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import (
@@ -46,9 +47,6 @@ from wire.messages.classic_groups import (
     SyncGroupRequest,
     SyncGroupResponse,
 )
-
-# What a client may do with a group if nobody restricts it: READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
-_GROUP_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11
 
 _NULLABLE_PROTOCOL_VERSION = 7
 
@@ -124,7 +122,7 @@ def describe_groups(ctx: RequestContext, request: DescribeGroupsRequest) -> Desc
     if ctx.api_version >= 3 and request.include_authorized_operations:
         for each in described:
             if each.error_code == ErrorCode.NONE:
-                each.authorized_operations = _GROUP_OPERATIONS
+                each.authorized_operations = GROUP_OPERATIONS
     return DescribeGroupsResponse(groups=described)
 
 
