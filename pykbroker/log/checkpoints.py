@@ -6,10 +6,11 @@ Format
 - `partition.metadata`: lines `version: 0`, `topic_id: <uuid>`.
 - `.kafka_cleanshutdown`: JSON, there only while a broker that stopped cleanly is down.
 
-Rules: each is replaced by way of a temporary file. One that is cut or garbage counts as missing, with a line in the log;
-what it said is learned from the segments.
+Rules: each is replaced by way of a temporary file. One that is cut or garbage counts as missing, with a line in the
+log; what it said is learned from the segments.
 
-Sources: Kafka's OffsetCheckpointFile, MetaProperties (KIP-858), PartitionMetadataFile (KIP-516), CleanShutdownFileHandler.
+Sources: Kafka's OffsetCheckpointFile, MetaProperties (KIP-858), PartitionMetadataFile (KIP-516),
+CleanShutdownFileHandler.
 """
 
 import json

@@ -2,11 +2,12 @@
 
 Owns: the file descriptors of segments and indexes. Rules
 - A `LogFile` opens itself on use; the pool closes the least recently used ones beyond its limit.
-- An `OpenFile` is closed when nobody refers to it, so that a slice being sent outlives the closing, the renaming and the
-  deletion of its file.
+- An `OpenFile` is closed when nobody refers to it, so that a slice being sent outlives the closing, the renaming and
+  the deletion of its file.
 - All reads and writes name their position: a write that failed half-way is overwritten by the next.
 """
 
+import contextlib
 import os
 from collections import deque
 from pathlib import Path
@@ -148,18 +149,14 @@ class LogFile:
 
     def rename(self, path: str) -> None:
         """Rename the file, if it exists."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.rename(self.path, path)
-        except FileNotFoundError:
-            pass
         self.path = path
 
     def remove(self) -> None:
         self.close()
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
-        except FileNotFoundError:
-            pass
 
 
 def write_atomically(path: Path | str, data: bytes, *, sync: bool) -> None:

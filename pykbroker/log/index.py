@@ -1,12 +1,12 @@
 """Sparse indexes of one segment: offset to position, and timestamp to offset.
 
 Format: the offset index has 8-byte entries, the last offset of a batch relative to the segment's base (u32) and the
-position where that batch starts (u32); the time index has 12-byte entries, a timestamp (i64) and a relative offset (u32):
-no record before that offset is younger. Both ascend.
+position where that batch starts (u32); the time index has 12-byte entries, a timestamp (i64) and a relative offset
+(u32): no record before that offset is younger. Both ascend.
 
 Rules
-- Entries are collected in memory and written `PENDING_BYTES` at a time, and when the segment is rolled, flushed or closed:
-  after a crash, recovery rebuilds them.
+- Entries are collected in memory and written `PENDING_BYTES` at a time, and when the segment is rolled, flushed or
+  closed: after a crash, recovery rebuilds them.
 - An index is a hint: whoever uses an entry checks the batch that it points to, and has the index rebuilt when it lies.
 - Kafka gives the index of a live segment its full size in zeros: what does not ascend at the end is not counted.
 
@@ -98,8 +98,8 @@ class SparseIndex:
             try:
                 self.write_pending()
             except OSError:
-                # The entries stay in memory, so nothing is lost: the batch is in the log, and a disk that is broken shows
-                # with the next one.
+                # The entries stay in memory, so nothing is lost: the batch is in the log, and a disk that is broken
+                # shows with the next one.
                 return
 
     def write_pending(self) -> None:

@@ -15,6 +15,7 @@ import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from itertools import pairwise
 
 from pykbroker.log.files import FileSlice, LogFile
 from pykbroker.log.rules import AppendRules
@@ -50,7 +51,7 @@ class LocalLog:
         self._bases = [segment.base_offset for segment in segments]
         self.active = segments[-1]
         self.size_bytes = sum(segment.size for segment in segments)
-        for segment, following in zip(segments, segments[1:], strict=False):
+        for segment, following in pairwise(segments):
             segment.end_offset = following.base_offset
         self._roll_timestamp = -2  # younger batches need a closer look
         self._index_full = False

@@ -1,13 +1,14 @@
 """All log directories of the broker: locks, logs, checkpoints, and the regular work on them.
 
-Owns: `.lock`, `meta.properties`, `.kafka_cleanshutdown` and the checkpoint files of each directory of `log.dirs`; which
-partition's log lies where.
+Owns: `.lock`, `meta.properties`, `.kafka_cleanshutdown` and the checkpoint files of each directory of `log.dirs`;
+which partition's log lies where.
 
 Rules
 - A directory is locked as long as it is open: by an OFD lock, which excludes this process, others, and Kafka's JVM.
 - A new partition goes to the directory with the fewest.
 - A directory that fails goes offline, and its logs with it; the broker goes on with the others.
-- A deleted partition's directory is renamed `<topic>-<partition>.<hex>-delete` and removed after `file.delete.delay.ms`.
+- A deleted partition's directory is renamed `<topic>-<partition>.<hex>-delete` and removed after
+  `file.delete.delay.ms`.
 
 Not here: one partition's files (partition_log.py, recovery.py). Sources: Kafka's LogManager.
 """

@@ -16,7 +16,10 @@ Found = tuple[int, int, int]  # timestamp, offset, leader epoch
 def offset_for_timestamp(
     segments: Sequence[Segment], timestamp: int, log_start_offset: int, max_batch_bytes: int
 ) -> Found | None:
-    """Find the first record at or above `log_start_offset` that is not older than `timestamp`. Raises: OSError, CORRUPT_MESSAGE."""
+    """Find the first record at or above `log_start_offset` that is not older than `timestamp`.
+
+    Raises: OSError, CORRUPT_MESSAGE.
+    """
     for segment in segments:
         if segment.end_offset <= log_start_offset or segment.max_timestamp < timestamp:
             continue

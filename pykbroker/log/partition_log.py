@@ -8,28 +8,25 @@ Rules
 - A new epoch is in `leader-epoch-checkpoint` before its first record is in the log.
 - An empty partition is a directory: segments, descriptors and tables come with the first record.
 
-Not here: roles, ISR and the high watermark (replication/partition.py); what is wrong with a client's batch (validate.py);
-reading a directory at start (recovery.py); searches by timestamp (lookup.py).
+Not here: roles, ISR and the high watermark (replication/partition.py); reading (readable_log.py); what is wrong with a
+client's batch (validate.py); reading a directory at start (recovery.py).
 Sources: Kafka's UnifiedLog, LocalLog.
 """
 
 import struct
-from pathlib import Path
 from typing import NamedTuple
 
 from pykbroker.errors import KafkaError
-from pykbroker.log import lookup, snapshots, validate
-from pykbroker.log.files import FileSlice, write_atomically
+from pykbroker.log import snapshots, validate
+from pykbroker.log.files import write_atomically
 from pykbroker.log.leader_epochs import LeaderEpochs, encode_leader_epochs
 from pykbroker.log.local_log import LocalLog, remove_later
-from pykbroker.log.producer_state import ProducerState, ProducerStates
+from pykbroker.log.producer_state import ProducerBatch, ProducerStates
+from pykbroker.log.readable_log import NOT_WRITTEN, ReadableLog
 from pykbroker.log.retention import deletable_segments
-from pykbroker.log.rules import AppendRules
 from pykbroker.log.segment import Segment
-from pykbroker.log.storage import FlushJob, LogDirectory, flush_now
-from pykbroker.log.transaction_index import AbortedTransaction
+from pykbroker.log.storage import FlushJob, flush_now
 from pykbroker.topic_config import TopicConfig
-from pykbroker.topic_partition import TopicPartition
 from wire.crc32c import crc32c
 from wire.errors import ErrorCode, ProtocolError
 from wire.records import (
@@ -44,13 +41,13 @@ from wire.records import (
     read_records,
     set_log_append_time,
 )
-from wire.schema import RecordBytes, Uuid
+from wire.schema import RecordBytes
 
 LEADER_EPOCH_FILE = "leader-epoch-checkpoint"
 _NOT_FROM_CLIENTS = 0x28  # control, LogAppendTime
 
-_NOT_WRITTEN = -2
 _LAST_CODEC = 4
+_NEVER = -1
 
 _unpack = HEADER.unpack_from
 _stamp = struct.Struct(">qii").pack_into
@@ -64,65 +61,10 @@ class AppendInfo(NamedTuple):
     is_duplicate: bool = False
 
 
-class PartitionLog:
-    __slots__ = (
-        "__weakref__",
-        "_epoch_on_disk",
-        "_epochs",
-        "_flush_requested",
-        "_local",
-        "_producers",
-        "_rules",
-        "_storage",
-        "config",
-        "last_flush_ms",
-        "log_end_offset",
-        "log_start_offset",
-        "recovery_point",
-        "topic_id",
-        "topic_partition",
-    )
+class PartitionLog(ReadableLog):
+    """See the top of the file; ReadableLog has the reading half."""
 
-    def __init__(
-        self, topic_partition: TopicPartition, topic_id: Uuid | None, config: TopicConfig, storage: LogDirectory
-    ) -> None:
-        """An empty log; its directory exists."""
-        self.topic_partition = topic_partition
-        self.topic_id = topic_id
-        self.config = config
-        self._storage = storage
-        self._rules: AppendRules = storage.rules(config)
-        self.log_start_offset = 0
-        self.log_end_offset = 0
-        self.recovery_point = 0  # below it, everything was flushed
-        self._local: LocalLog | None = None
-        self._producers: ProducerStates | None = None
-        self._epochs: LeaderEpochs | None = None
-        self._epoch_on_disk = _NOT_WRITTEN
-        self._flush_requested = 0  # below it, a flush was asked for
-        self.last_flush_ms = 0
-
-    @property
-    def directory(self) -> Path:
-        return self._storage.path / str(self.topic_partition)
-
-    @property
-    def log_directory(self) -> LogDirectory:
-        return self._storage
-
-    @property
-    def size_bytes(self) -> int:
-        return self._local.size_bytes if self._local is not None else 0
-
-    @property
-    def segments(self) -> list[Segment]:
-        return self._local.segments if self._local is not None else []
-
-    @property
-    def producers(self) -> ProducerStates:
-        if self._producers is None:
-            self._producers = ProducerStates(self.topic_partition)
-        return self._producers
+    __slots__ = ()
 
     def update_config(self, config: TopicConfig) -> None:
         """Take the topic's new configuration."""
@@ -189,8 +131,9 @@ class PartitionLog:
         except OSError as error:
             raise storage.failed(error) from error
         if producer_id >= 0:
+            last_sequence = (sequence + delta) & 0x7FFFFFFF
             self.producers.update(
-                producer_id, epoch, (sequence + delta) & 0x7FFFFFFF, last, delta, youngest, transactional
+                producer_id, epoch, ProducerBatch(last_sequence, last, delta, youngest), transactional
             )
         return AppendInfo(first, last, now if rules.log_append_time else -1, self.log_start_offset)
 
@@ -216,8 +159,8 @@ class PartitionLog:
     def _larger_than_segment(self, size: int) -> KafkaError:
         return KafkaError(
             ErrorCode.RECORD_LIST_TOO_LARGE,
-            f"Message batch size is {size} bytes in append to partition {self.topic_partition}, which exceeds the maximum "
-            f"configured segment size of {self._rules.segment_bytes}.",
+            f"Message batch size is {size} bytes in append to partition {self.topic_partition}, which exceeds the "
+            f"maximum configured segment size of {self._rules.segment_bytes}.",
         )
 
     def _append_internal(self, records: memoryview, leader_epoch: int) -> AppendInfo:
@@ -261,7 +204,7 @@ class PartitionLog:
                 if header.base_offset < self.log_end_offset:
                     raise KafkaError(
                         ErrorCode.OFFSET_OUT_OF_RANGE,
-                        f"Batch at {header.base_offset} is below the end of {self.topic_partition}, {self.log_end_offset}",
+                        f"Batch at {header.base_offset} is below {self.log_end_offset}, the end of {self.topic_partition}",
                     )
                 epoch = header.partition_leader_epoch
                 if epoch >= 0 and epoch != self._epoch_on_disk:
@@ -282,94 +225,7 @@ class PartitionLog:
             if aborted is not None and self._local is not None:
                 self._local.active.transaction_index.append(aborted)
 
-    # --- reading
-
-    def read(self, offset: int, max_bytes: int, *, end_offset: int, min_one_batch: bool) -> FileSlice | None:
-        """Return the batches from the one that holds `offset` on, as far as the segment goes, below `end_offset`.
-
-        At most `max_bytes`, which may cut the last batch; with `min_one_batch` the first is whole even if it is larger,
-        without it a first batch that does not fit gives nothing. None where there is nothing to read.
-        Raises: OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR.
-        """
-        if offset < self.log_start_offset or offset > self.log_end_offset:
-            raise KafkaError(
-                ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"Received request for offset {offset} for partition {self.topic_partition}, but we only have log segments "
-                f"from offset {self.log_start_offset} up to {self.log_end_offset}.",
-            )
-        local = self._local
-        if offset >= end_offset or offset >= self.log_end_offset or local is None:
-            return None
-        if self._storage.offline is not None:
-            self._storage.check_online()
-        try:
-            return local.read(offset, max_bytes, end_offset, min_one_batch)
-        except OSError as error:
-            raise self._storage.failed(error) from error
-
-    def bytes_from(self, offset: int, end_offset: int) -> int:
-        """Estimate how many bytes lie between two offsets, within the distance of index entries."""
-        end_offset = min(end_offset, self.log_end_offset)
-        if offset >= end_offset or self._local is None:
-            return 0
-        try:
-            return self._local.bytes_between(max(offset, self.log_start_offset), end_offset)
-        except OSError as error:
-            raise self._storage.failed(error) from error
-
-    def offset_for_timestamp(self, timestamp: int) -> tuple[int, int, int] | None:
-        """Return (timestamp, offset, leader epoch) of the first record that is not older than `timestamp`."""
-        try:
-            return lookup.offset_for_timestamp(
-                self.segments, timestamp, self.log_start_offset, self._rules.max_batch_bytes
-            )
-        except OSError as error:
-            raise self._storage.failed(error) from error
-
-    def offset_of_max_timestamp(self) -> tuple[int, int, int] | None:
-        """Return (timestamp, offset, leader epoch) of the first of the youngest records."""
-        try:
-            return lookup.offset_of_max_timestamp(self.segments, self._rules.max_batch_bytes)
-        except OSError as error:
-            raise self._storage.failed(error) from error
-
-    # --- transactions and producers
-
-    def first_unstable_offset(self, high_watermark: int) -> int | None:
-        """Return the first offset of a transaction that is open, or whose end is not below the high watermark."""
-        return self._producers.first_unstable_offset(high_watermark) if self._producers is not None else None
-
-    def aborted_transactions(self, offset: int, end_offset: int) -> list[AbortedTransaction]:
-        """Return the aborted transactions with records from `offset` up to `end_offset`, exclusive."""
-        if self._local is None:
-            return []
-        try:
-            return self._local.aborted_transactions(offset, end_offset)
-        except OSError as error:
-            raise self._storage.failed(error) from error
-
-    def active_producers(self) -> list[tuple[int, ProducerState]]:
-        """Return the producers that are remembered, by id."""
-        return list(self._producers.producers.items()) if self._producers is not None else []
-
-    def remove_expired_producers(self, now: int) -> None:
-        if self._producers is not None:
-            self._producers.remove_expired(now, self._storage.producer_id_expiration_ms)
-
     # --- leader epochs
-
-    @property
-    def latest_epoch(self) -> int:
-        """The newest leader epoch that the log knows; -1 if none."""
-        return self._epochs.latest if self._epochs is not None else -1
-
-    def epoch_for_offset(self, offset: int) -> int:
-        """Return the leader epoch of the record at `offset`; -1 if it is not known."""
-        return self._epochs.epoch_for_offset(offset) if self._epochs is not None else -1
-
-    def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
-        """Return the largest epoch at or below `epoch` and where it ends; (-1, -1) if not known. Source: KIP-279."""
-        return self._epochs.end_offset_for(epoch, self.log_end_offset) if self._epochs is not None else (-1, -1)
 
     def assign_epoch_start(self, epoch: int, offset: int) -> None:
         """Note that a leader epoch begins at `offset`. Raises: KAFKA_STORAGE_ERROR.
@@ -382,7 +238,7 @@ class PartitionLog:
             self._epochs_changed()
 
     def _epochs_changed(self) -> None:
-        self._epoch_on_disk = _NOT_WRITTEN
+        self._epoch_on_disk = NOT_WRITTEN
         if self._local is not None:
             try:
                 self._save_epochs()
@@ -394,9 +250,9 @@ class PartitionLog:
         if self._epochs is None:
             self._epochs = LeaderEpochs()
         if epoch > self._epochs.latest:
-            self._epoch_on_disk = _NOT_WRITTEN
+            self._epoch_on_disk = NOT_WRITTEN
             self._epochs.assign(epoch, offset)
-        if self._epoch_on_disk == _NOT_WRITTEN:
+        if self._epoch_on_disk == NOT_WRITTEN:
             self._save_epochs()
 
     def _save_epochs(self) -> None:
@@ -428,8 +284,8 @@ class PartitionLog:
         if offset > self.log_end_offset:
             raise KafkaError(
                 ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"Cannot increment the log start offset to {offset} of partition {self.topic_partition} since it is larger "
-                f"than the high watermark {self.log_end_offset}",
+                f"Cannot increment the log start offset to {offset} of partition {self.topic_partition} since it is "
+                f"larger than the high watermark {self.log_end_offset}",
             )
         if offset > self.log_start_offset:
             self.log_start_offset = offset
@@ -437,7 +293,10 @@ class PartitionLog:
                 self._epochs_changed()
 
     def apply_retention(self, now: int, *, high_watermark: int | None = None) -> int:
-        """Delete the old segments that the topic's configuration lets go; return how many. Raises: KAFKA_STORAGE_ERROR."""
+        """Delete the old segments that the topic's configuration lets go; return how many.
+
+        Raises: KAFKA_STORAGE_ERROR.
+        """
         local = self._local
         if local is None or self._storage.offline is not None:
             return 0
@@ -506,6 +365,7 @@ class PartitionLog:
         self.log_end_offset = offset
         self.log_start_offset = min(self.log_start_offset, offset)
         self.recovery_point = min(self.recovery_point, offset)
+        self._complete_at = _NEVER
         self._flush_requested = min(self._flush_requested, offset)
         if self._epochs is not None and self._epochs.truncate_from_end(offset):
             self._epochs_changed()
@@ -544,13 +404,15 @@ class PartitionLog:
     def close(self) -> None:
         """Complete the files of a clean shutdown. Raises: KAFKA_STORAGE_ERROR."""
         local = self._local
-        if local is None:
+        if local is None or self._complete_at == self.log_end_offset:
             return
         try:
             local.active.finish()
-            self._take_snapshot()
+            if local.active.size:
+                self._take_snapshot()
             self.flush()
             local.close()
+            self._complete_at = self.log_end_offset
         except OSError as error:
             raise self._storage.failed(error) from error
 
@@ -575,7 +437,7 @@ class PartitionLog:
         self.recovery_point = self._flush_requested = recovery_point
         if epochs.entries:
             self._epochs = epochs
-            self._epoch_on_disk = _NOT_WRITTEN if epochs_changed else epochs.latest
+            self._epoch_on_disk = NOT_WRITTEN if epochs_changed else epochs.latest
         if segments:
             self._local = LocalLog(str(self.directory), self._storage, segments)
             self.log_end_offset = max(segments[-1].end_offset, log_start_offset)
@@ -583,4 +445,5 @@ class PartitionLog:
                 self._save_epochs()
             if producers is None:
                 producers = snapshots.rebuild_producers(self, segments, self.log_end_offset)
+                self._complete_at = self.log_end_offset
             self._producers = producers

@@ -2,9 +2,9 @@
 
 Owns: the five newest batches of each producer, its epoch, its open transaction; all derived from the log's batches.
 
-Format of `<offset>.snapshot`, the state before that offset: version i16 (1), crc32c u32 of what follows, count i32, then per
-producer: producer_id i64, producer_epoch i16, last_sequence i32, last_offset i64, offset_delta i32 (of its last batch),
-timestamp i64, coordinator_epoch i32, current_txn_first_offset i64 (-1: none).
+Format of `<offset>.snapshot`, the state before that offset: version i16 (1), crc32c u32 of what follows, count i32,
+then per producer: producer_id i64, producer_epoch i16, last_sequence i32, last_offset i64, offset_delta i32 (of its
+last batch), timestamp i64, coordinator_epoch i32, current_txn_first_offset i64 (-1: none).
 
 Rules
 - A duplicate of one of the five batches gets its original offsets.
@@ -128,8 +128,8 @@ class ProducerStates:
         if producer_epoch < state.producer_epoch:
             raise KafkaError(
                 ErrorCode.INVALID_PRODUCER_EPOCH,
-                f"Epoch of producer {producer_id} in {self.topic_partition} is {producer_epoch}, which is smaller than the "
-                f"last seen epoch {state.producer_epoch}",
+                f"Epoch of producer {producer_id} in {self.topic_partition} is {producer_epoch}, which is smaller than "
+                f"the last seen epoch {state.producer_epoch}",
             )
         if state.producer_epoch == NO_EPOCH:
             return
@@ -157,7 +157,10 @@ class ProducerStates:
         )
 
     def check_marker(self, producer_id: int, producer_epoch: int, coordinator_epoch: int) -> None:
-        """Check a transaction marker of a coordinator. Raises: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED."""
+        """Check a transaction marker of a coordinator.
+
+        Raises: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED.
+        """
         state = self.producers.get(producer_id)
         if state is None:
             return
@@ -172,25 +175,16 @@ class ProducerStates:
 
     # --- updates after an append
 
-    def update(
-        self,
-        producer_id: int,
-        producer_epoch: int,
-        last_sequence: int,
-        last_offset: int,
-        offset_delta: int,
-        timestamp: int,
-        transactional: bool,
-    ) -> None:
+    def update(self, producer_id: int, producer_epoch: int, batch: ProducerBatch, transactional: bool) -> None:
         """Remember a data batch that is in the log."""
         state = self.producers.get(producer_id)
         if state is None:
             state = self.producers[producer_id] = ProducerState(producer_epoch)
         elif state.producer_epoch != producer_epoch:
             state.set_epoch(producer_epoch)
-        state.add_batch(ProducerBatch(last_sequence, last_offset, offset_delta, timestamp))
+        state.add_batch(batch)
         if transactional and state.txn_first_offset < 0:
-            state.txn_first_offset = last_offset - offset_delta
+            state.txn_first_offset = batch.base_offset
             self._open[state.txn_first_offset] = producer_id
 
     def update_from_batch(self, header: BatchHeader, batch: memoryview) -> AbortedTransaction | None:
@@ -201,15 +195,10 @@ class ProducerStates:
         if header.producer_id < 0:
             return None
         if not header.is_control:
-            self.update(
-                header.producer_id,
-                header.producer_epoch,
-                header.last_sequence,
-                header.last_offset,
-                header.last_offset_delta,
-                header.max_timestamp,
-                header.is_transactional,
+            remembered = ProducerBatch(
+                header.last_sequence, header.last_offset, header.last_offset_delta, header.max_timestamp
             )
+            self.update(header.producer_id, header.producer_epoch, remembered, header.is_transactional)
             return None
         if not header.record_count:
             return None  # compaction took the marker: nothing is left of its transaction
@@ -247,7 +236,7 @@ class ProducerStates:
             for first_offset in [first for first, last in completed.items() if last < high_watermark]:
                 del completed[first_offset]
             if completed:
-                return min(min(completed), next(iter(self._open), min(completed)))
+                return min([*completed, *self._open])
         return next(iter(self._open), None)
 
     def remove_expired(self, now_ms: int, expiration_ms: int) -> None:

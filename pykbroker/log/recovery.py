@@ -2,9 +2,9 @@
 
 Rules
 - After a clean stop only the end of the last segment is read.
-- After an unclean one, all batches from the segment of the recovery point on are checked, CRC included. The log ends before
-  the first that is short or damaged; what follows is cut. Indexes, producer states, aborted transactions and leader epochs
-  are rebuilt on the way.
+- After an unclean one, all batches from the segment of the recovery point on are checked, CRC included. The log ends
+  before the first that is short or damaged; what follows is cut. Indexes, producer states, aborted transactions and
+  leader epochs are rebuilt on the way.
 - Files that a crash left in the middle of a deletion or a compaction are removed, or their renaming is completed.
 
 Not here: indexes of segments that were complete before (segment.py rebuilds those on first use).
@@ -15,6 +15,7 @@ import logging
 import os
 import struct
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 from pykbroker.errors import StorageError
@@ -131,7 +132,7 @@ def _segments(log: PartitionLog, directory: Path, names: set[str]) -> list[Segme
                 is_new=False,
             )
         )
-    for segment, following in zip(segments, segments[1:], strict=False):
+    for segment, following in pairwise(segments):
         segment.end_offset = following.base_offset
     return segments
 

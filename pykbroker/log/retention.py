@@ -34,9 +34,10 @@ def deletable_segments(
         end_offset = log_end_offset if is_last else segments[number + 1].base_offset
         if end_offset > high_watermark or (is_last and not segment.size):
             break
-        if (not is_last and end_offset <= log_start_offset) or (by_time and now_ms - segment.largest_timestamp > rules.retention_ms) or excess >= segment.size > 0:
-            excess -= segment.size
-        else:
+        below_start = not is_last and end_offset <= log_start_offset
+        expired = by_time and now_ms - segment.largest_timestamp > rules.retention_ms
+        if not (below_start or expired or excess >= segment.size > 0):
             break
+        excess -= segment.size
         count += 1
     return count

@@ -1,7 +1,7 @@
 """One segment of a log: a file of record batches, its two indexes, and its index of aborted transactions.
 
-Owns: `<base offset>.log`, `.index`, `.timeindex` and `.txnindex`, and what is known about them: size, youngest timestamp,
-timestamp of the first batch.
+Owns: `<base offset>.log`, `.index`, `.timeindex` and `.txnindex`, and what is known about them: size, youngest
+timestamp, timestamp of the first batch.
 
 Rules
 - Offsets ascend; none is more than 2^31-1 above the base offset.
@@ -244,7 +244,7 @@ class Segment:
         if len(data) < _POSITION.size:
             return False
         base, length, _, magic, _, _, last_delta = _POSITION.unpack(data)
-        return (
+        return bool(
             magic == MAGIC
             and length >= BATCH_HEADER_SIZE - BATCH_OVERHEAD
             and position + BATCH_OVERHEAD + length <= self.size
@@ -276,8 +276,7 @@ class Segment:
         index_size, time_size = self.offset_index.file.size(), self.time_index.file.size()
         offset, position = self.offset_index.last_entry()
         if (
-            (self.size
-            and not (self.offset_index.file.exists() and self.time_index.file.exists()))
+            (self.size and not (self.offset_index.file.exists() and self.time_index.file.exists()))
             or index_size % self.offset_index.entry.size
             or time_size % self.time_index.entry.size
             or position >= max(self.size, 1)
@@ -322,7 +321,10 @@ class Segment:
         self.write_indexes()
 
     def load_end_offset(self) -> int:
-        """Learn where the next segment begins, from the last batch of one that was closed. Raises: OSError, BrokenSegmentError."""
+        """Learn where the next segment begins, from the last batch of one that was closed.
+
+        Raises: OSError, BrokenSegmentError.
+        """
         self.check_indexes()
         _, position = self.offset_index.last_entry()
         self.end_offset = self.base_offset

@@ -1,8 +1,8 @@
 """One log directory's common things: its state, its open files, its flusher thread, and what an I/O error means.
 
 Rules
-- An I/O error takes the directory offline for good: nothing in it is read or written any more. A failed fsync most of all,
-  since the kernel forgets what it could not write.
+- An I/O error takes the directory offline for good: nothing in it is read or written any more. A failed fsync most of
+  all, since the kernel forgets what it could not write.
 - A full disk, a quota, and too many open files are not errors of the disk: the request fails, and the next may succeed.
 - The thread gets open files and paths, never logs; what it did is applied by the owner, in `flushed()`.
 

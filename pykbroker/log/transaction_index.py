@@ -3,7 +3,8 @@
 Format: 34-byte entries: version i16 (0), producer_id i64, first_offset i64, last_offset i64 (of the marker),
 last_stable_offset i64 (when the transaction ended).
 
-Rules: an entry lies in the segment of its marker; the file exists only when there is one; entries ascend by last offset.
+Rules: an entry lies in the segment of its marker; the file exists only when there is one; entries ascend by last
+offset.
 Sources: KIP-98, Kafka's TransactionIndex, AbortedTxn.
 """
 

@@ -193,8 +193,8 @@ def _check_header(
 def too_large(size: int, topic_partition: TopicPartition, max_message_bytes: int) -> KafkaError:
     return KafkaError(
         ErrorCode.MESSAGE_TOO_LARGE,
-        f"The record batch size in the append to {topic_partition} is {size} bytes which exceeds the maximum configured "
-        f"value of {max_message_bytes}.",
+        f"The record batch size in the append to {topic_partition} is {size} bytes which exceeds the maximum "
+        f"configured value of {max_message_bytes}.",
     )
 
 
@@ -210,15 +210,22 @@ def check_records(
 ) -> int:
     """Walk the records of a client's batch and return their youngest timestamp.
 
-    `earliest_ms` and `latest_ms` bound the timestamps. Raises: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP (both as
-    RecordsError where single records are to blame).
+    `earliest_ms` and `latest_ms` bound the timestamps. Raises: INVALID_RECORD, INVALID_TIMESTAMP (as RecordsError where
+    single records are to blame).
     """
     header = read_batch_header(batch)
     try:
         records = read_records(batch, max_batch_bytes)
     except ProtocolError as error:
         raise KafkaError(ErrorCode.INVALID_RECORD, f"Invalid record batch for {topic_partition}: {error}") from None
-    check = _record_check(header, topic_partition, compacted, earliest_ms, latest_ms, max_record_bytes)
+    check = _record_check(
+        header,
+        topic_partition,
+        compacted=compacted,
+        earliest_ms=earliest_ms,
+        latest_ms=latest_ms,
+        max_record_bytes=max_record_bytes,
+    )
     errors: list[tuple[int, str]] = []
     bad_timestamp = False
     for index, record in enumerate(records):
@@ -234,8 +241,8 @@ def check_records(
         shown = ", ".join(f"RecordError(batchIndex={index}, message='{message}')" for index, message in errors[:3])
         raise RecordsError(
             ErrorCode.INVALID_RECORD,
-            f"One or more records have been rejected due to {len(errors)} record errors in total, and only showing the first "
-            f"three errors at most: [{shown}]",
+            f"One or more records have been rejected due to {len(errors)} record errors in total, and only showing the "
+            f"first three errors at most: [{shown}]",
             errors,
         )
     return max(record.timestamp for record in records)
@@ -244,6 +251,7 @@ def check_records(
 def _record_check(
     header: BatchHeader,
     topic_partition: TopicPartition,
+    *,
     compacted: bool,
     earliest_ms: int,
     latest_ms: int,
