@@ -138,7 +138,8 @@ func adminConfigs(t *program.T) {
 	expectError(t, alter(kadm.SetConfig, "no.such.config", kadm.StringPtr("1")), kerr.InvalidConfig, "set an unknown config")
 
 	// The old AlterConfigs replaces all configs of the topic.
-	replaced, err := admin.AlterTopicConfigsState(t.Context(), []kadm.AlterConfig{{Name: "retention.ms", Value: kadm.StringPtr("7200000")}}, topic)
+	only := []kadm.AlterConfig{{Name: "retention.ms", Value: kadm.StringPtr("7200000")}}
+	replaced, err := admin.AlterTopicConfigsState(t.Context(), only, topic)
 	t.NoError(err, "replace configs")
 	t.NoError(replaced[0].Err, "replace configs")
 	expect("retention.ms", "7200000", kmsg.ConfigSourceDynamicTopicConfig)

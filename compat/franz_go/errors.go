@@ -58,7 +58,8 @@ func clientErrors(t *program.T) {
 		kgo.SessionTimeout(5_400_000*time.Millisecond),
 	)
 	defer consumer.Close()
-	expectError(t, pollError(t, consumer, "join with a session of 90 minutes"), kerr.InvalidSessionTimeout, "join with a session of 90 minutes")
+	err = pollError(t, consumer, "join with a session of 90 minutes")
+	expectError(t, err, kerr.InvalidSessionTimeout, "join with a session of 90 minutes")
 	expectError(t, joinFor(t, 1), kerr.InvalidSessionTimeout, "join with a session of 1 ms")
 }
 

@@ -35,8 +35,6 @@ type T struct {
 
 type failure struct{ why string }
 
-type notApplicable struct{ reason string }
-
 // Main runs the scenarios of the command line and exits.
 func Main(scenarios map[string]Scenario) {
 	if len(os.Args) != 4 && len(os.Args) != 5 {
@@ -69,8 +67,6 @@ func (t *T) run(scenario Scenario) (line string) {
 	defer func() {
 		switch ended := recover().(type) {
 		case nil:
-		case notApplicable:
-			line = fmt.Sprintf("n/a %s: %s", t.scenario, ended.reason)
 		case failure:
 			line = fmt.Sprintf("fail %s: %s", t.scenario, shorten(strings.Join(strings.Fields(ended.why), " "), whyLimit))
 		default:
@@ -93,11 +89,6 @@ func (t *T) Name(parts ...string) string {
 // Fatalf ends the scenario as failed.
 func (t *T) Fatalf(format string, values ...any) {
 	panic(failure{fmt.Sprintf(format, values...)})
-}
-
-// NotApplicable ends the scenario: the library has no means for it.
-func (t *T) NotApplicable(reason string) {
-	panic(notApplicable{reason})
 }
 
 // NoError ends the scenario as failed if there is an error.

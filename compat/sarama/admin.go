@@ -86,20 +86,26 @@ func adminConfigs(t *program.T) {
 	expect("retention.ms", "3600000", sarama.SourceTopic)
 	expect("segment.bytes", "1073741824", sarama.SourceDefault)
 
+	const (
+		set      = sarama.IncrementalAlterConfigsOperationSet
+		unset    = sarama.IncrementalAlterConfigsOperationDelete
+		appendTo = sarama.IncrementalAlterConfigsOperationAppend
+		subtract = sarama.IncrementalAlterConfigsOperationSubtract
+	)
 	alter := func(operation sarama.IncrementalAlterConfigsOperation, name string, value *string) error {
 		entries := map[string]sarama.IncrementalAlterConfigsEntry{name: {Operation: operation, Value: value}}
 		return admin.IncrementalAlterConfig(sarama.TopicResource, topic, entries, false)
 	}
-	t.NoError(alter(sarama.IncrementalAlterConfigsOperationSet, "max.message.bytes", text("123456")), "set max.message.bytes")
-	t.NoError(alter(sarama.IncrementalAlterConfigsOperationDelete, "retention.ms", nil), "delete retention.ms")
+	t.NoError(alter(set, "max.message.bytes", text("123456")), "set max.message.bytes")
+	t.NoError(alter(unset, "retention.ms", nil), "delete retention.ms")
 	expect("max.message.bytes", "123456", sarama.SourceTopic)
 	expect("retention.ms", "604800000", sarama.SourceDefault)
-	t.NoError(alter(sarama.IncrementalAlterConfigsOperationAppend, "cleanup.policy", text("compact")), "append to cleanup.policy")
+	t.NoError(alter(appendTo, "cleanup.policy", text("compact")), "append to cleanup.policy")
 	expect("cleanup.policy", "delete,compact", sarama.SourceTopic)
-	t.NoError(alter(sarama.IncrementalAlterConfigsOperationSubtract, "cleanup.policy", text("delete")), "subtract from cleanup.policy")
+	t.NoError(alter(subtract, "cleanup.policy", text("delete")), "subtract from cleanup.policy")
 	expect("cleanup.policy", "compact", sarama.SourceTopic)
-	expectError(t, alter(sarama.IncrementalAlterConfigsOperationSet, "retention.ms", text("abc")), sarama.ErrInvalidConfig, "set retention.ms=abc")
-	expectError(t, alter(sarama.IncrementalAlterConfigsOperationSet, "no.such.config", text("1")), sarama.ErrInvalidConfig, "set an unknown config")
+	expectError(t, alter(set, "retention.ms", text("abc")), sarama.ErrInvalidConfig, "set retention.ms=abc")
+	expectError(t, alter(set, "no.such.config", text("1")), sarama.ErrInvalidConfig, "set an unknown config")
 
 	// The old AlterConfigs replaces all configs of the topic.
 	t.NoError(admin.AlterConfig(sarama.TopicResource, topic, map[string]*string{"retention.ms": text("7200000")}, false), "replace configs")

@@ -1,0 +1,107 @@
+'use strict'
+
+/**
+ * What all scenarios use: clients that are closed when the scenario ends, topics, producing and consuming.
+ *
+ * Rules: every consumer of this library is in a group; where a scenario wants none, the group is one of its own.
+ */
+
+const { Kafka, Partitioners, logLevel } = require('kafkajs')
+const { Failure, sleep } = require('./program')
+
+// How long a consumer must get nothing before a scenario believes that there is nothing.
+const QUIET_MS = 2000
+// Below the defaults (3 s and 5 s), so that members hear sooner of a rebalance and close sooner.
+const QUICK_CONSUMER = { heartbeatInterval: 200, maxWaitTimeInMs: 200 }
+// Retries after 300 ms and doubling would make expected errors slow.
+const QUICK_RETRY = { initialRetryTime: 50, retries: 8 }
+
+const logCreator = () => ({ label, namespace, log }) => {
+  console.error(`${label} [${namespace}] ${log.message} ${log.error ?? ''}`)
+}
+
+const kafka = (t, clientId = t.name('client')) =>
+  new Kafka({ clientId, brokers: t.bootstrap, retry: QUICK_RETRY, logLevel: logLevel.WARN, logCreator })
+
+const connected = async (t, client) => {
+  t.atEnd(() => client.disconnect())
+  await client.connect()
+  return client
+}
+
+const newAdmin = (t) => connected(t, kafka(t).admin())
+
+const newProducer = (t, options = {}) =>
+  connected(t, kafka(t).producer({ createPartitioner: Partitioners.DefaultPartitioner, ...options }))
+
+const newConsumer = (t, options = {}, clientId = undefined) => {
+  const groupId = t.name('reader', t.nextNumber())
+  return connected(t, kafka(t, clientId).consumer({ groupId, ...QUICK_CONSUMER, ...options }))
+}
+
+/** Create a topic; the library waits until its partitions have leaders. */
+const createTopic = (admin, topic, numPartitions, configs = {}) => {
+  const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
+  return admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] })
+}
+
+/** Consume into a list that grows, from the beginning unless the options say otherwise. */
+class Reader {
+  constructor(consumer, topic) {
+    this.consumer = consumer
+    this.topic = topic
+    this.messages = []
+    this.crash = null
+    consumer.on(consumer.events.CRASH, ({ payload }) => {
+      this.crash = payload.error
+    })
+  }
+
+  async start({ fromBeginning = true, run = {} } = {}) {
+    await this.consumer.subscribe({ topics: [this.topic], fromBeginning })
+    await this.consumer.run({
+      eachMessage: async ({ partition, message }) => {
+        this.messages.push({ partition, ...message })
+      },
+      ...run,
+    })
+    return this
+  }
+
+  /** What has been read before is forgotten; the next message is that at `offset` of partition 0. */
+  seek(offset) {
+    this.consumer.seek({ topic: this.topic, partition: 0, offset: String(offset) })
+    this.messages = []
+  }
+
+  /** Return the messages once there are `count` of them. */
+  async take(t, count) {
+    await t.waitUntil(
+      () => `${count} records, got ${this.messages.length}`,
+      () => {
+        if (this.crash) throw this.crash
+        return this.messages.length >= count
+      },
+      60_000
+    )
+    return this.messages
+  }
+
+  /** Fail if a message arrives before QUIET_MS are over. */
+  async nothing(what) {
+    await sleep(QUIET_MS)
+    if (this.crash) throw this.crash
+    if (this.messages.length) throw new Failure(`${what}: expected no record, got offset ${this.messages[0].offset}`)
+  }
+}
+
+/** Read `count` messages of a topic from the beginning. */
+const consume = async (t, topic, count, options = {}) => {
+  const consumer = await newConsumer(t, options)
+  const reader = await new Reader(consumer, topic).start()
+  const messages = await reader.take(t, count)
+  await consumer.disconnect()
+  return messages
+}
+
+module.exports = { createTopic, consume, newAdmin, newConsumer, newProducer, Reader }
