@@ -6,10 +6,12 @@ Rules
 - Names cannot collide: everything that the generated code names itself starts with an underscore, the classes of the
   messages with a capital, and fields appear as attributes only.
 - A decoded object is made without its `__init__`: every attribute is set here, those that the version lacks too.
+- A nullable struct begins with a byte: 1, or for null -1 in the body of a message and 0 in a tagged field.
 - `_n` is a length as it stands on the wire: in flexible versions one more than the size, 0 for null; otherwise the
   size, negative for null.
 
 Not here: compiling and calling (codec), what the helpers do (primitives).
+Sources: KIP-482, KIP-893; Kafka's MessageDataGenerator, whose tagged null is not the one of KIP-893.
 """
 
 import functools
@@ -94,8 +96,11 @@ class _Source:
     def present(self, cls: type[Any]) -> tuple[list[FieldSpec], list[FieldSpec]]:
         """The fields that the version has: those in the body, and the tagged ones."""
         fields = [field for field in spec_of(cls).fields if self.version in field.versions]
-        tagged = [field for field in fields if self.flexible and field.tag is not None and self.version in field.tagged]
+        tagged = [field for field in fields if self.is_tagged(field)]
         return [field for field in fields if field not in tagged], tagged
+
+    def is_tagged(self, field: FieldSpec) -> bool:
+        return self.flexible and field.tag is not None and self.version in field.tagged
 
     def is_nullable(self, field: FieldSpec) -> bool:
         return self.version in field.nullable or field.kind is Kind.RECORDS
@@ -210,7 +215,7 @@ class DecoderSource(_Source):
         if self.is_nullable(field):
             self._run.append(("b", 1, "_n"))
             self._read_run(pad)
-            self.line(pad, "if _n < 0:")
+            self.line(pad, "if _n <= 0:" if self.is_tagged(field) else "if _n < 0:")
             self.line(pad, f"    {target} = None")
             self.line(pad, "else:")
             pad += "    "
@@ -401,8 +406,10 @@ class EncoderSource(_Source):
             self._present_value(field, item, pad, write)
             return
         run = list(self._run)
-        null = ("b", "-1") if field.kind is Kind.STRUCT else ("x", "")
-        if not self.flexible and field.kind is not Kind.STRUCT:
+        null = ("x", "")
+        if field.kind is Kind.STRUCT and not self.is_tagged(field):
+            null = ("b", "-1")
+        elif not self.flexible:
             null = (self.length_format(field.kind)[0], "-1")
         self.line(pad, f"if {item} is None:")
         self._run = [*run, null]

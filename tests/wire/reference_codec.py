@@ -56,7 +56,9 @@ def _field(field: OfficialField, version: int, flexible: bool, held: object) -> 
         assert isinstance(held, list)
         return _length(len(held), flexible, 4) + b"".join(_one(field, version, flexible, item) for item in held)
     if field.fields and version in field.nullable:
-        return b"\xff" if held is None else b"\x01" + _one(field, version, flexible, held)
+        if held is None:
+            return b"\0" if version in field.tagged else b"\xff"
+        return b"\x01" + _one(field, version, flexible, held)
     return _one(field, version, flexible, held)
 
 

@@ -18,6 +18,7 @@ from wire.messages.brokers import ApiVersionsRequest, ApiVersionsResponse
 from wire.messages.classic_groups import HeartbeatRequest
 from wire.messages.consumer_groups import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse
 from wire.messages.fetch import FetchRequest, FetchResponse
+from wire.messages.log_records import ConsumerGroupMemberMetadataValue
 from wire.messages.metadata import DescribeTopicPartitionsRequest, MetadataRequest, MetadataRequestTopic
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.schema import (
@@ -277,6 +278,14 @@ def test_nullable_struct_is_marked_present_or_null() -> None:
     assert decoded.cursor is None
     answer = ConsumerGroupHeartbeatResponse()
     assert codec.encode_bytes(answer, 0).endswith(b"\xff\0")
+
+
+def test_null_struct_in_a_tagged_field_is_a_zero_byte() -> None:
+    """Kafka's generator writes another null there than KIP-893 says; members of modern groups are stored so."""
+    member = ConsumerGroupMemberMetadataValue(classic_member_metadata=None)
+    encoded = codec.encode_bytes(member, 0)
+    assert encoded.endswith(b"\x01" + b"\x00\x01\x00")
+    assert codec.decode(ConsumerGroupMemberMetadataValue, 0, encoded)[0] == member
 
 
 def test_field_that_the_version_lacks_is_refused_unless_ignorable_or_at_its_default() -> None:
