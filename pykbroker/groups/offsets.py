@@ -87,17 +87,11 @@ class OffsetStore:
         self._before: dict[Key, deque[tuple[int, CommittedOffset | None]]] = {}
         self._uncommitted: deque[tuple[int, Key]] = deque()  # record offset, in the order of the log
 
-    def get(self, group_id: str, topic: str, partition: int) -> CommittedOffset | None:
-        """Return the newest value, committed or not: what decisions are based on."""
-        return self._offsets.get((group_id, topic, partition))
-
     def group(self, group_id: str) -> TopicOffsets:
+        """Return the newest offsets of a group, committed or not, by topic and partition; what decisions rest on."""
         return self._offsets.group(group_id)
 
-    def read_committed(self, group_id: str, topic: str, partition: int) -> CommittedOffset | None:
-        return self._committed((group_id, topic, partition))
-
-    def read_all_committed(self, group_id: str) -> TopicOffsets:
+    def read_committed(self, group_id: str) -> TopicOffsets:
         """Return what is committed of a group, by topic and partition."""
         newest = self._offsets.group(group_id)
         hidden = [key for key in self._before if key[0] == group_id]
@@ -115,9 +109,6 @@ class OffsetStore:
 
     def has_pending_transaction(self, group_id: str, topic: str, partition: int) -> bool:
         return any(table.get((group_id, topic, partition)) for table in self._pending.values())
-
-    def has_open_transaction(self, group_id: str) -> bool:
-        return any(table.group(group_id) for table in self._pending.values())
 
     def keys_of_group(self, group_id: str) -> list[Key]:
         """Return each partition with an offset, or with one that a transaction has not decided."""

@@ -161,7 +161,7 @@ class GroupShard:
         if self._last_offset >= self.partition.high_watermark:
             self.partition.when_committed(self._last_offset, self._on_committed)
         self._schedule_expiry()
-        _log.info("%s: loaded %s groups", self.partition.topic_partition, len(self.groups))
+        _log.debug("%s: loaded %s groups", self.partition.topic_partition, len(self.groups))
 
     def close(self) -> None:
         """The partition is led elsewhere, or the broker stops."""
@@ -206,7 +206,9 @@ class GroupShard:
     def _append(self, records: Sequence[CoordinatorRecord], replay: bool) -> None:
         now_ms = self._clock.time_ms()
         batch = build_batch(
-            [Record(timestamp=now_ms, key=record.key, value=record.value) for record in records], codec=self._codec
+            [Record(timestamp=now_ms, key=record.key, value=record.value) for record in records],
+            codec=self._codec,
+            base_sequence=0,  # as Kafka's coordinators write it; without a producer id it means nothing
         )
         info = self._replicas.append_internal(self.partition.topic_partition, batch)
         self._last_offset = info.last_offset
@@ -352,7 +354,7 @@ class GroupShard:
 
     def read_offsets(self, group_id: str, *, require_stable: bool) -> TopicOffsets:
         """Return the group's offsets: the committed ones, or the newest, which the caller may use once they are."""
-        return self.offsets.group(group_id) if require_stable else self.offsets.read_all_committed(group_id)
+        return self.offsets.group(group_id) if require_stable else self.offsets.read_committed(group_id)
 
     def delete_offsets(
         self, group_id: str, partitions: Sequence[tuple[str, int]], done: Callable[[list[ErrorCode]], None]

@@ -10,6 +10,8 @@ from pykbroker.groups.offsets import CommittedOffset
 from pykbroker.groups.records import offset_commit_record
 from pykbroker.topic_partition import TopicPartition
 from tests.handlers.group_rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, GroupRig, offsets_topic, topic
+from wire.compression import Codec
+from wire.crc32c import crc32c
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import HeartbeatRequest, ListGroupsRequest
 from wire.messages.group_offsets import OffsetFetchRequest, OffsetFetchRequestGroup
@@ -119,6 +121,18 @@ def test_records_that_cannot_be_read_are_passed_over(rig: GroupRig) -> None:
     reload(rig)
 
     assert fetched(rig) == {0: 5}
+
+
+def test_partition_that_cannot_be_read_has_no_coordinator(rig: GroupRig) -> None:
+    batch = build_batch([Record(timestamp=1, key=b"\0\1", value=b"not what the codec says")])
+    batch[22] |= Codec.GZIP  # the low byte of the attributes
+    batch[17:21] = crc32c(batch[21:]).to_bytes(4, "big")
+    rig.replicas.append_internal(OFFSETS_PARTITION, batch)
+    reload(rig)
+
+    heartbeat = HeartbeatRequest(group_id="g", generation_id=1, member_id="m")
+    assert rig.call(heartbeat).error_code == ErrorCode.NOT_COORDINATOR
+    assert rig.call(ListGroupsRequest()).groups == []
 
 
 def test_unfinished_transaction_is_pending_after_loading(rig: GroupRig) -> None:

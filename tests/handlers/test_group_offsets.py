@@ -14,9 +14,12 @@ from tests.handlers.group_rig import (
 )
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import (
+    HeartbeatRequest,
     JoinGroupRequest,
     JoinGroupRequestProtocol,
+    LeaveGroupRequest,
     ListGroupsRequest,
+    MemberIdentity,
     SyncGroupRequest,
 )
 from wire.messages.group_offsets import (
@@ -35,12 +38,17 @@ from wire.messages.group_offsets import (
 T = topic("t", TOPIC_ID, 3)
 UNKNOWN_ID = b"?" * 16
 SUBSCRIPTION = b"\0\1\0\0\0\1\0\1t\xff\xff\xff\xff\0\0\0\0"
-DAY_MS = 24 * 3600 * 1000
+MINUTE_MS = 60_000
+RETENTION_MINUTES = 60
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[GroupRig]:
-    rig = GroupRig(tmp_path)
+    retention = {
+        "offsets.retention.minutes": str(RETENTION_MINUTES),
+        "offsets.retention.check.interval.ms": str(MINUTE_MS),
+    }
+    rig = GroupRig(tmp_path, retention)
     rig.set_topics(T, offsets_topic())
     yield rig
     rig.close()
@@ -346,9 +354,7 @@ def test_fetch_by_unknown_topic_id_returns_unknown_topic_id_after_the_known(rig:
 def test_fetch_of_an_open_transaction_returns_unstable_offset_commit(rig: GroupRig) -> None:
     commit(rig, {0: 5})
     offsets = rig.groups.shard_for("g").offsets
-    committed = offsets.get("g", "t", 0)
-    assert committed is not None
-    offsets.put(("g", "t", 0), committed, producer_id=4)
+    offsets.put(("g", "t", 0), offsets.group("g")["t"][0], producer_id=4)
 
     assert fetch(rig, 0, require_stable=True) == {0: ErrorCode.UNSTABLE_OFFSET_COMMIT}
     assert fetch(rig, 0) == {0: 5}
@@ -367,23 +373,26 @@ def test_offsets_of_a_deleted_topic_are_forgotten(rig: GroupRig) -> None:
 
 def test_offsets_of_a_standalone_consumer_expire_after_the_retention(rig: GroupRig) -> None:
     commit(rig, {0: 5})
-    rig.clock.advance(6 * DAY_MS)
+    rig.clock.advance(59 * MINUTE_MS)
     commit(rig, {1: 6})
-    rig.clock.advance(1 * DAY_MS + 600_000)
+    assert fetch(rig, 0, 1) == {0: 5, 1: 6}
+    rig.clock.advance(1 * MINUTE_MS)
 
     assert fetch(rig, 0, 1) == {0: -1, 1: 6}
 
 
 def test_group_of_which_nothing_is_left_is_deleted(rig: GroupRig) -> None:
     commit(rig, {0: 5})
-    rig.clock.advance(7 * DAY_MS + 600_000)
+    rig.clock.advance(RETENTION_MINUTES * MINUTE_MS)
 
     assert rig.call(ListGroupsRequest()).groups == []
 
 
 def test_offsets_with_a_retention_time_of_their_own_expire_by_it(rig: GroupRig) -> None:
-    commit(rig, {0: 5}, 4, retention_ms=60_000)
-    rig.clock.advance(600_000)
+    commit(rig, {0: 5}, 4, retention_ms=90_000)
+    rig.clock.advance(MINUTE_MS)
+    assert fetch(rig, 0) == {0: 5}
+    rig.clock.advance(MINUTE_MS)
 
     assert fetch(rig, 0) == {0: -1}
 
@@ -391,12 +400,25 @@ def test_offsets_with_a_retention_time_of_their_own_expire_by_it(rig: GroupRig) 
 def test_offsets_of_an_emptied_group_expire_from_when_it_became_empty(rig: GroupRig) -> None:
     member_id = stable_member(rig)
     commit(rig, {0: 5}, member_id=member_id, generation_id=1)
-    rig.clock.advance(3_600_000)  # the session ends after ten seconds
-    rig.clock.advance(7 * DAY_MS - 3_600_000)
+    for _ in range(100):
+        rig.clock.advance(9_000)
+        assert rig.call(HeartbeatRequest(group_id="g", generation_id=1, member_id=member_id)).error_code == 0
+    rig.call(LeaveGroupRequest(group_id="g", members=[MemberIdentity(member_id=member_id)]))
+    rig.clock.advance((RETENTION_MINUTES - 1) * MINUTE_MS)
     assert fetch(rig, 0) == {0: 5}
-    rig.clock.advance(3_600_000)
+    rig.clock.advance(2 * MINUTE_MS)
 
     assert fetch(rig, 0) == {0: -1}
+
+
+def test_offsets_of_a_topic_that_members_consume_do_not_expire(rig: GroupRig) -> None:
+    member_id = stable_member(rig)
+    commit(rig, {0: 5}, member_id=member_id, generation_id=1)
+    for _ in range(8 * RETENTION_MINUTES):
+        rig.clock.advance(9_000)
+        assert rig.call(HeartbeatRequest(group_id="g", generation_id=1, member_id=member_id)).error_code == 0
+
+    assert fetch(rig, 0) == {0: 5}
 
 
 # OffsetDelete
