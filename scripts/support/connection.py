@@ -195,7 +195,13 @@ def served_topic(
     """
     with Connection(address) as connection:
         connection.create_topics({topic: partitions}, replication_factor=replication_factor, configs=configs)
-        leaders = connection.leaders(topic)
+    return wait_until_served(address, topic)
+
+
+def wait_until_served(address: Address, topic: str) -> dict[int, Address]:
+    """Wait until every partition of the topic is served by its leader, and return the leaders."""
+    with Connection(address) as connection:
+        leaders = until_allowed(partial(connection.leaders, topic))
     for partition, leader in leaders.items():
         with Connection(leader) as connection:
             until_allowed(partial(connection.end_offset, topic, partition))
