@@ -240,7 +240,9 @@ class KafkaPython(Library):
         auto_create: bool | None = None,
     ) -> Consumer:
         if auto_create is False:
-            raise Unsupported("switch auto-creation off: the library's allow_auto_create_topics does not reach its requests")
+            raise Unsupported(
+                "switch auto-creation off: the library's allow_auto_create_topics does not reach its requests"
+            )
         return KafkaPythonConsumer(
             self._common(client_id)
             | settings(

@@ -56,7 +56,12 @@ def admin_configs(tools: Tools, context: Context) -> None:
     check("retention.ms=3600000" in described(), "retention.ms is not described")
     everything = described("--all")
     check("DEFAULT_CONFIG:log.segment.bytes=1073741824" in everything, "segment.bytes has no default as its synonym")
-    changes = ["--add-config", "max.message.bytes=123456,cleanup.policy=[delete,compact]", "--delete-config", "retention.ms"]
+    changes = [
+        "--add-config",
+        "max.message.bytes=123456,cleanup.policy=[delete,compact]",
+        "--delete-config",
+        "retention.ms",
+    ]
     tools.succeed(context, "kafka-configs", "--alter", *entity, *changes)
     context.wait_until("max.message.bytes is 123456", lambda: "max.message.bytes=123456" in described())
     after = described()

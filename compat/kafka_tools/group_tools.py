@@ -57,7 +57,9 @@ class Member:
                 self.revocations += bool(partitions)
             elif event["name"] == "records_consumed":
                 for each in partitions:
-                    self._read |= {(each["partition"], offset) for offset in range(each["minOffset"], each["maxOffset"] + 1)}
+                    self._read |= {
+                        (each["partition"], offset) for offset in range(each["minOffset"], each["maxOffset"] + 1)
+                    }
 
 
 def group_rebalance(tools: Tools, context: Context) -> None:
@@ -83,7 +85,9 @@ def group_rebalance(tools: Tools, context: Context) -> None:
             for member in members:
                 member.stop()
         rows = table(tools.succeed(context, "kafka-consumer-groups", "--describe", "--group", group))
-        equal(sum(int(row["CURRENT-OFFSET"].replace("-", "") or 0) for row in rows), 600, "sum of the committed offsets")
+        equal(
+            sum(int(row["CURRENT-OFFSET"].replace("-", "") or 0) for row in rows), 600, "sum of the committed offsets"
+        )
 
 
 def _read(members: Sequence[Member]) -> set[tuple[int, int]]:

@@ -211,7 +211,9 @@ def errors(tools: Tools, context: Context) -> None:
     tools.succeed(context, "kafka-console-producer", "--topic", topic, stdin=numbers(10))
     at1000 = ["--topic", topic, "--partition", "0", "--offset", "1000", "--timeout-ms", "3000"]
     for policy, read in (("earliest", numbers(10)), ("latest", "")):
-        result = tools.run(context, "kafka-console-consumer", *at1000, "--command-property", f"auto.offset.reset={policy}")
+        result = tools.run(
+            context, "kafka-console-consumer", *at1000, "--command-property", f"auto.offset.reset={policy}"
+        )
         equal(result.out, read, f"records after reset to {policy}")
     none = ["--command-property", "auto.offset.reset=none"]
     tools.fail(context, "is out of range for partition", "kafka-console-consumer", *at1000, *none)
@@ -223,7 +225,16 @@ def api_versions(tools: Tools, context: Context) -> None:
     """kafka-broker-api-versions shows the broker with its APIs."""
     out = tools.succeed(context, "kafka-broker-api-versions")
     shown = dict(re.findall(r"(?m)^\t(\w+)\(\d+\): ([^\[\n]*)", out))
-    for api in ("Produce", "Fetch", "ListOffsets", "Metadata", "OffsetCommit", "JoinGroup", "ApiVersions", "CreateTopics"):
+    for api in (
+        "Produce",
+        "Fetch",
+        "ListOffsets",
+        "Metadata",
+        "OffsetCommit",
+        "JoinGroup",
+        "ApiVersions",
+        "CreateTopics",
+    ):
         check(api in shown, f"{api} is not shown")
         check("UNSUPPORTED" not in shown[api], f"{api} is shown as {shown[api]}")
 
