@@ -75,7 +75,9 @@ class Load:
             self.failed += 1
             return
         partition, offset, value = message.partition(), message.offset(), message.value()
-        assert partition is not None and offset is not None and value is not None
+        assert partition is not None
+        assert offset is not None
+        assert value is not None
         place = partition, offset
         if place in self.acknowledged:
             self.complaints.append(f"offset {place[1]} of partition {place[0]} was acknowledged twice")

@@ -50,11 +50,12 @@ def read_back(bootstrap: str, topic: str, partitions: int) -> tuple[dict[int, li
                     complaints.append(f"the consumer got {message.error()}")
                     deadline = 0.0
                     continue
-                partition, value = message.partition(), message.value()
-                assert partition is not None and value is not None
-                values = found[partition]
+                number, value = message.partition(), message.value()
+                assert number is not None
+                assert value is not None
+                values = found[number]
                 if message.offset() != len(values):
-                    complaints.append(f"partition {partition}: offset {message.offset()} where {len(values)} is due")
+                    complaints.append(f"partition {number}: offset {message.offset()} where {len(values)} is due")
                 values.append(value)
     finally:
         consumer.close()

@@ -138,11 +138,16 @@ def _attack(broker: Broker, inputs: list[tuple[Kind, Hostile]], arguments: argpa
         if status != 0:
             outcome.complaints.append(f"the broker ended with status {status}")
         if bugs := broker.bugs_total():
-            outcome.complaints.append(f"bugs_total is {bugs}")
+            outcome.complaints.append(f"bugs_total is {bugs}; the first of them:\n{_first_traceback(broker.logs())}")
     if arguments.reactions:
         lines = [f"{reaction.number}\t{reaction.kind}\t{reaction.text}\n" for reaction in outcome.reactions]
         arguments.reactions.write_text("".join(lines))
     return outcome
+
+
+def _first_traceback(log: str) -> str:
+    before, _, after = log.partition("Traceback (most recent call last)")
+    return "\n".join([*before.splitlines()[-1:], *after.splitlines()[:40]])
 
 
 def _attack_started(broker: Broker, inputs: list[tuple[Kind, Hostile]], arguments: argparse.Namespace) -> Outcome:
