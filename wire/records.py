@@ -334,9 +334,11 @@ def set_log_append_time(batch: bytearray | memoryview, time_ms: int) -> None:
     _set_crc(batch)
 
 
-def set_max_timestamp(batch: bytearray | memoryview, timestamp: int) -> None:
-    """Correct the youngest timestamp that a batch claims, in place, with a new CRC."""
-    struct.pack_into(">q", batch, 35, timestamp)
+def set_create_time(batch: bytearray | memoryview, max_timestamp: int) -> None:
+    """Let the records have their own timestamps, the youngest of which is given, in place, with a new CRC."""
+    (attributes,) = struct.unpack_from(">h", batch, CRC_START)
+    struct.pack_into(">h", batch, CRC_START, attributes & ~LOG_APPEND_TIME_BIT)
+    struct.pack_into(">q", batch, 35, max_timestamp)
     _set_crc(batch)
 
 

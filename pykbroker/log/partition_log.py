@@ -23,6 +23,7 @@ from pykbroker.log.leader_epochs import LeaderEpochs, encode_leader_epochs
 from pykbroker.log.local_log import LocalLog, remove_later
 from pykbroker.log.producer_state import ProducerBatch, ProducerStates
 from pykbroker.log.readable_log import NOT_WRITTEN, ReadableLog
+from pykbroker.log.refusal import Refusal
 from pykbroker.log.retention import deletable_segments
 from pykbroker.log.segment import Segment
 from pykbroker.log.storage import FlushJob, flush_now
@@ -92,7 +93,7 @@ class PartitionLog(ReadableLog):
         size = len(records)
         if size < BATCH_HEADER_SIZE:
             raise validate.rejection(records, self.topic_partition, rules)
-        base, length, _, magic, crc, attributes, delta, _, youngest, producer_id, epoch, sequence, count = _unpack(
+        base, length, _, magic, crc, attributes, delta, begun, youngest, producer_id, epoch, sequence, count = _unpack(
             records
         )
         if (
@@ -107,7 +108,7 @@ class PartitionLog(ReadableLog):
             or producer_id >= 0 > sequence
             or size > rules.max_message_bytes
             or rules.special
-            or youngest > now + rules.timestamp_after_max_ms
+            or not begun <= youngest <= now + rules.timestamp_after_max_ms
         ):
             records = validate.prepare(records, self.topic_partition, rules, now)
             size = len(records)
@@ -157,7 +158,7 @@ class PartitionLog(ReadableLog):
         return self._local
 
     def _larger_than_segment(self, size: int) -> KafkaError:
-        return KafkaError(
+        return Refusal(
             ErrorCode.RECORD_LIST_TOO_LARGE,
             f"Message batch size is {size} bytes in append to partition {self.topic_partition}, which exceeds the "
             f"maximum configured segment size of {self._rules.segment_bytes}.",
@@ -204,7 +205,7 @@ class PartitionLog(ReadableLog):
                 if header.base_offset < self.log_end_offset:
                     raise KafkaError(
                         ErrorCode.OFFSET_OUT_OF_RANGE,
-                        f"Batch at {header.base_offset} is below {self.log_end_offset}, the end of {self.topic_partition}",
+                        f"Batch at {header.base_offset} of {self.topic_partition} is below its end",
                     )
                 epoch = header.partition_leader_epoch
                 if epoch >= 0 and epoch != self._epoch_on_disk:

@@ -19,7 +19,7 @@ ProducerAppendInfo, ProducerStateEntry.
 import struct
 from typing import NamedTuple
 
-from pykbroker.errors import KafkaError
+from pykbroker.log.refusal import Refusal
 from pykbroker.log.transaction_index import AbortedTransaction
 from pykbroker.topic_partition import TopicPartition
 from wire.crc32c import crc32c
@@ -126,7 +126,7 @@ class ProducerStates:
 
     def _check_order(self, state: ProducerState, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         if producer_epoch < state.producer_epoch:
-            raise KafkaError(
+            raise Refusal(
                 ErrorCode.INVALID_PRODUCER_EPOCH,
                 f"Epoch of producer {producer_id} in {self.topic_partition} is {producer_epoch}, which is smaller than "
                 f"the last seen epoch {state.producer_epoch}",
@@ -135,7 +135,7 @@ class ProducerStates:
             return
         if producer_epoch != state.producer_epoch:
             if base_sequence != 0:
-                raise KafkaError(
+                raise Refusal(
                     ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
                     f"Invalid sequence number for new epoch of producer {producer_id} in partition "
                     f"{self.topic_partition}: {producer_epoch} (request epoch), {base_sequence} (seq. number), "
@@ -144,14 +144,14 @@ class ProducerStates:
             return
         expected = state.next_sequence if state.next_sequence >= 0 else 0
         if base_sequence != expected:
-            raise KafkaError(
+            raise Refusal(
                 ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
                 f"Out of order sequence number for producer {producer_id} in partition {self.topic_partition}: "
                 f"{base_sequence} (incoming seq. number), {expected - 1} (current end sequence number)",
             )
 
-    def _not_transactional(self, producer_id: int) -> KafkaError:
-        return KafkaError(
+    def _not_transactional(self, producer_id: int) -> Refusal:
+        return Refusal(
             ErrorCode.INVALID_TXN_STATE,
             f"Expected transactional write from producer {producer_id} in partition {self.topic_partition}",
         )
@@ -167,7 +167,7 @@ class ProducerStates:
         if producer_epoch < state.producer_epoch:
             self._check_order(state, producer_id, producer_epoch, 0)
         if coordinator_epoch < state.coordinator_epoch:
-            raise KafkaError(
+            raise Refusal(
                 ErrorCode.TRANSACTION_COORDINATOR_FENCED,
                 f"Invalid coordinator epoch for producer {producer_id} in {self.topic_partition}: {coordinator_epoch} "
                 f"(zombie), {state.coordinator_epoch} (current)",

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 
 from pykbroker.errors import KafkaError
+from pykbroker.log.refusal import RecordsError, Refusal
 from pykbroker.log.rules import AppendRules
 from pykbroker.topic_partition import TopicPartition
 from wire.compression import Codec
@@ -28,19 +29,11 @@ from wire.records import (
     read_batch_header,
     read_records,
     recompress,
+    set_create_time,
     set_log_append_time,
-    set_max_timestamp,
 )
 
 _MIN_RECORD_BYTES = 14  # of the oldest format: Kafka's first check
-
-
-class RecordsError(KafkaError):
-    """A batch was refused because of some of its records: (index in the batch, message) of each."""
-
-    def __init__(self, code: ErrorCode, message: str, record_errors: list[tuple[int, str]]) -> None:
-        super().__init__(code, message)
-        self.record_errors = record_errors
 
 
 def prepare(records: memoryview, topic_partition: TopicPartition, rules: AppendRules, now: int) -> memoryview:
@@ -54,8 +47,11 @@ def prepare(records: memoryview, topic_partition: TopicPartition, rules: AppendR
     batch = records[: BATCH_OVERHEAD + struct.unpack_from(">i", records, 8)[0]]
     header = read_batch_header(batch)
     latest = now + rules.timestamp_after_max_ms
-    by_client = header.attributes & LOG_APPEND_TIME_BIT
-    if rules.walks or by_client or (header.max_timestamp > latest and not rules.log_append_time):
+    claims_append_time = header.attributes & LOG_APPEND_TIME_BIT
+    if claims_append_time and not rules.log_append_time:
+        set_create_time(batch, header.max_timestamp)  # Kafka takes the records' own timestamps instead
+    is_odd = not header.base_timestamp <= header.max_timestamp <= latest
+    if rules.walks or claims_append_time or (is_odd and not rules.log_append_time):
         unbounded = rules.log_append_time
         youngest = check_records(
             batch,
@@ -66,13 +62,13 @@ def prepare(records: memoryview, topic_partition: TopicPartition, rules: AppendR
             max_record_bytes=rules.max_record_bytes,
             max_batch_bytes=rules.max_batch_bytes,
         )
-        if youngest != header.max_timestamp:
-            set_max_timestamp(batch, youngest)
+        if youngest != header.max_timestamp and not rules.log_append_time:
+            set_create_time(batch, youngest)
     if rules.codec is not None and rules.codec != header.codec:
         try:
             batch = memoryview(recompress(batch, rules.codec, rules.level, rules.max_batch_bytes))
         except ProtocolError as broken:
-            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, str(broken)) from None
+            raise Refusal(ErrorCode.CORRUPT_MESSAGE, str(broken)) from None
         if len(batch) > rules.max_message_bytes:
             raise too_large(len(batch), topic_partition, rules.max_message_bytes)
     if rules.log_append_time:
@@ -94,15 +90,15 @@ def check_one_batch(records: memoryview) -> None:
     """
     size = _first_batch_size(records)
     if size is None or size > len(records):
-        raise KafkaError(ErrorCode.INVALID_RECORD, "Produce requests must have at least one record batch per partition")
+        raise Refusal(ErrorCode.INVALID_RECORD, "Produce requests must have at least one record batch per partition")
     if records[MAGIC_POSITION] != MAGIC:
-        raise KafkaError(
+        raise Refusal(
             ErrorCode.INVALID_RECORD, "Produce requests are only allowed to contain record batches with magic version 2"
         )
     rest = records[size:]
     next_size = _first_batch_size(rest)
     if next_size is not None and next_size <= len(rest):
-        raise KafkaError(
+        raise Refusal(
             ErrorCode.INVALID_RECORD,
             "Produce requests are only allowed to contain exactly one record batch per partition",
         )
@@ -143,8 +139,8 @@ def reject(records: memoryview, topic_partition: TopicPartition, max_message_byt
     return None
 
 
-def _corrupt(stored: int, computed: int, topic_partition: TopicPartition) -> KafkaError:
-    return KafkaError(
+def _corrupt(stored: int, computed: int, topic_partition: TopicPartition) -> Refusal:
+    return Refusal(
         ErrorCode.CORRUPT_MESSAGE,
         f"Record is corrupt (stored crc = {stored}, computed crc = {computed}) in topic partition {topic_partition}.",
     )
@@ -155,7 +151,7 @@ def _check_header(
 ) -> None:
     """Raises: what `append_as_leader` raises for a header."""
     if header.base_offset != 0:
-        raise KafkaError(
+        raise Refusal(
             ErrorCode.INVALID_RECORD,
             f"The baseOffset of the record batch in the append to {topic_partition} should be 0, but it is "
             f"{header.base_offset}",
@@ -165,33 +161,33 @@ def _check_header(
     if batch_crc(batch) != header.crc:
         raise _corrupt(header.crc, batch_crc(batch), topic_partition)
     if header.attributes & CODEC_MASK > Codec.ZSTD:
-        raise KafkaError(
+        raise Refusal(
             ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"Unknown compression type id: {header.attributes & CODEC_MASK}"
         )
     count_from_offsets = header.last_offset_delta + 1
     if count_from_offsets <= 0:
-        raise KafkaError(
+        raise Refusal(
             ErrorCode.INVALID_RECORD, f"Batch has an invalid offset range: [{header.base_offset}, {header.last_offset}]"
         )
     if header.record_count <= 0:
-        raise KafkaError(ErrorCode.INVALID_RECORD, f"Invalid reported count for record batch: {header.record_count}")
+        raise Refusal(ErrorCode.INVALID_RECORD, f"Invalid reported count for record batch: {header.record_count}")
     if header.record_count != count_from_offsets:
-        raise KafkaError(
+        raise Refusal(
             ErrorCode.INVALID_RECORD,
             f"Inconsistent batch offset range [{header.base_offset}, {header.last_offset}] and count of records "
             f"{header.record_count}",
         )
     if header.is_control:
-        raise KafkaError(ErrorCode.INVALID_RECORD, "Clients are not allowed to write control records")
+        raise Refusal(ErrorCode.INVALID_RECORD, "Clients are not allowed to write control records")
     if header.producer_id >= 0 and header.base_sequence < 0:
-        raise KafkaError(
+        raise Refusal(
             ErrorCode.INVALID_RECORD,
             f"Invalid sequence number {header.base_sequence} in record batch with producerId {header.producer_id}",
         )
 
 
-def too_large(size: int, topic_partition: TopicPartition, max_message_bytes: int) -> KafkaError:
-    return KafkaError(
+def too_large(size: int, topic_partition: TopicPartition, max_message_bytes: int) -> Refusal:
+    return Refusal(
         ErrorCode.MESSAGE_TOO_LARGE,
         f"The record batch size in the append to {topic_partition} is {size} bytes which exceeds the maximum "
         f"configured value of {max_message_bytes}.",
@@ -217,7 +213,7 @@ def check_records(
     try:
         records = read_records(batch, max_batch_bytes)
     except ProtocolError as error:
-        raise KafkaError(ErrorCode.INVALID_RECORD, f"Invalid record batch for {topic_partition}: {error}") from None
+        raise Refusal(ErrorCode.INVALID_RECORD, f"Invalid record batch for {topic_partition}: {error}") from None
     check = _record_check(
         header,
         topic_partition,
@@ -269,7 +265,7 @@ def _record_check(
             return ErrorCode.INVALID_RECORD, f"Record of more than {max_record_bytes} bytes"
         if compacted and record.key is None:
             return ErrorCode.INVALID_RECORD, (
-                f"Compacted topic cannot accept message without key in topic partition {topic_partition}."
+                f"Compacted topic cannot accept message without key in topic partition {topic_partition}"
             )
         if record.timestamp != NO_TIMESTAMP and not earliest_ms <= record.timestamp <= latest_ms:
             return ErrorCode.INVALID_TIMESTAMP, (
