@@ -9,7 +9,7 @@ maps are used because their pages stay untouched until then. A buffer that is gi
 
 import mmap
 
-SCRATCH_BYTES = 512 * 1024
+SCRATCH_BYTES = 256 * 1024
 LARGE_BYTES = 2 * 1024 * 1024
 MAX_POOLED = 4
 
@@ -19,7 +19,7 @@ class Buffers:
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._pool: list[memoryview] = []
 
-    def take(self, frame_bytes: int) -> memoryview:
+    def take(self) -> memoryview:
         """Return a buffer to start a large frame in; it may be smaller than the frame."""
         if self._pool:
             return self._pool.pop()

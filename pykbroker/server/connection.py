@@ -1,6 +1,6 @@
 """One client's connection: bytes in, answers out in the order of the requests.
 
-Owns: the socket, the partial frame, and the answers that are not yet sent.
+Owns: the socket and the answers that are not yet sent.
 
 Rules
 - Try first, wait only when a call would block: the socket is non-blocking and read into the broker's one scratch
@@ -19,7 +19,7 @@ import inspect
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from struct import Struct
 
@@ -69,7 +69,7 @@ class _Answer:
 
 class Connection:
     __slots__ = (
-        "_answers", "_closed", "_draining", "_kept", "_outbox", "_room", "_scope", "_server", "_socket", "info", "last_active_ms",
+        "_answers", "_closed", "_draining", "_outbox", "_room", "_scope", "_server", "_socket", "info", "last_active_ms",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, info: ConnectionInfo, server: ServerContext) -> None:
@@ -79,7 +79,6 @@ class Connection:
         self._server = server
         self._answers: deque[_Answer] = deque()
         self._outbox = Outbox(sock)
-        self._kept = b""  # the start of a frame whose rest has not come
         self._draining: anyio.Event | None = None  # set while a task waits for the socket to take more
         self._room: anyio.Event | None = None  # set while reading waits for answers to leave
         self._scope = anyio.CancelScope()
@@ -117,65 +116,50 @@ class Connection:
     # Receiving
 
     async def _receive(self) -> None:
-        buffers = self._server.buffers
-        scratch = buffers.scratch
+        scratch = self._server.buffers.scratch
         receive_into = self._socket.recv_into
         filled = batches = 0
         while True:
             try:
                 count = receive_into(scratch[filled:])
             except BlockingIOError:
-                self._keep(scratch, filled)
-                await anyio.wait_readable(self._socket)
-                filled = self._restore(scratch)
                 batches = 0
+                await self._keeping(filled, anyio.wait_readable(self._socket))
                 continue
             if not count:
                 return
             filled += count
             self._server.metrics.bytes_in_total += count
-            pos, frame_bytes, unfinished = self._handle_frames(scratch, filled)
-            scratch[: filled - pos] = scratch[pos:filled]
-            filled -= pos
+            filled = await self._handle(filled)
             batches += 1
-            if unfinished is not None or self._must_wait() or batches >= MAX_BATCHES_WITHOUT_YIELD or frame_bytes > len(scratch):
-                self._keep(scratch, filled)
+            if batches >= MAX_BATCHES_WITHOUT_YIELD:
                 batches = 0
-                if unfinished is not None:
-                    await self._finish(unfinished)
-                await self._catch_up()
-                if frame_bytes > len(scratch):
-                    await self._receive_large(frame_bytes)
-                await anyio.lowlevel.checkpoint()
-                filled = self._restore(scratch)
-                if filled:
-                    # Frames may be complete already: handle them before asking the socket for more.
-                    filled = await self._handle_kept(scratch, filled)
+                await self._keeping(filled, anyio.lowlevel.checkpoint())
 
-    async def _handle_kept(self, scratch: memoryview, filled: int) -> int:
-        """Handle complete frames that were kept while something was awaited; return how many bytes are left."""
+    async def _handle(self, filled: int) -> int:
+        """Handle all complete frames at the start of the scratch, move the rest there, and return its size."""
+        scratch = self._server.buffers.scratch
         while True:
             pos, frame_bytes, unfinished = self._handle_frames(scratch, filled)
-            scratch[: filled - pos] = scratch[pos:filled]
             filled -= pos
-            if unfinished is None and not self._must_wait() and frame_bytes <= len(scratch):
-                return filled
-            self._keep(scratch, filled)
+            if pos and filled:
+                scratch[:filled] = scratch[pos : pos + filled]
             if unfinished is not None:
-                await self._finish(unfinished)
-            await self._catch_up()
-            if frame_bytes > len(scratch):
-                await self._receive_large(frame_bytes)
-            filled = self._restore(scratch)
+                await self._keeping(filled, self._finish(unfinished))
+            elif self._must_wait():
+                await self._keeping(filled, self._catch_up())
+            elif frame_bytes > len(scratch):
+                await self._receive_large(scratch[:filled], frame_bytes)
+                return 0
+            else:
+                return filled
 
-    def _keep(self, scratch: memoryview, filled: int) -> None:
-        self._kept = bytes(scratch[:filled]) if filled else b""
-
-    def _restore(self, scratch: memoryview) -> int:
-        kept, self._kept = self._kept, b""
-        if kept:
-            scratch[: len(kept)] = kept
-        return len(kept)
+    async def _keeping(self, filled: int, wait: Awaitable[None]) -> None:
+        """Await something; meanwhile the scratch is for others, and what it holds of ours is put aside."""
+        scratch = self._server.buffers.scratch
+        kept = bytes(scratch[:filled])
+        await wait
+        scratch[:filled] = kept
 
     def _handle_frames(self, buffer: memoryview, filled: int) -> tuple[int, int, Started | None]:
         """Handle the complete frames of `buffer[:filled]`.
@@ -206,12 +190,13 @@ class Connection:
             self._send()
         return pos, frame_bytes, unfinished
 
-    async def _receive_large(self, frame_bytes: int) -> None:
-        """Receive and handle one frame that is larger than the scratch; its start is in `_kept`."""
+    async def _receive_large(self, start: memoryview, frame_bytes: int) -> None:
+        """Receive and handle one frame that is larger than the scratch, which holds its start."""
         buffers = self._server.buffers
-        buffer = buffers.take(frame_bytes)
+        buffer = buffers.take()
+        filled = len(start)
+        buffer[:filled] = start
         try:
-            filled = self._restore(buffer)
             while filled < frame_bytes:
                 if filled == len(buffer):
                     buffer = buffers.grow(buffer, frame_bytes)
@@ -229,7 +214,7 @@ class Connection:
             buffers.give(buffer)
         if unfinished is not None:
             await self._finish(unfinished)
-            await self._catch_up()
+        await self._catch_up()
 
     # Handling
 

@@ -24,7 +24,7 @@ from pykbroker.handlers.context import ConnectionInfo, RequestContext, Services
 from pykbroker.server.error_replies import error_response
 from pykbroker.waiters import Parked
 from wire import codec
-from wire.catalog import API_BY_KEY, request_class
+from wire.catalog import API_BY_KEY, request_class, response_class
 from wire.errors import ErrorCode, ProtocolError
 from wire.frame import API_VERSIONS, RequestHeader, decode_request_header, response_header_version
 from wire.schema import Records
@@ -76,6 +76,7 @@ class Route:
     version: int
     handler: Handler
     decode: codec.Decoder
+    encode: codec.Encoder
     response_header_bytes: bytes  # after the correlation id
 
 
@@ -136,6 +137,7 @@ class Dispatcher:
             version=version,
             handler=getattr(importlib.import_module(f"pykbroker.handlers.{family}"), function),
             decode=codec.decoder(request_class(key), version),
+            encode=codec.encoder(response_class(key), version),
             response_header_bytes=b"\0" * response_header_version(key, version),
         )
         self._routes[key, version] = route
@@ -151,17 +153,22 @@ class Dispatcher:
             return self._failed(started.route, started.request, error)
 
     def encode(self, started: Started, response: object) -> list[Records]:
-        """Return the frame of a response as chunks. A response that cannot be encoded is a bug, answered as one."""
+        """Return the frame of a response as pieces. A response that cannot be encoded is a bug, answered as one."""
         route = started.route
-        chunks: list[Records] = [b"", route.response_header_bytes]
+        pieces: list[Records] = []
         try:
-            codec.encoder(type(response), route.version)(chunks.append, response)
+            route.encode(pieces.append, response)
         except Exception as error:
-            response = self._failed(route, started.request, error)
-            chunks = [b"", route.response_header_bytes]
-            codec.encoder(type(response), route.version)(chunks.append, response)
-        chunks[0] = _RESPONSE_SIZE_AND_ID.pack(4 + sum(map(len, chunks)), started.correlation_id)
-        return chunks
+            pieces = []
+            route.encode(pieces.append, self._failed(route, started.request, error))
+        size = 4 + len(route.response_header_bytes)
+        try:
+            body = b"".join(pieces)  # type: ignore[arg-type]
+        except TypeError:  # there are slices of files among them
+            pieces.insert(0, _RESPONSE_SIZE_AND_ID.pack(size + sum(map(len, pieces)), started.correlation_id) + route.response_header_bytes)
+            return pieces
+        head = _RESPONSE_SIZE_AND_ID.pack(size + len(body), started.correlation_id) + route.response_header_bytes
+        return [head + body]
 
     def build(self, started: Started, build: Callable[[], object]) -> object:
         """Build the response of a parked request."""
