@@ -15,7 +15,7 @@ class MetadataRequestTopic:
 
 @request(3, "0-13", flexible="9+")
 class MetadataRequest:
-    """Ask for the brokers of the cluster and for topics; null topics: all of them (in version 0 an empty list means that).
+    """Ask for the brokers of the cluster and for topics.
 
     - 4: whether a missing topic may be created; before, it always was
     - 8: authorized operations on request (KIP-430)
@@ -25,7 +25,8 @@ class MetadataRequest:
     - 13: only the response differs (KIP-1102)
     """
 
-    topics: list[MetadataRequestTopic] | None = array(MetadataRequestTopic, nullable="1+")  # null: all
+    # null: all; empty: none, but in version 0 all
+    topics: list[MetadataRequestTopic] | None = array(MetadataRequestTopic, nullable="1+")
     allow_auto_topic_creation: bool = boolean("4+", default=True)
     include_cluster_authorized_operations: bool = boolean("8-10")
     include_topic_authorized_operations: bool = boolean("8+")

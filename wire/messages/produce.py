@@ -38,7 +38,7 @@ class TopicProduceData:
 class ProduceRequest:
     """Ask the leaders of some partitions to append batches.
 
-    - 3: transactions and record batches of format v2 (KIP-98); 0 to 2 are gone (KIP-896), yet stay listed in ApiVersions
+    - 3: transactions, record batches of format v2 (KIP-98); 0 to 2 are gone (KIP-896), yet listed in ApiVersions
       because librdkafka looks for them
     - 4: the client copes with KAFKA_STORAGE_ERROR (KIP-112)
     - 5, 6: only the response differs, or nothing
