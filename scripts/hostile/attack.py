@@ -86,7 +86,7 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             if hostile.is_complete and answer[:4] == struct.pack(">i", PROBE_ID):
                 return ", ".join(answers) or "no answer"
             answers.append(describe(hostile, answer))
-    except (asyncio.IncompleteReadError, ConnectionError):
+    except (asyncio.IncompleteReadError, OSError):
         return ", ".join([*answers, "closed"])
 
 

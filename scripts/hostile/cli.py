@@ -17,6 +17,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 
@@ -24,7 +26,7 @@ from attrs import define, field
 from clients import Unavailable
 from support import frames
 from support.brokers import ApacheKafka, Broker, Failed, OurBroker, Running
-from support.connection import Address, Connection, Refused, known_brokers, served_topic
+from support.connection import Address, Connection, Refused, known_brokers, served_topic, until_allowed
 
 from hostile import batches, bodies, framing
 from hostile.attack import Attack, Reaction
@@ -47,6 +49,7 @@ class Outcome:
     """What an attack on one broker came to."""
 
     reactions: list[Reaction]
+    served_keys: set[int]
     complaints: list[str] = field(factory=list)
 
 
@@ -63,7 +66,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if arguments.compare:
-        print(difference(inputs, outcomes[0].reactions, outcomes[1].reactions, arguments.examples))
+        print(difference(inputs, outcomes[0], outcomes[1], arguments.examples))
     complaints = outcomes[-1].complaints
     for complaint in complaints:
         print(f"FAILED: {complaint}")
@@ -147,12 +150,15 @@ def _attack(broker: Broker, inputs: list[tuple[Kind, Hostile]], arguments: argpa
 
 def _first_traceback(log: str) -> str:
     before, _, after = log.partition("Traceback (most recent call last)")
-    return "\n".join([*before.splitlines()[-1:], *after.splitlines()[:40]])
+    trace = list(takewhile(lambda line: not line[:4].isdigit(), after.splitlines()[1:]))
+    return "\n".join([*(line[:300] for line in before.splitlines()[-1:]), *trace])
 
 
 def _attack_started(broker: Broker, inputs: list[tuple[Kind, Hostile]], arguments: argparse.Namespace) -> Outcome:
     address = Address.parse(broker.bootstrap)
     prepare(address)
+    with Connection(address) as connection:
+        served = connection.served_keys()
     witness, memory = Witness(address), MemoryWatch(broker.pids)
     witness.start()
     memory.start()
@@ -174,7 +180,7 @@ def _attack_started(broker: Broker, inputs: list[tuple[Kind, Hostile]], argument
     if broker.pids:
         before, peak = memory.before / 1e6, memory.peak / 1e6
         print(f"  memory: {before:.0f} MB before, {peak:.0f} MB at most", flush=True)
-    outcome = Outcome(attack.reactions)
+    outcome = Outcome(attack.reactions, served)
     if witness.complaint:
         outcome.complaints.append(f"the ordinary client was not served {witness.complaint}")
     if memory.peak - memory.before > arguments.memory_mb * 1e6:
@@ -201,14 +207,24 @@ def prepare(address: Address) -> None:
         with Connection(leader) as connection:
             keyed = frames.batch(frames.record(0, b"first", key=b"key"), 1)
             connection.produce(frames.produce_request(topic, 0, keyed))
+    with Connection(address) as connection:
+        until_allowed(partial(connection.find_coordinator, "torture-group"))
 
 
-def difference(inputs: list[tuple[Kind, Hostile]], kafka: list[Reaction], ours: list[Reaction], examples: int) -> str:
-    """Return, for each kind, how many reactions differ and the most frequent pairs."""
+def difference(inputs: list[tuple[Kind, Hostile]], kafka: Outcome, ours: Outcome, examples: int) -> str:
+    """Return, for each kind, how many reactions differ and the most frequent pairs.
+
+    Requests that only one of the two serves are counted in a line of their own.
+    """
     pairs: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     first: dict[tuple[str, str, str], int] = {}
     totals: Counter[str] = Counter()
-    for theirs, mine in zip(kafka, ours, strict=True):
+    unserved = kafka.served_keys ^ ours.served_keys
+    left_out = 0
+    for theirs, mine in zip(kafka.reactions, ours.reactions, strict=True):
+        if inputs[theirs.number][1].key in unserved:
+            left_out += 1
+            continue
         totals[theirs.kind] += 1
         if theirs.text != mine.text:
             pairs[theirs.kind][theirs.text, mine.text] += 1
@@ -221,4 +237,6 @@ def difference(inputs: list[tuple[Kind, Hostile]], kafka: list[Reaction], ours: 
             lines.append(f"  {count} x Apache Kafka: {theirs_text} | ours: {our_text}")
             lines.append(f"      key {hostile.key} version {hostile.version}: {hostile.payload[:60].hex()}")
     same = totals.total() - sum(counted.total() for counted in pairs.values())
-    return "\n".join([*lines, f"{same} of {totals.total()} reactions are the same"])
+    lines.append(f"{same} of {totals.total()} reactions are the same")
+    lines.append(f"{left_out} inputs were left out: only one of the two serves the keys {sorted(unserved)}")
+    return "\n".join(lines)

@@ -165,6 +165,18 @@ class Connection:
         if len(self.leaders(topic)) != partitions:
             raise Refused(f"{topic} shows too few partitions")
 
+    def find_coordinator(self, group_id: str) -> None:
+        """Ask who coordinates a group; a broker creates the topic of the groups' offsets then. Raises: Refused."""
+        _, error_code = Reader(self.ask(frames.find_coordinator_request(group_id)), 5).unpack(">ih")
+        if error_code:
+            raise Refused(f"FindCoordinator answered error code {error_code}")
+
+    def served_keys(self) -> set[int]:
+        """Return the keys of all requests that the broker says it serves."""
+        answer = self.ask(frames.api_versions_request())
+        (count,) = struct.unpack_from(">i", answer, 6)
+        return {key for key, _, _ in struct.iter_unpack(">hhh", answer[10 : 10 + count * 6])}
+
     def delete_topics(self, topics: Sequence[str]) -> None:
         """Delete topics, whatever the answer says."""
         self.ask(frames.delete_topics_request(topics))

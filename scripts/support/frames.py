@@ -1,8 +1,7 @@
 """Requests and record batches written by hand, so that what is measured is not measured with its own codec.
 
 Format: every function returns bytes that are ready to send; `frame` puts size and header before a body. Versions are
-fixed, one per API, and served by Apache Kafka 4.4: Produce 11, Fetch 12, ListOffsets 7, Metadata 9, ApiVersions 0,
-CreateTopics 7, DeleteTopics 5, all flexible but ApiVersions.
+fixed, one per API (VERSIONS), served by Apache Kafka 4.4, and all flexible but that of ApiVersions.
 Rules: topics go by name. Requests are encoded once and sent many times, so every request of a kind has the same
 correlation id.
 Not here: sockets (connection.py).
@@ -17,8 +16,18 @@ from collections.abc import Mapping, Sequence
 
 from crc32c import crc32c
 
-PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS = 0, 1, 2, 3, 18, 19, 20
-VERSIONS = {PRODUCE: 11, FETCH: 12, LIST_OFFSETS: 7, METADATA: 9, API_VERSIONS: 0, CREATE_TOPICS: 7, DELETE_TOPICS: 5}
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, FIND_COORDINATOR, API_VERSIONS = 0, 1, 2, 3, 10, 18
+CREATE_TOPICS, DELETE_TOPICS = 19, 20
+VERSIONS = {
+    PRODUCE: 11,
+    FETCH: 12,
+    LIST_OFFSETS: 7,
+    METADATA: 9,
+    FIND_COORDINATOR: 3,
+    API_VERSIONS: 0,
+    CREATE_TOPICS: 7,
+    DELETE_TOPICS: 5,
+}
 CORRELATION_ID = 7
 CLIENT_ID = b"pykbroker-scripts"
 BATCH_HEADER = struct.Struct(">qiibIhiqqqhii")
@@ -154,6 +163,10 @@ def list_offsets_request(topic: str, partition: int, timestamp: int) -> bytes:
 def metadata_request(topics: Sequence[str]) -> bytes:
     named = uvarint(len(topics) + 1) + b"".join(compact(topic) + b"\0" for topic in topics)
     return frame(METADATA, named + b"\0\0\0\0")
+
+
+def find_coordinator_request(group_id: str) -> bytes:
+    return frame(FIND_COORDINATOR, compact(group_id) + b"\0\0")
 
 
 def api_versions_request() -> bytes:
