@@ -99,7 +99,7 @@ class ProducerEntry:
 
 @data("1")
 class ProducerSnapshot:
-    """The file `<offset>.snapshot`: the producers whose state matters at that offset; two bytes of version come first."""
+    """The file `<offset>.snapshot`, behind two bytes of version: the producers whose state matters there."""
 
     crc: int = uint32("1")  # CRC-32C of everything behind it
     producer_entries: list[ProducerEntry] = array(ProducerEntry, "1")
@@ -147,7 +147,7 @@ class TransactionLogValue:
     producer_epoch: int = int16()
     next_producer_epoch: int = int16("1+", tag=3, default=-1)
     transaction_timeout_ms: int = int32()
-    # 0 empty, 1 ongoing, 2 and 3 preparing commit and abort, 4 committed, 5 aborted, 6 dead, 7 fencing
+    # 0 empty, 1 ongoing, 2, 3 preparing commit, abort, 4 committed, 5 aborted, 6 dead, 7 fencing
     transaction_status: int = int8()
     # null in the states without any
     transaction_partitions: list[PartitionsSchema] | None = array(PartitionsSchema, nullable="0+")
