@@ -5,99 +5,106 @@ written or is in use, a bad property – is one line on stderr and exit status 1
 is a bug.
 """
 
+import argparse
 import contextlib
 import logging
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import NoReturn
 
 DEFAULT_DATA_DIR = Path("pykbroker-data")
 
-app = typer.Typer(
-    add_completion=True,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    help="A Kafka broker that stock Kafka clients cannot tell from Apache Kafka.",
-)
+
+class Options(argparse.Namespace):
+    """What `start` was told."""
+
+    port: int | None
+    host: str | None
+    data_dir: Path | None
+    ephemeral: bool
+    advertised_listener: str | None
+    config: Path | None
+    set: list[str]
+    log_level: str
 
 
-@app.callback()
-def root() -> None:
-    """Keep `start` a subcommand of its own while it is the only one."""
-
-
-@app.command()
-def start(
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder for the data; made if it is not there.")] = None,
-    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Keep data in a temporary folder, gone at exit.")] = False,
-    advertised_listener: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where clients are told to connect.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A server.properties file of Kafka.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One property; may be repeated.")
-    ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
-) -> None:
-    """Run one broker until it is told to stop.
-
-    Examples:  pykbroker start   ·   pykbroker start --ephemeral --port 0   ·   pykbroker start --set num.partitions=3
-    """
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments, namespace=Options())
     logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s (%(name)s)"
+        level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s (%(name)s)"
     )
-    with _data_folder(data_dir, ephemeral) as folder:
-        properties = _properties(config, set_ or [], port, host, advertised_listener, folder)
-        sys.exit(_run(properties, is_ephemeral=ephemeral))
+    with _data_folder(options) as folder:
+        sys.exit(_run(_properties(options, folder), is_ephemeral=options.ephemeral))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pykbroker", description="A Kafka broker that stock Kafka clients cannot tell from Apache Kafka."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    start = commands.add_parser(
+        "start",
+        help="run one broker until it is told to stop",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  pykbroker start\n"
+        "  pykbroker start --ephemeral --port 0\n"
+        "  pykbroker start --config server.properties --set num.partitions=3",
+    )
+    start.add_argument("--port", type=_port, metavar="N", help="port to listen on; 0 takes any (default: 9092)")
+    start.add_argument("--host", metavar="A", help="address to listen on (default: 127.0.0.1)")
+    start.add_argument("--data-dir", type=Path, metavar="D", help=f"folder of the data (default: {DEFAULT_DATA_DIR})")
+    start.add_argument("--ephemeral", action="store_true", help="keep the data in a temporary folder, gone at exit")
+    start.add_argument("--advertised-listener", metavar="HOST:PORT", help="where clients are told to connect")
+    start.add_argument("--config", type=Path, metavar="FILE", help="a server.properties file of Kafka")
+    start.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one property; may be repeated")
+    start.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port
 
 
 @contextlib.contextmanager
-def _data_folder(data_dir: Path | None, ephemeral: bool) -> Iterator[Path | None]:
+def _data_folder(options: Options) -> Iterator[Path | None]:
     """Yield the folder that the options name, or None where the properties decide."""
-    if not ephemeral:
-        yield data_dir
+    if not options.ephemeral:
+        yield options.data_dir
         return
-    if data_dir is not None:
+    if options.data_dir is not None:
         _fail("--ephemeral and --data-dir exclude each other")
     with tempfile.TemporaryDirectory(prefix="pykbroker-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
-def _properties(
-    config: Path | None,
-    settings: list[str],
-    port: int | None,
-    host: str | None,
-    advertised_listener: str | None,
-    folder: Path | None,
-) -> dict[str, str]:
+def _properties(options: Options, folder: Path | None) -> dict[str, str]:
     """Put the properties together: the file's, then the options', then those of --set."""
     from pykbroker.config import ConfigError, read_properties
 
     properties: dict[str, str] = {}
-    if config is not None:
+    if options.config is not None:
         try:
-            properties = read_properties(config)
+            properties = read_properties(options.config)
         except (OSError, ConfigError, UnicodeDecodeError) as error:
-            _fail(f"cannot read {config}: {getattr(error, 'strerror', None) or error}")
-    if port is not None or host is not None or "listeners" not in properties:
-        properties["listeners"] = f"PLAINTEXT://{host or '127.0.0.1'}:{9092 if port is None else port}"
+            _fail(f"cannot read {options.config}: {getattr(error, 'strerror', None) or error}")
+    if options.port is not None or options.host is not None or "listeners" not in properties:
+        port = 9092 if options.port is None else options.port
+        properties["listeners"] = f"PLAINTEXT://{options.host or '127.0.0.1'}:{port}"
         properties.pop("advertised.listeners", None)
-    if advertised_listener is not None:
-        properties["advertised.listeners"] = f"PLAINTEXT://{advertised_listener.removeprefix('PLAINTEXT://')}"
+    if options.advertised_listener is not None:
+        properties["advertised.listeners"] = f"PLAINTEXT://{options.advertised_listener.removeprefix('PLAINTEXT://')}"
     if folder is not None:
         properties["log.dirs"] = str(folder.absolute())
     elif "log.dirs" not in properties and "log.dir" not in properties:
         properties["log.dirs"] = str(DEFAULT_DATA_DIR.absolute())
-    for setting in settings:
+    for setting in options.set:
         name, separator, value = setting.partition("=")
         if not separator or not name.strip():
             _fail(f"--set {setting}: expected NAME=VALUE")
@@ -135,10 +142,6 @@ def _has_uvloop() -> bool:
     return importlib.util.find_spec("uvloop") is not None
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print(f"pykbroker: {message}", file=sys.stderr)
     sys.exit(1)
-
-
-def main() -> None:
-    app()

@@ -11,6 +11,7 @@ Source: Kafka's GroupCoordinatorService.
 
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pykbroker.clock import Clock
 from pykbroker.cluster.hashing import partition_for_key
@@ -18,10 +19,12 @@ from pykbroker.cluster.image import ImageDelta, MetadataImage
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
 from pykbroker.groups.settings import GroupSettings
-from pykbroker.groups.shard import GroupShard
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_manager import ReplicaManager
 from wire.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from pykbroker.groups.shard import GroupShard
 
 OFFSETS_TOPIC = "__consumer_offsets"
 
@@ -39,10 +42,10 @@ class GroupCoordinator:
         self._replicas = replicas
         self._new_uuid = new_uuid
         self._partition_count = 0
-        self._shards: dict[int, GroupShard] = {}
+        self._shards: dict[int, "GroupShard"] = {}
         replicas.on_leadership.append(self._on_leadership)
 
-    def shard_for(self, group_id: str) -> GroupShard:
+    def shard_for(self, group_id: str) -> "GroupShard":
         """Return the shard that has or would have this group. Raises: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS."""
         shard = self._shards.get(self.partition_for(group_id)) if self._partition_count else None
         if shard is None or shard.is_failed:
@@ -54,7 +57,7 @@ class GroupCoordinator:
     def partition_for(self, group_id: str) -> int:
         return partition_for_key(group_id, self._partition_count)
 
-    def shards(self) -> list[GroupShard]:
+    def shards(self) -> "list[GroupShard]":
         """Return all shards. Raises: COORDINATOR_LOAD_IN_PROGRESS, if one is not complete."""
         if any(shard.is_loading for shard in self._shards.values()):
             raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
@@ -81,7 +84,7 @@ class GroupCoordinator:
             shard.close()
         self._shards.clear()
 
-    def _served_shards(self) -> list[GroupShard]:
+    def _served_shards(self) -> "list[GroupShard]":
         return [shard for _, shard in sorted(self._shards.items()) if not shard.is_loading and not shard.is_failed]
 
     def _on_leadership(self, partition: Partition, leads: bool) -> None:
@@ -92,6 +95,9 @@ class GroupCoordinator:
         if former is not None:
             former.close()
         if leads:
+            # Imported with the first shard: a broker that nobody asked for a group starts without it.
+            from pykbroker.groups.shard import GroupShard
+
             shard = GroupShard(partition, self._replicas, self.settings, self._clock, self._new_uuid)
             self._shards[index] = shard
             shard.load()
