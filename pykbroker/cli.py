@@ -7,6 +7,7 @@ is a bug.
 
 import argparse
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -32,6 +33,8 @@ class Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    # What is imported stays for good: collecting garbage meanwhile finds nothing and takes a tenth of the time to start.
+    gc.disable()
     options = _parser().parse_args(arguments, namespace=Options())
     logging.basicConfig(
         level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s (%(name)s)"
@@ -124,6 +127,8 @@ def _run(properties: dict[str, str], *, is_ephemeral: bool) -> int:
                 broker = Broker(BrokerConfig.from_properties(properties), is_ephemeral=is_ephemeral)
                 print(f"pykbroker keeps its data in {broker.data_dir}", flush=True)
                 async with broker:
+                    gc.freeze()
+                    gc.enable()
                     print(f"pykbroker accepts clients on {broker.bootstrap}", flush=True)
                     async for received in signals:
                         print(f"pykbroker stops on {received.name}", flush=True)

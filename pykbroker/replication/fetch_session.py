@@ -15,13 +15,16 @@ Source: KIP-227; Kafka's `FetchSession`.
 """
 
 import random
+from typing import TYPE_CHECKING
 
 import attrs
 
 from pykbroker.clock import Clock
 from wire.errors import ErrorCode
-from wire.messages.fetch import FetchPartition, FetchRequest, PartitionData
 from wire.schema import Uuid
+
+if TYPE_CHECKING:  # the messages themselves are imported with the first fetch
+    from wire.messages.fetch import FetchPartition, FetchRequest, PartitionData
 
 NO_SESSION = 0
 INITIAL_EPOCH = 0
@@ -37,11 +40,11 @@ class SessionPartition:
 
     topic: str
     topic_id: Uuid
-    wanted: FetchPartition
+    wanted: "FetchPartition"
     high_watermark: int = -1
     log_start_offset: int = -1
 
-    def is_news(self, data: PartitionData) -> bool:
+    def is_news(self, data: "PartitionData") -> bool:
         """Tell whether an incremental answer must contain `data`, and remember it as told."""
         news = (
             (data.records is not None and len(data.records) > 0)
@@ -89,7 +92,7 @@ class FetchSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self, request: FetchRequest, *, uses_topic_ids: bool) -> FetchContext:
+    def begin(self, request: "FetchRequest", *, uses_topic_ids: bool) -> FetchContext:
         """Find out which partitions a request is about."""
         if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
             self._sessions.pop(request.session_id, None)
@@ -141,7 +144,7 @@ class FetchSessions:
         return True
 
 
-def _named(request: FetchRequest) -> dict[Key, SessionPartition]:
+def _named(request: "FetchRequest") -> dict[Key, SessionPartition]:
     return {
         (topic.topic, topic.topic_id, partition.partition): SessionPartition(topic.topic, topic.topic_id, partition)
         for topic in request.topics
@@ -149,7 +152,7 @@ def _named(request: FetchRequest) -> dict[Key, SessionPartition]:
     }
 
 
-def _update(session: FetchSession, request: FetchRequest) -> None:
+def _update(session: FetchSession, request: "FetchRequest") -> None:
     for topic in request.topics:
         for partition in topic.partitions:
             key = (topic.topic, topic.topic_id, partition.partition)
