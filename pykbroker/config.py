@@ -254,11 +254,13 @@ class BrokerConfig:
         # Either name of the pair may be given alone.
         if "broker.id" in properties and "node.id" not in properties:
             self.node_id = self.broker_id
+        elif self.broker_id == -1:
+            self.broker_id = self.node_id
         if not self.log_dirs:
             self.log_dirs = self.log_dir
 
     def _check(self) -> None:
-        if self.broker_id not in (-1, self.node_id):
+        if self.broker_id != self.node_id:
             raise ConfigError(f"broker.id is {self.broker_id} but node.id is {self.node_id}: they must be equal")
         if not all(self.log_dirs):
             raise ConfigError("log.dirs has an empty entry")

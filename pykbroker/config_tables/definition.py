@@ -80,7 +80,7 @@ class ConfigDef:
         value = self._typed(text)
         wrong = self.check(value) if self.check is not None else None
         if wrong is not None:
-            raise self._error(text, wrong)
+            raise self._error(self.render(value) or text, wrong)
         return value
 
     def _typed(self, text: str) -> ConfigValue:
@@ -216,13 +216,11 @@ def one_of_ignoring_case(*allowed: str) -> Validator:
 
 
 def some_of(*allowed: str, empty: bool = False) -> Validator:
-    """A list of these words, each at most once."""
+    """A list of these words. A word may stand there twice, as in Kafka."""
 
     def check(value: list[str]) -> str | None:
         if not value and not empty:
             return "List must not be empty"
-        if len(set(value)) != len(value):
-            return "List must not contain a value twice"
         wrong = [item for item in value if item not in allowed]
         return f"String must be one of: {', '.join(allowed)}" if wrong else None
 

@@ -70,7 +70,7 @@ def metadata(
     if any(topic.topic_id != ZERO_UUID for topic in asked):
         found = [topics.by_id(topic.topic_id) for topic in asked if topic.topic_id != ZERO_UUID]
         return _metadata_answer(ctx, request, found)
-    names = dict.fromkeys(topic.name or "" for topic in asked)
+    names = dict.fromkeys(topic.name for topic in asked if topic.name is not None)
     answer = _metadata_answer(ctx, request, [topics.by_name(name) for name in names])
     if request.allow_auto_topic_creation and ctx.services.config.auto_create_topics_enable:
         missing = [name for name in names if name not in image.topics and is_valid_topic_name(name)]
