@@ -27,7 +27,7 @@ from pykbroker.log.producer_state import ProducerStates
 from pykbroker.log.segment import BrokenSegmentError, Segment
 from wire.crc32c import crc32c
 from wire.errors import ProtocolError
-from wire.records import BATCH_HEADER_SIZE, BATCH_OVERHEAD, CRC_START, HEADER, MAGIC, BatchHeader
+from wire.records import BATCH_HEADER_SIZE, BATCH_OVERHEAD, CRC_START, HEADER, MAGIC, MAGIC_POSITION, BatchHeader
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ _LOG = ".log"
 _INDEXES = (".index", ".timeindex", ".txnindex")
 _CLEANED = ".cleaned"
 _SWAP = ".swap"
+_OLD_OVERHEAD = 14  # what a message of format version 0 has at least
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -266,12 +267,11 @@ class _Reader:
         """
         left = self._segment.size - position
         head = self._bytes(position, min(BATCH_HEADER_SIZE, left))
+        self._refuse_old_format(position, head, left)
         if len(head) < BATCH_HEADER_SIZE:
             return None
         header = BatchHeader._make(HEADER.unpack_from(head))
         size = header.size
-        if header.magic in (0, 1) and BATCH_OVERHEAD + 14 <= size <= left:
-            self._refuse_old_format(position, size, header.magic)
         if (
             header.magic != MAGIC
             or not BATCH_HEADER_SIZE <= size <= left
@@ -288,11 +288,16 @@ class _Reader:
             self._start = position
         return self._chunk[position - self._start : position - self._start + length]
 
-    def _refuse_old_format(self, position: int, size: int, magic: int) -> None:
-        message = self._bytes(position, size)
-        (crc,) = struct.unpack_from(">I", message, BATCH_OVERHEAD)
+    def _refuse_old_format(self, position: int, head: memoryview, left: int) -> None:
+        """Raises: StorageError where a whole, valid message of format version 0 or 1 starts at `position`."""
+        if len(head) <= MAGIC_POSITION or head[MAGIC_POSITION] not in (0, 1):
+            return
+        length, crc = struct.unpack_from(">iI", head, 8)
+        if not _OLD_OVERHEAD <= length <= left - BATCH_OVERHEAD:
+            return
+        message = self._bytes(position, BATCH_OVERHEAD + length)
         if zlib.crc32(message[BATCH_OVERHEAD + 4 :]) == crc:
             raise StorageError(
-                f"{self._segment.file.path} has messages of format version {magic}, which Kafka 4 no longer writes: "
-                "rewrite the topic with an older Kafka first"
+                f"{self._segment.file.path} has messages of format version {message[MAGIC_POSITION]}, which Kafka 4 no "
+                "longer writes: rewrite the topic with an older Kafka first"
             )

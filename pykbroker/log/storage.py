@@ -30,7 +30,9 @@ from wire.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-_PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN, errno.ENOMEM))
+_PASSING = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN, errno.ENOMEM)
+)
 
 
 class FlushJob(NamedTuple):
