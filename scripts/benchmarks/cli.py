@@ -105,11 +105,14 @@ def _measure(arguments: argparse.Namespace, chosen: list[str], directory: Path) 
     }
     sides = [side for side in (KAFKA, OURS) if arguments.side in (None, side)]
     wanted = frozenset(chosen) & frozenset(RESOURCE_CASES)
-    for round_number in range(arguments.rounds if wanted else 0):
-        # Ten thousand partitions take Apache Kafka a while, and their memory does not vary: once is enough.
-        asked = wanted if round_number == 0 else wanted - {"memory-partitions"}
+    # What connections leave behind would be used by partitions: those get brokers of their own. They take Apache Kafka a
+    # while, and their memory does not vary, so once is enough.
+    partitions = wanted & {"memory-partitions"}
+    for round_number in range(arguments.rounds):
         for side in _in_turn(sides, round_number):
-            _resources(makers[side], asked, values[side], failures, side)
+            for asked in (wanted - partitions, partitions if round_number == 0 else frozenset()):
+                if asked:
+                    _resources(makers[side], asked, values[side], failures, side)
     cases = [name for name in chosen if name in LOAD_CASES]
     if cases:
         _load(arguments, {side: makers[side]() for side in sides}, cases, values, failures)
