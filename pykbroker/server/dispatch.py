@@ -179,9 +179,9 @@ class Dispatcher:
 
     def _failed(self, route: Route, request: object, error: Exception) -> object:
         if isinstance(error, KafkaError):
-            return error_response(route.api_key, request, error)
+            return error_response(route.api_key, route.version, request, error)
         if isinstance(error, StorageError):
-            return error_response(route.api_key, request, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
+            return error_response(route.api_key, route.version, request, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
         self._services.metrics.bugs_total += 1
         logger.error("bug in %s v%s: %.2000r", API_BY_KEY[route.api_key].name, route.version, request, exc_info=error)
-        return error_response(route.api_key, request, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))
+        return error_response(route.api_key, route.version, request, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))

@@ -16,6 +16,7 @@ from wire.schema import FieldSpec, Kind, spec_of
 _LISTS = {
     "responses": ("topics", "topic_data", "resources"),
     "partition_responses": ("partition_data",),
+    "partitions": ("partitions", "partition_indexes"),
     "results": ("resources", "topics", "groups_names"),
     "groups": ("groups", "groups_names"),
     "coordinators": ("coordinator_keys",),
@@ -38,13 +39,15 @@ _IDENTITIES = {
 }
 
 
-def error_response(api_key: int, request: object, error: KafkaError) -> object:
-    return _mirror(response_class(api_key), request, error)
+def error_response(api_key: int, version: int, request: object, error: KafkaError) -> object:
+    return _mirror(response_class(api_key), version, request, error)
 
 
-def _mirror(response_class: type[Any], request: object, error: KafkaError) -> object:
+def _mirror(response_class: type[Any], version: int, request: object, error: KafkaError) -> object:
     response = response_class()
     for field in spec_of(response_class).fields:
+        if version not in field.versions:
+            continue
         if field.name == "error_code":
             response.error_code = int(error.code)
         elif field.name == "error_message":
@@ -52,7 +55,7 @@ def _mirror(response_class: type[Any], request: object, error: KafkaError) -> ob
         elif field.kind is Kind.ARRAY and isinstance(field.element, type):
             items = _counterpart(field, request)
             if isinstance(items, list) and _carries_error(field.element):
-                setattr(response, field.name, [_mirror(field.element, item, error) for item in items])
+                setattr(response, field.name, [_mirror(field.element, version, item, error) for item in items])
         elif isinstance(request, int | str) and field.name in _IDENTITIES and type(field.default) is type(request):
             setattr(response, field.name, request)  # the request's list has the names alone
         else:

@@ -52,7 +52,7 @@ def error_codes(message: Any) -> list[int]:
 @pytest.mark.parametrize(("key", "version"), VERSIONS)
 def test_error_response_carries_the_code_at_every_version(key: int, version: int) -> None:
     request = filled(request_class(key), version)
-    response = error_response(key, request, ERROR)
+    response = error_response(key, version, request, ERROR)
     frame = codec.encode_bytes(response, version)
     decoded, _ = codec.decode(response_class(key), version, frame)
     codes = error_codes(decoded)
@@ -63,7 +63,7 @@ def test_error_response_carries_the_code_at_every_version(key: int, version: int
 
 def test_error_response_of_produce_names_each_partition() -> None:
     request = filled(request_class(0), 9)
-    response: Any = error_response(0, request, ERROR)
+    response: Any = error_response(0, 9, request, ERROR)
     (topic,) = response.responses
     (partition,) = topic.partition_responses
     assert (topic.name, partition.index, partition.error_code) == ("named", 7, ErrorCode.UNKNOWN_SERVER_ERROR)
@@ -71,5 +71,5 @@ def test_error_response_of_produce_names_each_partition() -> None:
 
 
 def test_error_response_of_list_of_names_fills_in_the_name() -> None:
-    response: Any = error_response(15, filled(request_class(15), 6), ERROR)
+    response: Any = error_response(15, 6, filled(request_class(15), 6), ERROR)
     assert [group.group_id for group in response.groups] == ["named"]
