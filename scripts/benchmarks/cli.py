@@ -105,8 +105,8 @@ def _measure(arguments: argparse.Namespace, chosen: list[str], directory: Path) 
     }
     sides = [side for side in (KAFKA, OURS) if arguments.side in (None, side)]
     wanted = frozenset(chosen) & frozenset(RESOURCE_CASES)
-    # What connections leave behind would be used by partitions: those get brokers of their own. They take Apache Kafka a
-    # while, and their memory does not vary, so once is enough.
+    # Partitions would use the memory that connections leave behind, so they get brokers of their own. They take Apache
+    # Kafka a while, and their memory does not vary: once is enough.
     partitions = wanted & {"memory-partitions"}
     for round_number in range(arguments.rounds):
         for side in _in_turn(sides, round_number):
