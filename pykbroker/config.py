@@ -225,7 +225,7 @@ class BrokerConfig:
     def from_properties(cls, properties: Mapping[str, str]) -> "BrokerConfig":
         """Build the configuration of a starting broker. Raises: ConfigError."""
         config = cls()
-        config.properties = {name: text.strip() for name, text in properties.items()}
+        config.properties = dict(properties)
         _reject_wrong_reported(config.properties)
         config._take(config.properties)
         config._check()

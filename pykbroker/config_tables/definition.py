@@ -117,8 +117,7 @@ class ConfigDef:
         return str(value)
 
     def _error(self, text: str, wrong: str) -> ConfigError:
-        shown = "[hidden]" if self.sensitive else text
-        return ConfigError(f"Invalid value {shown} for configuration {self.name}: {wrong}")
+        return ConfigError(f"Invalid value {text} for configuration {self.name}: {wrong}")
 
 
 def _java_double(value: float) -> str:
