@@ -1,7 +1,8 @@
 """The answer to a request that failed as a whole: every place of the response that can carry the error code carries it.
 
 A response mirrors its request – topics, their partitions – so one walk over both declarations serves every API: a list of
-the response is filled from the list of the request that plays its part, what names each thing is copied, and `error_code` and `error_message` are set at each level.
+the response is filled from the list of the request that plays its part, what names each thing is copied, and `error_code`
+and `error_message` are set at each level.
 
 Source: what `AbstractRequest.getErrorResponse` answers for each API of Apache Kafka.
 """
@@ -14,7 +15,7 @@ from wire.schema import FieldSpec, Kind, spec_of
 
 # The request's list that plays the part of a list in the response, where their names differ.
 _LISTS = {
-    "responses": ("topics", "topic_data", "resources"),
+    "responses": ("topics", "topic_names", "topic_data", "resources"),
     "partition_responses": ("partition_data",),
     "partitions": ("partitions", "partition_indexes"),
     "results": ("resources", "topics", "groups_names"),
@@ -56,8 +57,9 @@ def _mirror(response_class: type[Any], version: int, request: object, error: Kaf
             items = _counterpart(field, request)
             if isinstance(items, list) and _carries_error(field.element):
                 setattr(response, field.name, [_mirror(field.element, version, item, error) for item in items])
-        elif isinstance(request, int | str) and field.name in _IDENTITIES and type(field.default) is type(request):
-            setattr(response, field.name, request)  # the request's list has the names alone
+        elif isinstance(request, int | str):
+            if field.name in _IDENTITIES and (field.kind is Kind.STRING) is isinstance(request, str):
+                setattr(response, field.name, request)  # the request's list has the names alone
         else:
             _copy_identity(response, field, request)
     return response
