@@ -111,6 +111,12 @@ def test_every_class_in_the_families_is_official() -> None:
     assert declared == expected
 
 
+def test_every_family_and_message_is_described() -> None:
+    for module in pkgutil.iter_modules(wire.messages.__path__):
+        assert importlib.import_module(f"wire.messages.{module.name}").__doc__, module.name
+    assert [message.name for message in body_messages() if not our_class(message).__doc__] == []
+
+
 def test_catalog_serves_the_official_keys_and_versions() -> None:
     official = [(int(key), name, int(low), int(high)) for key, name, low, high in rows("api_keys.txt")]
     assert [(api.key, api.name, api.min_version, api.max_version) for api in APIS] == official

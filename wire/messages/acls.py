@@ -1,10 +1,10 @@
 """Access control lists: DescribeAcls (key 29), CreateAcls (30), DeleteAcls (31) (KIP-140).
 
 Numbers: resource type 1 any, 2 topic, 3 group, 4 cluster, 5 transactional id, 6 delegation token, 7 user; pattern
-type 1 any, 2 match (a name's literal, prefix and wildcard patterns), 3 literal, 4 prefixed; operation 1 any, 2 all, 3 read, 4
-write, 5 create, 6 delete, 7 alter, 8 describe, 9 cluster action, 10 describe configs, 11 alter configs, 12 idempotent
-write, 13 create tokens, 14 describe tokens, 15 two-phase commit; permission 1 any, 2 deny, 3 allow. Any and match occur
-in filters only.
+type 1 any, 2 match (a name's literal, prefix and wildcard patterns), 3 literal, 4 prefixed; operation 1 any, 2 all, 3
+read, 4 write, 5 create, 6 delete, 7 alter, 8 describe, 9 cluster action, 10 describe configs, 11 alter configs, 12
+idempotent write, 13 create tokens, 14 describe tokens, 15 two-phase commit; permission 1 any, 2 deny, 3 allow. Any
+and match occur in filters only.
 """
 
 from wire.schema import array, int8, int16, int32, request, response, string, struct

@@ -1,3 +1,12 @@
+"""KRaft, the consensus of Kafka's controllers: Vote (key 52), BeginQuorumEpoch (53), EndQuorumEpoch (54),
+DescribeQuorum (55), FetchSnapshot (59), AddRaftVoter (80), RemoveRaftVoter (81), UpdateRaftVoter (82); and Envelope
+(58), in which a broker forwards a client's request to the controller.
+
+All of them are about one topic, `__cluster_metadata`, with one partition. A replica is known by its id and, since
+KIP-853, by the id of its log directory. They are declared so that a trace can show them: metadata here
+lives in a store, not in a quorum of controllers.
+"""
+
 from wire.schema import (
     Kind,
     Records,
@@ -23,12 +32,12 @@ from wire.schema import (
 class VoteRequestPartitionData:
     partition_index: int = int32()
     replica_epoch: int = int32()
-    replica_id: int = int32()
+    replica_id: int = int32()  # who asks for the vote
     replica_directory_id: Uuid = uuid("1+", ignorable=True)
     voter_directory_id: Uuid = uuid("1+", ignorable=True)
-    last_offset_epoch: int = int32()
-    last_offset: int = int64()
-    pre_vote: bool = boolean("2+")
+    last_offset_epoch: int = int32()  # of the last record in its log
+    last_offset: int = int64()  # where its log ends
+    pre_vote: bool = boolean("2+")  # would you vote for me? Nobody's epoch changes by that
 
 
 @struct("TopicData")
@@ -39,8 +48,14 @@ class VoteRequestTopicData:
 
 @request(52, "0-2", flexible="0+")
 class VoteRequest:
+    """A candidate asks a voter for its vote (KIP-595).
+
+    - 1: directory ids, the voter that is meant (KIP-853)
+    - 2: pre-votes (KIP-996)
+    """
+
     cluster_id: str | None = string(nullable="0+", default=None)
-    voter_id: int = int32("1+", default=-1, ignorable=True)
+    voter_id: int = int32("1+", default=-1, ignorable=True)  # who is asked
     topics: list[VoteRequestTopicData] = array(VoteRequestTopicData)
 
 
@@ -48,7 +63,7 @@ class VoteRequest:
 class VoteResponsePartitionData:
     partition_index: int = int32()
     error_code: int = int16()
-    leader_id: int = int32()
+    leader_id: int = int32()  # -1: not known
     leader_epoch: int = int32()
     vote_granted: bool = boolean()
 
@@ -68,6 +83,11 @@ class VoteResponseNodeEndpoint:
 
 @response(52, "0-2", flexible="0+")
 class VoteResponse:
+    """Grant or refuse the vote.
+
+    - 1: the leader's address (KIP-853)
+    """
+
     error_code: int = int16()
     topics: list[VoteResponseTopicData] = array(VoteResponseTopicData)
     node_endpoints: list[VoteResponseNodeEndpoint] = array(VoteResponseNodeEndpoint, "1+", tag=0)
@@ -96,8 +116,13 @@ class BeginQuorumEpochRequestLeaderEndpoint:
 
 @request(53, "0-1", flexible="1+")
 class BeginQuorumEpochRequest:
+    """A new leader tells the voters (KIP-595).
+
+    - 1: flexible; directory ids, the voter that is meant, the leader's addresses (KIP-853)
+    """
+
     cluster_id: str | None = string(nullable="0+", default=None)
-    voter_id: int = int32("1+", default=-1, ignorable=True)
+    voter_id: int = int32("1+", default=-1, ignorable=True)  # who is told
     topics: list[BeginQuorumEpochRequestTopicData] = array(BeginQuorumEpochRequestTopicData)
     leader_endpoints: list[BeginQuorumEpochRequestLeaderEndpoint] = array(
         BeginQuorumEpochRequestLeaderEndpoint, "1+", ignorable=True
@@ -127,6 +152,11 @@ class BeginQuorumEpochResponseNodeEndpoint:
 
 @response(53, "0-1", flexible="1+")
 class BeginQuorumEpochResponse:
+    """Accept the leader, or name a newer one.
+
+    - 1: flexible; the leader's address (KIP-853)
+    """
+
     error_code: int = int16()
     topics: list[BeginQuorumEpochResponseTopicData] = array(BeginQuorumEpochResponseTopicData)
     node_endpoints: list[BeginQuorumEpochResponseNodeEndpoint] = array(
@@ -145,7 +175,8 @@ class EndQuorumEpochRequestPartitionData:
     partition_index: int = int32()
     leader_id: int = int32()
     leader_epoch: int = int32()
-    preferred_successors: list[int] = array(Kind.INT32, "0", ignorable=True)
+    preferred_successors: list[int] = array(Kind.INT32, "0", ignorable=True)  # the one with the longest log first
+    # the one with the longest log first
     preferred_candidates: list[ReplicaInfo] = array(ReplicaInfo, "1+", ignorable=True)
 
 
@@ -164,6 +195,11 @@ class EndQuorumEpochRequestLeaderEndpoint:
 
 @request(54, "0-1", flexible="1+")
 class EndQuorumEpochRequest:
+    """A leader that stops asks for an election at once (KIP-595).
+
+    - 1: flexible; directory ids, the leader's addresses (KIP-853)
+    """
+
     cluster_id: str | None = string(nullable="0+", default=None)
     topics: list[EndQuorumEpochRequestTopicData] = array(EndQuorumEpochRequestTopicData)
     leader_endpoints: list[EndQuorumEpochRequestLeaderEndpoint] = array(
@@ -194,6 +230,11 @@ class EndQuorumEpochResponseNodeEndpoint:
 
 @response(54, "0-1", flexible="1+")
 class EndQuorumEpochResponse:
+    """Accept that, or name a newer leader.
+
+    - 1: flexible; the leader's address (KIP-853)
+    """
+
     error_code: int = int16()
     topics: list[EndQuorumEpochResponseTopicData] = array(EndQuorumEpochResponseTopicData)
     node_endpoints: list[EndQuorumEpochResponseNodeEndpoint] = array(EndQuorumEpochResponseNodeEndpoint, "1+", tag=0)
@@ -212,6 +253,11 @@ class DescribeQuorumRequestTopicData:
 
 @request(55, "0-2", flexible="0+")
 class DescribeQuorumRequest:
+    """Ask the leader how the quorum is (KIP-595).
+
+    - 1, 2: only the response differs
+    """
+
     topics: list[DescribeQuorumRequestTopicData] = array(DescribeQuorumRequestTopicData)
 
 
@@ -220,7 +266,8 @@ class ReplicaState:
     replica_id: int = int32()
     replica_directory_id: Uuid = uuid("2+")
     log_end_offset: int = int64()
-    last_fetch_timestamp: int = int64("1+", default=-1, ignorable=True)
+    last_fetch_timestamp: int = int64("1+", default=-1, ignorable=True)  # ms; -1: not known
+    # ms, when it last had all of the leader's log; -1: not known
     last_caught_up_timestamp: int = int64("1+", default=-1, ignorable=True)
 
 
@@ -233,7 +280,7 @@ class DescribeQuorumResponsePartitionData:
     leader_epoch: int = int32()
     high_watermark: int = int64()
     current_voters: list[ReplicaState] = array(ReplicaState)
-    observers: list[ReplicaState] = array(ReplicaState)
+    observers: list[ReplicaState] = array(ReplicaState)  # replicas that do not vote: brokers, mostly
 
 
 @struct("TopicData")
@@ -257,6 +304,12 @@ class Node:
 
 @response(55, "0-2", flexible="0+")
 class DescribeQuorumResponse:
+    """Describe voters and observers.
+
+    - 1: when each last fetched and caught up (KIP-836)
+    - 2: directory ids, addresses of the voters, error messages (KIP-853)
+    """
+
     error_code: int = int16()
     error_message: str | None = string("2+", nullable="2+", ignorable=True)
     topics: list[DescribeQuorumResponseTopicData] = array(DescribeQuorumResponseTopicData)
@@ -265,20 +318,24 @@ class DescribeQuorumResponse:
 
 @request(58, "0", flexible="0+")
 class EnvelopeRequest:
-    request_data: bytes = bytes_()
-    request_principal: bytes | None = bytes_(nullable="0+")
-    client_host_address: bytes = bytes_()
+    """Carry a client's request to the controller (KIP-590)."""
+
+    request_data: bytes = bytes_()  # header and body of the request
+    request_principal: bytes | None = bytes_(nullable="0+")  # who sent it, as the broker's principal builder writes it
+    client_host_address: bytes = bytes_()  # 4 or 16 bytes
 
 
 @response(58, "0", flexible="0+")
 class EnvelopeResponse:
-    response_data: bytes | None = bytes_(nullable="0+", default=None)
+    """Carry the controller's answer back."""
+
+    response_data: bytes | None = bytes_(nullable="0+", default=None)  # header and body of the answer
     error_code: int = int16()
 
 
 @struct("SnapshotId")
 class FetchSnapshotRequestSnapshotId:
-    end_offset: int = int64()
+    end_offset: int = int64()  # exclusive
     epoch: int = int32()
 
 
@@ -287,7 +344,7 @@ class FetchSnapshotRequestPartitionSnapshot:
     partition: int = int32()
     current_leader_epoch: int = int32()
     snapshot_id: FetchSnapshotRequestSnapshotId = one(FetchSnapshotRequestSnapshotId)
-    position: int = int64()
+    position: int = int64()  # where in the snapshot to go on, in bytes
     replica_directory_id: Uuid = uuid("1+", tag=0, ignorable=True)
 
 
@@ -299,6 +356,11 @@ class FetchSnapshotRequestTopicSnapshot:
 
 @request(59, "0-1", flexible="0+")
 class FetchSnapshotRequest:
+    """Ask for a piece of a snapshot of the metadata log (KIP-630).
+
+    - 1: directory ids (KIP-853)
+    """
+
     cluster_id: str | None = string(nullable="0+", tag=0, default=None)
     replica_id: int = int32(default=-1)
     max_bytes: int = int32(default=2147483647)
@@ -307,7 +369,7 @@ class FetchSnapshotRequest:
 
 @struct("SnapshotId")
 class FetchSnapshotResponseSnapshotId:
-    end_offset: int = int64()
+    end_offset: int = int64()  # exclusive
     epoch: int = int32()
 
 
@@ -323,9 +385,9 @@ class FetchSnapshotResponsePartitionSnapshot:
     error_code: int = int16()
     snapshot_id: FetchSnapshotResponseSnapshotId = one(FetchSnapshotResponseSnapshotId)
     current_leader: LeaderIdAndEpoch = one(LeaderIdAndEpoch, tag=0)
-    size: int = int64()
-    position: int = int64()
-    unaligned_records: Records | None = records()
+    size: int = int64()  # of the whole snapshot, in bytes
+    position: int = int64()  # of this piece in it, in bytes
+    unaligned_records: Records | None = records()  # bytes of the snapshot, cut anywhere
 
 
 @struct("TopicSnapshot")
@@ -343,6 +405,11 @@ class FetchSnapshotResponseNodeEndpoint:
 
 @response(59, "0-1", flexible="0+")
 class FetchSnapshotResponse:
+    """Answer a piece of the snapshot.
+
+    - 1: the leader's address (KIP-853)
+    """
+
     throttle_time_ms: int = int32(ignorable=True)
     error_code: int = int16()
     topics: list[FetchSnapshotResponseTopicSnapshot] = array(FetchSnapshotResponseTopicSnapshot)
@@ -358,16 +425,24 @@ class AddRaftVoterRequestListener:
 
 @request(80, "0-1", flexible="0+")
 class AddRaftVoterRequest:
+    """Make a replica a voter (KIP-853).
+
+    - 1: whether to wait until the voters agreed
+    """
+
     cluster_id: str | None = string(nullable="0+")
-    timeout_ms: int = int32()
+    timeout_ms: int = int32()  # how long to wait
     voter_id: int = int32()
     voter_directory_id: Uuid = uuid()
     listeners: list[AddRaftVoterRequestListener] = array(AddRaftVoterRequestListener)
+    # answer when the new set of voters is committed; false: when the leader has written it
     ack_when_committed: bool = boolean("1+", default=True)
 
 
 @response(80, "0-1", flexible="0+")
 class AddRaftVoterResponse:
+    """Say whether the replica votes now."""
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", ignorable=True)
@@ -375,6 +450,8 @@ class AddRaftVoterResponse:
 
 @request(81, "0", flexible="0+")
 class RemoveRaftVoterRequest:
+    """Take a voter out of the quorum (KIP-853)."""
+
     cluster_id: str | None = string(nullable="0+")
     voter_id: int = int32()
     voter_directory_id: Uuid = uuid()
@@ -382,6 +459,8 @@ class RemoveRaftVoterRequest:
 
 @response(81, "0", flexible="0+")
 class RemoveRaftVoterResponse:
+    """Say whether the replica votes no more."""
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", ignorable=True)
@@ -402,6 +481,8 @@ class KRaftVersionFeature:
 
 @request(82, "0", flexible="0+")
 class UpdateRaftVoterRequest:
+    """A voter tells the leader its addresses and what it supports (KIP-853)."""
+
     cluster_id: str | None = string(nullable="0+")
     current_leader_epoch: int = int32()
     voter_id: int = int32()
@@ -412,7 +493,7 @@ class UpdateRaftVoterRequest:
 
 @struct()
 class CurrentLeader:
-    leader_id: int = int32(default=-1)
+    leader_id: int = int32(default=-1)  # -1: not known
     leader_epoch: int = int32(default=-1)
     host: str = string()
     port: int = int32()
@@ -420,6 +501,8 @@ class CurrentLeader:
 
 @response(82, "0", flexible="0+")
 class UpdateRaftVoterResponse:
+    """Say whether the leader took it, or who leads."""
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     current_leader: CurrentLeader = one(CurrentLeader, tag=0)

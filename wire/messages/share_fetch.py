@@ -1,3 +1,10 @@
+"""Consuming with a share group: ShareFetch (key 78), ShareAcknowledge (79) (KIP-932).
+
+A share group's members read the same partitions side by side: the partition's leader lends each record to one member
+for a time, counts how often it was delivered, and takes back what is not acknowledged. A share session remembers the
+member's partitions, as a fetch session does. Version 0 was the early access of Kafka 4.0.
+"""
+
 from wire.schema import (
     Kind,
     Records,
@@ -21,7 +28,8 @@ from wire.schema import (
 @struct("AcknowledgementBatch")
 class ShareFetchRequestAcknowledgementBatch:
     first_offset: int = int64()
-    last_offset: int = int64()
+    last_offset: int = int64()  # inclusive
+    # one for all, or one per offset: 0 gap, 1 accept, 2 release, 3 reject, 4 renew
     acknowledge_types: list[int] = array(Kind.INT8)
 
 
@@ -29,6 +37,7 @@ class ShareFetchRequestAcknowledgementBatch:
 class FetchPartition:
     partition_index: int = int32()
     partition_max_bytes: int = int32("0")
+    # of records from earlier answers
     acknowledgement_batches: list[ShareFetchRequestAcknowledgementBatch] = array(ShareFetchRequestAcknowledgementBatch)
 
 
@@ -46,18 +55,24 @@ class ForgottenTopic:
 
 @request(78, "1-2", flexible="0+")
 class ShareFetchRequest:
+    """Borrow records, and acknowledge earlier ones on the way.
+
+    - 1: the first stable version (KIP-932)
+    - 2: how strictly `max_records` holds (KIP-1206), renewal of what is borrowed (KIP-1222)
+    """
+
     group_id: str | None = string(nullable="0+", default=None)
     member_id: str | None = string(nullable="0+")
-    share_session_epoch: int = int32()
-    max_wait_ms: int = int32()
+    share_session_epoch: int = int32()  # 0 opens a session, -1 closes it, else it counts the requests of the session
+    max_wait_ms: int = int32()  # how long to wait for min_bytes
     min_bytes: int = int32()
     max_bytes: int = int32(default=2147483647)
-    max_records: int = int32("1+")
-    batch_size: int = int32("1+")
-    share_acquire_mode: int = int8("2+", ignorable=True)
-    is_renew_ack: bool = boolean("2+")
+    max_records: int = int32("1+")  # a soft limit: batches are not cut
+    batch_size: int = int32("1+")  # how many records a batch of borrowed ones should hold
+    share_acquire_mode: int = int8("2+", ignorable=True)  # 0 whole batches, 1 no more than max_records
+    is_renew_ack: bool = boolean("2+")  # whether some acknowledgements are renewals: then nothing is fetched
     topics: list[FetchTopic] = array(FetchTopic)
-    forgotten_topics_data: list[ForgottenTopic] = array(ForgottenTopic)
+    forgotten_topics_data: list[ForgottenTopic] = array(ForgottenTopic)  # partitions that leave the session
 
 
 @struct("LeaderIdAndEpoch")
@@ -69,19 +84,20 @@ class ShareFetchResponseLeaderIdAndEpoch:
 @struct()
 class AcquiredRecords:
     first_offset: int = int64()
-    last_offset: int = int64()
-    delivery_count: int = int16()
+    last_offset: int = int64()  # inclusive
+    delivery_count: int = int16()  # how often they were delivered, this time included
 
 
 @struct("PartitionData")
 class ShareFetchResponsePartitionData:
     partition_index: int = int32()
-    error_code: int = int16()
+    error_code: int = int16()  # of the fetch
     error_message: str | None = string(nullable="0+", default=None)
-    acknowledge_error_code: int = int16()
+    acknowledge_error_code: int = int16()  # of the acknowledgements
     acknowledge_error_message: str | None = string(nullable="0+", default=None)
+    # where to go after NOT_LEADER_OR_FOLLOWER
     current_leader: ShareFetchResponseLeaderIdAndEpoch = one(ShareFetchResponseLeaderIdAndEpoch)
-    records: Records | None = records(nullable="0")
+    records: Records | None = records(nullable="0")  # whole batches; only what `acquired_records` names is the member's
     acquired_records: list[AcquiredRecords] = array(AcquiredRecords)
 
 
@@ -101,18 +117,22 @@ class ShareFetchResponseNodeEndpoint:
 
 @response(78, "1-2", flexible="0+")
 class ShareFetchResponse:
+    """Lend records."""
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
-    acquisition_lock_timeout_ms: int = int32("1+")
+    acquisition_lock_timeout_ms: int = int32("1+")  # after so long they are taken back
     responses: list[ShareFetchableTopicResponse] = array(ShareFetchableTopicResponse)
+    # addresses of the brokers that `current_leader` names
     node_endpoints: list[ShareFetchResponseNodeEndpoint] = array(ShareFetchResponseNodeEndpoint)
 
 
 @struct("AcknowledgementBatch")
 class ShareAcknowledgeRequestAcknowledgementBatch:
     first_offset: int = int64()
-    last_offset: int = int64()
+    last_offset: int = int64()  # inclusive
+    # one for all, or one per offset: 0 gap, 1 accept, 2 release, 3 reject, 4 renew
     acknowledge_types: list[int] = array(Kind.INT8)
 
 
@@ -132,10 +152,16 @@ class AcknowledgeTopic:
 
 @request(79, "1-2", flexible="0+")
 class ShareAcknowledgeRequest:
+    """Acknowledge borrowed records.
+
+    - 1: the first stable version (KIP-932)
+    - 2: renewal (KIP-1222)
+    """
+
     group_id: str | None = string(nullable="0+", default=None)
     member_id: str | None = string(nullable="0+")
-    share_session_epoch: int = int32()
-    is_renew_ack: bool = boolean("2+")
+    share_session_epoch: int = int32()  # -1 closes the session, else it counts the requests of the session
+    is_renew_ack: bool = boolean("2+")  # whether some acknowledgements are renewals
     topics: list[AcknowledgeTopic] = array(AcknowledgeTopic)
 
 
@@ -150,6 +176,7 @@ class ShareAcknowledgeResponsePartitionData:
     partition_index: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
+    # where to go after NOT_LEADER_OR_FOLLOWER
     current_leader: ShareAcknowledgeResponseLeaderIdAndEpoch = one(ShareAcknowledgeResponseLeaderIdAndEpoch)
 
 
@@ -169,9 +196,15 @@ class ShareAcknowledgeResponseNodeEndpoint:
 
 @response(79, "1-2", flexible="0+")
 class ShareAcknowledgeResponse:
+    """Say of each partition whether the acknowledgements hold.
+
+    - 2: for how long renewed records are lent (KIP-1222)
+    """
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
-    acquisition_lock_timeout_ms: int = int32("2+", ignorable=True)
+    acquisition_lock_timeout_ms: int = int32("2+", ignorable=True)  # after so long borrowed records are taken back
     responses: list[ShareAcknowledgeTopicResponse] = array(ShareAcknowledgeTopicResponse)
+    # addresses of the brokers that `current_leader` names
     node_endpoints: list[ShareAcknowledgeResponseNodeEndpoint] = array(ShareAcknowledgeResponseNodeEndpoint)

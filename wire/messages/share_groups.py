@@ -1,11 +1,23 @@
+"""Share groups: ShareGroupHeartbeat (key 76), ShareGroupDescribe (77), and their offsets: DescribeShareGroupOffsets
+(90), AlterShareGroupOffsets (91), DeleteShareGroupOffsets (92) (KIP-932).
+
+As in consumer groups one request joins, keeps alive and brings the assignment; but partitions are shared, so nobody has
+to give them up first. The start offset of a share partition is the first record not yet done with.
+"""
+
 from wire.schema import Kind, Uuid, array, boolean, int16, int32, int64, one, request, response, string, struct, uuid
 
 
 @request(76, "1", flexible="0+")
 class ShareGroupHeartbeatRequest:
+    """Join, stay in or leave a share group; null where nothing changed.
+
+    - 1: the first stable version (KIP-932)
+    """
+
     group_id: str = string()
-    member_id: str = string()
-    member_epoch: int = int32()
+    member_id: str = string()  # a uuid that the member makes
+    member_epoch: int = int32()  # 0 joins, -1 leaves; else the epoch that it has
     rack_id: str | None = string(nullable="0+", default=None)
     subscribed_topic_names: list[str] | None = array(Kind.STRING, nullable="0+", default=None)
 
@@ -25,12 +37,15 @@ class ShareGroupHeartbeatResponseAssignment:
 
 @response(76, "1", flexible="0+")
 class ShareGroupHeartbeatResponse:
+    """Tell a member its epoch and, where it changed, its assignment."""
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
     member_id: str | None = string(nullable="0+", default=None)
     member_epoch: int = int32()
-    heartbeat_interval_ms: int = int32()
+    heartbeat_interval_ms: int = int32()  # send the next request after so long
+    # null: as before
     assignment: ShareGroupHeartbeatResponseAssignment | None = one(
         ShareGroupHeartbeatResponseAssignment, nullable="0+", default=None
     )
@@ -38,6 +53,11 @@ class ShareGroupHeartbeatResponse:
 
 @request(77, "1", flexible="0+")
 class ShareGroupDescribeRequest:
+    """Ask for the state and the members of share groups.
+
+    - 1: the first stable version (KIP-932)
+    """
+
     group_ids: list[str] = array(Kind.STRING)
     include_authorized_operations: bool = boolean()
 
@@ -70,16 +90,19 @@ class DescribedGroup:
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
     group_id: str = string()
-    group_state: str = string()
-    group_epoch: int = int32()
-    assignment_epoch: int = int32()
+    group_state: str = string()  # Empty, Stable or Dead
+    group_epoch: int = int32()  # grows with each change of members, subscriptions or topics
+    assignment_epoch: int = int32()  # the group epoch that the assignment was made for
     assignor_name: str = string()
     members: list[Member] = array(Member)
+    # bit per AclOperation the client may do; the default: not asked for
     authorized_operations: int = int32(default=-2147483648)
 
 
 @response(77, "1", flexible="0+")
 class ShareGroupDescribeResponse:
+    """Describe share groups."""
+
     throttle_time_ms: int = int32()
     groups: list[DescribedGroup] = array(DescribedGroup)
 
@@ -93,6 +116,7 @@ class DescribeShareGroupOffsetsRequestTopic:
 @struct()
 class DescribeShareGroupOffsetsRequestGroup:
     group_id: str = string()
+    # null: all that have offsets
     topics: list[DescribeShareGroupOffsetsRequestTopic] | None = array(
         DescribeShareGroupOffsetsRequestTopic, nullable="0+"
     )
@@ -100,15 +124,20 @@ class DescribeShareGroupOffsetsRequestGroup:
 
 @request(90, "0-1", flexible="0+")
 class DescribeShareGroupOffsetsRequest:
+    """Ask for the start offsets of share partitions.
+
+    - 1: only the response differs (KIP-1226)
+    """
+
     groups: list[DescribeShareGroupOffsetsRequestGroup] = array(DescribeShareGroupOffsetsRequestGroup)
 
 
 @struct()
 class DescribeShareGroupOffsetsResponsePartition:
     partition_index: int = int32()
-    start_offset: int = int64()
+    start_offset: int = int64()  # -1: not known
     leader_epoch: int = int32()
-    lag: int = int64("1+", default=-1, ignorable=True)
+    lag: int = int64("1+", default=-1, ignorable=True)  # records not yet done with; -1: not known
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
 
@@ -130,6 +159,11 @@ class DescribeShareGroupOffsetsResponseGroup:
 
 @response(90, "0-1", flexible="0+")
 class DescribeShareGroupOffsetsResponse:
+    """List start offsets.
+
+    - 1: lag (KIP-1226)
+    """
+
     throttle_time_ms: int = int32()
     groups: list[DescribeShareGroupOffsetsResponseGroup] = array(DescribeShareGroupOffsetsResponseGroup)
 
@@ -148,6 +182,8 @@ class AlterShareGroupOffsetsRequestTopic:
 
 @request(91, "0", flexible="0+")
 class AlterShareGroupOffsetsRequest:
+    """Move the start offsets of an empty share group."""
+
     group_id: str = string()
     topics: list[AlterShareGroupOffsetsRequestTopic] = array(AlterShareGroupOffsetsRequestTopic)
 
@@ -168,6 +204,8 @@ class AlterShareGroupOffsetsResponseTopic:
 
 @response(91, "0", flexible="0+")
 class AlterShareGroupOffsetsResponse:
+    """Say of each partition whether its start offset moved."""
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
@@ -181,6 +219,8 @@ class DeleteShareGroupOffsetsRequestTopic:
 
 @request(92, "0", flexible="0+")
 class DeleteShareGroupOffsetsRequest:
+    """Forget the start offsets of whole topics of an empty share group."""
+
     group_id: str = string()
     topics: list[DeleteShareGroupOffsetsRequestTopic] = array(DeleteShareGroupOffsetsRequestTopic)
 
@@ -195,6 +235,8 @@ class DeleteShareGroupOffsetsResponseTopic:
 
 @response(92, "0", flexible="0+")
 class DeleteShareGroupOffsetsResponse:
+    """Say of each topic whether its offsets are gone."""
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)

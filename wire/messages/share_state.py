@@ -1,3 +1,11 @@
+"""The state of share partitions, kept by the share coordinator: InitializeShareGroupState (key 83), ReadShareGroupState
+(84), WriteShareGroupState (85), DeleteShareGroupState (86), ReadShareGroupStateSummary (87) (KIP-932).
+
+Between brokers: a partition's leader reads and writes what it lent and what was acknowledged, the group coordinator
+creates, summarizes and deletes it. State epochs rise when the group coordinator sets a new start, leader epochs with
+the partition's leader; requests with older ones are fenced.
+"""
+
 from wire.schema import Uuid, array, int8, int16, int32, int64, request, response, string, struct, uuid
 
 
@@ -5,7 +13,7 @@ from wire.schema import Uuid, array, int8, int16, int32, int64, request, respons
 class InitializeShareGroupStateRequestPartitionData:
     partition: int = int32()
     state_epoch: int = int32()
-    start_offset: int = int64()
+    start_offset: int = int64()  # -1: the leader finds it out by the group's configuration
 
 
 @struct()
@@ -18,6 +26,8 @@ class InitializeStateData:
 
 @request(83, "0", flexible="0+")
 class InitializeShareGroupStateRequest:
+    """Create the state of share partitions, or set a new start."""
+
     group_id: str = string()
     topics: list[InitializeStateData] = array(InitializeStateData)
 
@@ -39,6 +49,8 @@ class InitializeStateResult:
 
 @response(83, "0", flexible="0+")
 class InitializeShareGroupStateResponse:
+    """Say of each share partition whether it has that state now."""
+
     results: list[InitializeStateResult] = array(InitializeStateResult)
 
 
@@ -56,6 +68,8 @@ class ReadStateData:
 
 @request(84, "0", flexible="0+")
 class ReadShareGroupStateRequest:
+    """A new leader reads the state of its share partitions, and fences the old one by its epoch."""
+
     group_id: str = string()
     topics: list[ReadStateData] = array(ReadStateData)
 
@@ -63,8 +77,8 @@ class ReadShareGroupStateRequest:
 @struct("StateBatch")
 class ReadShareGroupStateResponseStateBatch:
     first_offset: int = int64()
-    last_offset: int = int64()
-    delivery_state: int = int8()
+    last_offset: int = int64()  # inclusive
+    delivery_state: int = int8()  # 0 available, 2 acknowledged, 4 archived
     delivery_count: int = int16()
 
 
@@ -74,7 +88,7 @@ class ReadShareGroupStateResponsePartitionResult:
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
     state_epoch: int = int32()
-    start_offset: int = int64()
+    start_offset: int = int64()  # -1: not known yet
     state_batches: list[ReadShareGroupStateResponseStateBatch] = array(ReadShareGroupStateResponseStateBatch)
 
 
@@ -86,14 +100,16 @@ class ReadStateResult:
 
 @response(84, "0", flexible="0+")
 class ReadShareGroupStateResponse:
+    """Answer the state of share partitions."""
+
     results: list[ReadStateResult] = array(ReadStateResult)
 
 
 @struct("StateBatch")
 class WriteShareGroupStateRequestStateBatch:
     first_offset: int = int64()
-    last_offset: int = int64()
-    delivery_state: int = int8()
+    last_offset: int = int64()  # inclusive
+    delivery_state: int = int8()  # 0 available, 2 acknowledged, 4 archived
     delivery_count: int = int16()
 
 
@@ -102,8 +118,10 @@ class WriteShareGroupStateRequestPartitionData:
     partition: int = int32()
     state_epoch: int = int32()
     leader_epoch: int = int32()
-    start_offset: int = int64()
+    start_offset: int = int64()  # -1: unchanged
+    # records from the start offset on that are done with; -1: not known
     delivery_complete_count: int = int32("1+", default=-1, ignorable=True)
+    # what changed
     state_batches: list[WriteShareGroupStateRequestStateBatch] = array(WriteShareGroupStateRequestStateBatch)
 
 
@@ -115,6 +133,11 @@ class WriteStateData:
 
 @request(85, "0-1", flexible="0+")
 class WriteShareGroupStateRequest:
+    """A leader stores what changed in its share partitions.
+
+    - 1: how many records are done with (KIP-1226)
+    """
+
     group_id: str = string()
     topics: list[WriteStateData] = array(WriteStateData)
 
@@ -134,6 +157,8 @@ class WriteStateResult:
 
 @response(85, "0-1", flexible="0+")
 class WriteShareGroupStateResponse:
+    """Say of each share partition whether its state is stored."""
+
     results: list[WriteStateResult] = array(WriteStateResult)
 
 
@@ -150,6 +175,8 @@ class DeleteStateData:
 
 @request(86, "0", flexible="0+")
 class DeleteShareGroupStateRequest:
+    """Delete the state of share partitions."""
+
     group_id: str = string()
     topics: list[DeleteStateData] = array(DeleteStateData)
 
@@ -169,6 +196,8 @@ class DeleteStateResult:
 
 @response(86, "0", flexible="0+")
 class DeleteShareGroupStateResponse:
+    """Say of each share partition whether its state is gone."""
+
     results: list[DeleteStateResult] = array(DeleteStateResult)
 
 
@@ -188,6 +217,11 @@ class ReadStateSummaryData:
 
 @request(87, "0-1", flexible="0+")
 class ReadShareGroupStateSummaryRequest:
+    """Ask for the start offsets of share partitions, without their batches.
+
+    - 1: only the response differs (KIP-1226)
+    """
+
     group_id: str = string()
     topics: list[ReadStateSummaryData] = array(ReadStateSummaryData)
 
@@ -199,7 +233,8 @@ class ReadShareGroupStateSummaryResponsePartitionResult:
     error_message: str | None = string(nullable="0+", default=None)
     state_epoch: int = int32()
     leader_epoch: int = int32()
-    start_offset: int = int64()
+    start_offset: int = int64()  # -1: not known yet
+    # records from the start offset on that are done with; -1: not known
     delivery_complete_count: int = int32("1+", default=-1, ignorable=True)
 
 
@@ -213,4 +248,9 @@ class ReadStateSummaryResult:
 
 @response(87, "0-1", flexible="0+")
 class ReadShareGroupStateSummaryResponse:
+    """Answer start offsets.
+
+    - 1: how many records are done with (KIP-1226)
+    """
+
     results: list[ReadStateSummaryResult] = array(ReadStateSummaryResult)

@@ -1,3 +1,10 @@
+"""Kafka Streams groups: StreamsGroupHeartbeat (key 88), StreamsGroupDescribe (89),
+StreamsGroupTopologyDescriptionUpdate (93) (KIP-1071).
+
+The broker assigns the tasks of a Streams application: a task is a partition number of a subtopology, active on one
+client, and kept warm (standby) or being warmed up on others. The first member describes the topology.
+"""
+
 from wire.schema import Kind, array, boolean, int8, int16, int32, int64, one, request, response, string, struct, uint16
 
 
@@ -10,34 +17,38 @@ class StreamsGroupHeartbeatRequestKeyValue:
 @struct("TopicInfo")
 class StreamsGroupHeartbeatRequestTopicInfo:
     name: str = string()
-    partitions: int = int32()
-    replication_factor: int = int16()
+    partitions: int = int32()  # 0: as the topics that it depends on
+    replication_factor: int = int16()  # 0: the broker's default
     topic_configs: list[StreamsGroupHeartbeatRequestKeyValue] = array(StreamsGroupHeartbeatRequestKeyValue)
 
 
 @struct()
 class CopartitionGroup:
-    source_topics: list[int] = array(Kind.INT16)
-    source_topic_regex: list[int] = array(Kind.INT16)
+    source_topics: list[int] = array(Kind.INT16)  # positions in the subtopology's `source_topics`
+    source_topic_regex: list[int] = array(Kind.INT16)  # positions in the subtopology's `source_topic_regex`
+    # positions in the subtopology's `repartition_source_topics`
     repartition_source_topics: list[int] = array(Kind.INT16)
 
 
 @struct("Subtopology")
 class StreamsGroupHeartbeatRequestSubtopology:
     subtopology_id: str = string()
-    source_topics: list[str] = array(Kind.STRING)
-    source_topic_regex: list[str] = array(Kind.STRING)
+    source_topics: list[str] = array(Kind.STRING)  # read from outside the application
+    source_topic_regex: list[str] = array(Kind.STRING)  # RE2 patterns of such topics
+    # hold the state stores
     state_changelog_topics: list[StreamsGroupHeartbeatRequestTopicInfo] = array(StreamsGroupHeartbeatRequestTopicInfo)
-    repartition_sink_topics: list[str] = array(Kind.STRING)
+    repartition_sink_topics: list[str] = array(Kind.STRING)  # written for other subtopologies
+    # written by other subtopologies
     repartition_source_topics: list[StreamsGroupHeartbeatRequestTopicInfo] = array(
         StreamsGroupHeartbeatRequestTopicInfo
     )
+    # topics that must have equally many partitions
     copartition_groups: list[CopartitionGroup] = array(CopartitionGroup)
 
 
 @struct("Topology")
 class StreamsGroupHeartbeatRequestTopology:
-    epoch: int = int32()
+    epoch: int = int32()  # grows with each change of the topology
     subtopologies: list[StreamsGroupHeartbeatRequestSubtopology] = array(StreamsGroupHeartbeatRequestSubtopology)
 
 
@@ -62,13 +73,20 @@ class StreamsGroupHeartbeatRequestTaskOffset:
 
 @request(88, "0-1", flexible="0+")
 class StreamsGroupHeartbeatRequest:
+    """Join, stay in or leave a Streams group; null or -1 where nothing changed.
+
+    - 1: the client copes with what version 1 of the response brings
+    """
+
     group_id: str = string()
     member_id: str = string()
+    # 0 joins, -1 leaves, -2 leaves as a static member that will be back; else the epoch that it has
     member_epoch: int = int32()
-    endpoint_information_epoch: int = int32()
-    instance_id: str | None = string(nullable="0+", default=None)
+    endpoint_information_epoch: int = int32()  # of the endpoints that the client knows
+    instance_id: str | None = string(nullable="0+", default=None)  # a static member's name; null: a dynamic member
     rack_id: str | None = string(nullable="0+", default=None)
-    rebalance_timeout_ms: int = int32(default=-1)
+    rebalance_timeout_ms: int = int32(default=-1)  # how long the member may take to give up tasks
+    # sent by members that join
     topology: StreamsGroupHeartbeatRequestTopology | None = one(
         StreamsGroupHeartbeatRequestTopology, nullable="0+", default=None
     )
@@ -81,24 +99,31 @@ class StreamsGroupHeartbeatRequest:
     warmup_tasks: list[StreamsGroupHeartbeatRequestTaskIds] | None = array(
         StreamsGroupHeartbeatRequestTaskIds, nullable="0+", default=None
     )
+    # of the client's process; its members share state on disk
     process_id: str | None = string(nullable="0+", default=None)
+    # where the application answers queries of its state
     user_endpoint: StreamsGroupHeartbeatRequestEndpoint | None = one(
         StreamsGroupHeartbeatRequestEndpoint, nullable="0+", default=None
     )
+    # for standby tasks on machines that fail apart
     client_tags: list[StreamsGroupHeartbeatRequestKeyValue] | None = array(
         StreamsGroupHeartbeatRequestKeyValue, nullable="0+", default=None
     )
+    # how far the client's state has come, over all changelogs of a task
     task_offsets: list[StreamsGroupHeartbeatRequestTaskOffset] | None = array(
         StreamsGroupHeartbeatRequestTaskOffset, nullable="0+", default=None
     )
+    # where those changelogs end
     task_end_offsets: list[StreamsGroupHeartbeatRequestTaskOffset] | None = array(
         StreamsGroupHeartbeatRequestTaskOffset, nullable="0+", default=None
     )
-    shutdown_application: bool = boolean()
+    shutdown_application: bool = boolean()  # ask all clients of the group to end
 
 
 @struct()
 class Status:
+    # 0 stale topology, 1 missing source topics, 2 wrongly partitioned, 3 missing internal topics, 4 shut down, 5
+    # assignment delayed, 6 missing client tags
     status_code: int = int8()
     status_detail: str = string()
 
@@ -130,14 +155,20 @@ class EndpointToPartitions:
 
 @response(88, "0-1", flexible="0+")
 class StreamsGroupHeartbeatResponse:
+    """Tell a member its epoch and, where they changed, its tasks; null where nothing changed.
+
+    - 1: acceptable lag in 64 bits; whether the topology's description is wanted (KIP-1331); status 6
+    """
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
     member_id: str = string()
     member_epoch: int = int32()
-    heartbeat_interval_ms: int = int32()
-    acceptable_recovery_lag_legacy: int = int32("0")
-    task_offset_interval_ms: int = int32()
+    heartbeat_interval_ms: int = int32()  # send the next request after so long
+    acceptable_recovery_lag_legacy: int = int32("0")  # a warm-up task this close may become active, in offsets
+    task_offset_interval_ms: int = int32()  # send task offsets that often
+    # a warm-up task this close may become active, in offsets; -1: not known
     acceptable_recovery_lag: int = int64("1+", default=-1, ignorable=True)
     status: list[Status] | None = array(Status, nullable="0+")
     active_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(
@@ -149,8 +180,9 @@ class StreamsGroupHeartbeatResponse:
     warmup_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(
         StreamsGroupHeartbeatResponseTaskIds, nullable="0+", default=None
     )
-    topology_description_required: bool = boolean("1+")
-    endpoint_information_epoch: int = int32()
+    topology_description_required: bool = boolean("1+")  # send StreamsGroupTopologyDescriptionUpdate
+    endpoint_information_epoch: int = int32()  # of `partitions_by_user_endpoint`
+    # who holds which state, for queries
     partitions_by_user_endpoint: list[EndpointToPartitions] | None = array(
         EndpointToPartitions, nullable="0+", default=None
     )
@@ -158,6 +190,11 @@ class StreamsGroupHeartbeatResponse:
 
 @request(89, "0-1", flexible="0+")
 class StreamsGroupDescribeRequest:
+    """Ask for the state, the topology and the members of Streams groups.
+
+    - 1: the topology's description too (KIP-1331)
+    """
+
     group_ids: list[str] = array(Kind.STRING)
     include_authorized_operations: bool = boolean()
     include_topology_description: bool = boolean("1+")
@@ -180,9 +217,11 @@ class StreamsGroupDescribeResponseTopicInfo:
 @struct("Subtopology")
 class StreamsGroupDescribeResponseSubtopology:
     subtopology_id: str = string()
-    source_topics: list[str] = array(Kind.STRING)
-    repartition_sink_topics: list[str] = array(Kind.STRING)
+    source_topics: list[str] = array(Kind.STRING)  # read from outside the application
+    repartition_sink_topics: list[str] = array(Kind.STRING)  # written for other subtopologies
+    # hold the state stores
     state_changelog_topics: list[StreamsGroupDescribeResponseTopicInfo] = array(StreamsGroupDescribeResponseTopicInfo)
+    # written by other subtopologies
     repartition_source_topics: list[StreamsGroupDescribeResponseTopicInfo] = array(
         StreamsGroupDescribeResponseTopicInfo
     )
@@ -191,6 +230,7 @@ class StreamsGroupDescribeResponseSubtopology:
 @struct("Topology")
 class StreamsGroupDescribeResponseTopology:
     epoch: int = int32()
+    # null: not configured yet
     subtopologies: list[StreamsGroupDescribeResponseSubtopology] | None = array(
         StreamsGroupDescribeResponseSubtopology, nullable="0+", default=None
     )
@@ -231,26 +271,29 @@ class Member:
     client_id: str = string()
     client_host: str = string()
     topology_epoch: int = int32()
-    process_id: str = string()
+    process_id: str = string()  # of the client's process
+    # where the application answers queries of its state
     user_endpoint: StreamsGroupDescribeResponseEndpoint | None = one(
         StreamsGroupDescribeResponseEndpoint, nullable="0+", default=None
     )
     client_tags: list[StreamsGroupDescribeResponseKeyValue] = array(StreamsGroupDescribeResponseKeyValue)
+    # how far the client's state has come, over all changelogs of a task
     task_offsets: list[StreamsGroupDescribeResponseTaskOffset] = array(StreamsGroupDescribeResponseTaskOffset)
+    # where those changelogs end
     task_end_offsets: list[StreamsGroupDescribeResponseTaskOffset] = array(StreamsGroupDescribeResponseTaskOffset)
-    assignment: Assignment = one(Assignment)
-    target_assignment: Assignment = one(Assignment)
-    is_classic: bool = boolean()
+    assignment: Assignment = one(Assignment)  # what it owns now
+    target_assignment: Assignment = one(Assignment)  # what it shall own in the end
+    is_classic: bool = boolean()  # uses the classic protocol still
 
 
 @struct("TopologyDescriptionNode")
 class StreamsGroupDescribeResponseTopologyDescriptionNode:
     name: str = string("1+")
-    node_type: int = int8("1+")
+    node_type: int = int8("1+")  # 1 source, 2 processor, 3 sink
     source_topics: list[str] = array(Kind.STRING, "1+")
-    sink_topic: str | None = string("1+", nullable="1+", default=None)
-    stores: list[str] = array(Kind.STRING, "1+")
-    successors: list[str] = array(Kind.STRING, "1+")
+    sink_topic: str | None = string("1+", nullable="1+", default=None)  # of a sink; null: chosen per record, or no sink
+    stores: list[str] = array(Kind.STRING, "1+")  # state stores that the node uses
+    successors: list[str] = array(Kind.STRING, "1+")  # names of the nodes behind it
 
 
 @struct("TopologyDescriptionSubtopology")
@@ -286,23 +329,31 @@ class DescribedGroup:
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
     group_id: str = string()
-    group_state: str = string()
-    group_epoch: int = int32()
-    assignment_epoch: int = int32()
+    group_state: str = string()  # Empty, NotReady, Assigning, Reconciling, Stable or Dead
+    group_epoch: int = int32()  # grows with each change of members, topology or topics
+    assignment_epoch: int = int32()  # the group epoch that the target assignment was made for
+    # null: not known
     topology: StreamsGroupDescribeResponseTopology | None = one(
         StreamsGroupDescribeResponseTopology, nullable="0+", default=None
     )
     members: list[Member] = array(Member)
+    # bit per AclOperation the client may do; the default: not asked for
     authorized_operations: int = int32(default=-2147483648)
+    # null unless asked for and there
     topology_description: StreamsGroupDescribeResponseTopologyDescription | None = one(
         StreamsGroupDescribeResponseTopologyDescription, "1+", nullable="1+", default=None
     )
-    topology_description_status: int = int8("1+")
+    topology_description_status: int = int8("1+")  # why it is null: 0 not asked for, 1 none stored, 2 an error
     assignor_name: str | None = string("1+", nullable="1+", default=None, ignorable=True)
 
 
 @response(89, "0-1", flexible="0+")
 class StreamsGroupDescribeResponse:
+    """Describe Streams groups.
+
+    - 1: the topology's description (KIP-1331), the assignor (KIP-1357)
+    """
+
     throttle_time_ms: int = int32()
     groups: list[DescribedGroup] = array(DescribedGroup)
 
@@ -310,11 +361,11 @@ class StreamsGroupDescribeResponse:
 @struct("TopologyDescriptionNode")
 class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode:
     name: str = string()
-    node_type: int = int8()
+    node_type: int = int8()  # 1 source, 2 processor, 3 sink
     source_topics: list[str] = array(Kind.STRING)
-    sink_topic: str | None = string(nullable="0+", default=None)
-    stores: list[str] = array(Kind.STRING)
-    successors: list[str] = array(Kind.STRING)
+    sink_topic: str | None = string(nullable="0+", default=None)  # of a sink; null: chosen per record, or no sink
+    stores: list[str] = array(Kind.STRING)  # state stores that the node uses
+    successors: list[str] = array(Kind.STRING)  # names of the nodes behind it
 
 
 @struct("TopologyDescriptionSubtopology")
@@ -347,6 +398,8 @@ class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription:
 
 @request(93, "0", flexible="0+")
 class StreamsGroupTopologyDescriptionUpdateRequest:
+    """Bring the description of the topology, for tools that show it (KIP-1331)."""
+
     group_id: str = string()
     member_id: str = string()
     topology_epoch: int = int32()
@@ -357,6 +410,8 @@ class StreamsGroupTopologyDescriptionUpdateRequest:
 
 @response(93, "0", flexible="0+")
 class StreamsGroupTopologyDescriptionUpdateResponse:
+    """Say whether the description is stored."""
+
     throttle_time_ms: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)

@@ -1,8 +1,16 @@
+"""Records of Streams groups in `__consumer_offsets` (keys 17 and 19 to 23) (KIP-1071).
+
+Two bytes come first: in a key the record's type, which is the key number of the declarations here; in a value its
+version. A null value deletes the key.
+"""
+
 from wire.schema import Kind, array, data, int8, int16, int32, int64, one, string, struct, uint16
 
 
 @data("0", key=17)
 class StreamsGroupMetadataKey:
+    """The key of a Streams group."""
+
     group_id: str = string("0")
 
 
@@ -14,16 +22,22 @@ class LastAssignmentConfig:
 
 @data("0", flexible="0+", key=17)
 class StreamsGroupMetadataValue:
+    """A Streams group's epoch, and what its last assignment was made with."""
+
     epoch: int = int32()
-    metadata_hash: int = int64()
-    validated_topology_epoch: int = int32(tag=0, default=-1)
+    metadata_hash: int = int64()  # changes with the topics of the topology
+    validated_topology_epoch: int = int32(tag=0, default=-1)  # all topics of that topology are there; -1: of none
+    # another value means another assignment
     last_assignment_configs: list[LastAssignmentConfig] | None = array(LastAssignmentConfig, nullable="0+", tag=1)
-    stored_description_topology_epoch: int = int32(tag=2, default=-1)
+    stored_description_topology_epoch: int = int32(tag=2, default=-1)  # -1: none is stored; -2: not certain (KIP-1331)
+    # its description was refused for good, so do not ask again; -1: none (KIP-1331)
     failed_description_topology_epoch: int = int32(tag=3, default=-1)
 
 
 @data("0", key=19)
 class StreamsGroupMemberMetadataKey:
+    """The key of a member of a Streams group."""
+
     group_id: str = string("0")
     member_id: str = string("0")
 
@@ -42,30 +56,39 @@ class KeyValue:
 
 @data("0", flexible="0+", key=19)
 class StreamsGroupMemberMetadataValue:
-    instance_id: str | None = string(nullable="0+")
+    """What a member of a Streams group said of itself."""
+
+    instance_id: str | None = string(nullable="0+")  # null: a dynamic member
     rack_id: str | None = string(nullable="0+")
     client_id: str = string()
     client_host: str = string()
-    rebalance_timeout_ms: int = int32(default=-1)
+    rebalance_timeout_ms: int = int32(default=-1)  # how long the member may take to give up tasks
     topology_epoch: int = int32()
-    process_id: str = string()
+    process_id: str = string()  # of the client's process; its members share state on disk
+    # where the application answers queries of its state
     user_endpoint: Endpoint | None = one(Endpoint, nullable="0+", default=None)
-    client_tags: list[KeyValue] = array(KeyValue)
+    client_tags: list[KeyValue] = array(KeyValue)  # for standby tasks on machines that fail apart
 
 
 @data("0", key=20)
 class StreamsGroupTargetAssignmentMetadataKey:
+    """The key of a Streams group's target assignment."""
+
     group_id: str = string("0")
 
 
 @data("0", flexible="0+", key=20)
 class StreamsGroupTargetAssignmentMetadataValue:
+    """For which group epoch the target assignment was computed."""
+
     assignment_epoch: int = int32()
-    assignment_timestamp: int = int64(tag=0, ignorable=True)
+    assignment_timestamp: int = int64(tag=0, ignorable=True)  # ms (KIP-1263)
 
 
 @data("0", key=21)
 class StreamsGroupTargetAssignmentMemberKey:
+    """The key of one member's target assignment."""
+
     group_id: str = string("0")
     member_id: str = string("0")
 
@@ -78,6 +101,8 @@ class StreamsGroupTargetAssignmentMemberValueTaskIds:
 
 @data("0", flexible="0+", key=21)
 class StreamsGroupTargetAssignmentMemberValue:
+    """The tasks that a member shall own in the end."""
+
     active_tasks: list[StreamsGroupTargetAssignmentMemberValueTaskIds] = array(
         StreamsGroupTargetAssignmentMemberValueTaskIds
     )
@@ -91,6 +116,8 @@ class StreamsGroupTargetAssignmentMemberValue:
 
 @data("0", key=22)
 class StreamsGroupCurrentMemberAssignmentKey:
+    """The key of one member's current assignment."""
+
     group_id: str = string("0")
     member_id: str = string("0")
 
@@ -99,14 +126,17 @@ class StreamsGroupCurrentMemberAssignmentKey:
 class StreamsGroupCurrentMemberAssignmentValueTaskIds:
     subtopology_id: str = string()
     partitions: list[int] = array(Kind.INT32)
+    # per partition, the member epoch at which it was assigned; active tasks only
     assignment_epochs: list[int] | None = array(Kind.INT32, nullable="0+", tag=0)
 
 
 @data("0", flexible="0+", key=22)
 class StreamsGroupCurrentMemberAssignmentValue:
+    """The tasks that a member owns now, on its way to the target."""
+
     member_epoch: int = int32()
-    previous_member_epoch: int = int32()
-    state: int = int8()
+    previous_member_epoch: int = int32()  # accepted once more, as an answer may have been lost
+    state: int = int8()  # 0 stable, 1 has tasks to give up, 2 waits for tasks of others
     active_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
         StreamsGroupCurrentMemberAssignmentValueTaskIds
     )
@@ -129,6 +159,8 @@ class StreamsGroupCurrentMemberAssignmentValue:
 
 @data("0", key=23)
 class StreamsGroupTopologyKey:
+    """The key of a Streams group's topology."""
+
     group_id: str = string("0")
 
 
@@ -141,30 +173,34 @@ class TopicConfig:
 @struct()
 class TopicInfo:
     name: str = string()
-    partitions: int = int32()
-    replication_factor: int = int16()
+    partitions: int = int32()  # 0: as the topics that it depends on
+    replication_factor: int = int16()  # 0: the broker's default
     topic_configs: list[TopicConfig] = array(TopicConfig)
 
 
 @struct()
 class CopartitionGroup:
-    source_topics: list[int] = array(Kind.INT16)
-    source_topic_regex: list[int] = array(Kind.INT16)
+    source_topics: list[int] = array(Kind.INT16)  # positions in the subtopology's `source_topics`
+    source_topic_regex: list[int] = array(Kind.INT16)  # positions in the subtopology's `source_topic_regex`
+    # positions in the subtopology's `repartition_source_topics`
     repartition_source_topics: list[int] = array(Kind.INT16)
 
 
 @struct()
 class Subtopology:
     subtopology_id: str = string()
-    source_topics: list[str] = array(Kind.STRING)
-    source_topic_regex: list[str] = array(Kind.STRING)
-    state_changelog_topics: list[TopicInfo] = array(TopicInfo)
-    repartition_sink_topics: list[str] = array(Kind.STRING)
-    repartition_source_topics: list[TopicInfo] = array(TopicInfo)
+    source_topics: list[str] = array(Kind.STRING)  # read from outside the application
+    source_topic_regex: list[str] = array(Kind.STRING)  # RE2 patterns of such topics
+    state_changelog_topics: list[TopicInfo] = array(TopicInfo)  # hold the state stores
+    repartition_sink_topics: list[str] = array(Kind.STRING)  # written for other subtopologies
+    repartition_source_topics: list[TopicInfo] = array(TopicInfo)  # written by other subtopologies
+    # topics that must have equally many partitions
     copartition_groups: list[CopartitionGroup] = array(CopartitionGroup)
 
 
 @data("0", flexible="0+", key=23)
 class StreamsGroupTopologyValue:
-    epoch: int = int32()
+    """The topology of a Streams group, as its members described it."""
+
+    epoch: int = int32()  # grows with each change of the topology
     subtopologies: list[Subtopology] = array(Subtopology)
