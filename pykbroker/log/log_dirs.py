@@ -210,7 +210,7 @@ class LogDirs:
 
     def close(self, clean: bool = True) -> None:
         """Complete the files and let go of the directories. Not `clean`: as a crash would leave them."""
-        if not self._is_open:
+        if not self._locks:
             return
         self._is_open = False
         for timer in self._timers.values():

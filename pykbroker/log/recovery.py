@@ -44,7 +44,7 @@ def load(log: PartitionLog, *, clean: bool, recovery_point: int, log_start_offse
     directory = log.directory
     names = _tidy(directory, os.listdir(directory))
     segments = _segments(log, directory, names)
-    epochs, epochs_usable = _load_epochs(directory)
+    epochs = _load_epochs(directory)
     if not segments:
         # An empty log that begins above 0 has an empty segment to say so; here the checkpoint is all there is.
         log.restore([], log_start_offset=log_start_offset, recovery_point=0, epochs=epochs, epochs_changed=False)
@@ -52,12 +52,13 @@ def load(log: PartitionLog, *, clean: bool, recovery_point: int, log_start_offse
     snapshots.remove_stray(str(directory), {segment.base_offset for segment in segments})
     first_damaged = _first_to_recover(segments, names, clean=clean, recovery_point=recovery_point)
     before = list(epochs.entries)
-    if not epochs_usable and segments[-1].size:
+    log_start_offset = max(log_start_offset, segments[0].base_offset)
+    # A crash may come between the file that forgot the epochs of deleted records and what says that they are deleted.
+    if not epochs.entries or epochs.entries[0][1] > log_start_offset:
         _rebuild_epochs(segments, epochs)
     producers = None
     if first_damaged is not None:
         producers = _recover_from(log, segments, first_damaged, epochs)
-    log_start_offset = max(log_start_offset, segments[0].base_offset)
     end_offset = segments[-1].end_offset
     epochs.truncate_from_end(max(end_offset, log_start_offset))
     epochs.truncate_from_start(log_start_offset)
@@ -158,19 +159,21 @@ def _first_to_recover(segments: list[Segment], names: set[str], *, clean: bool, 
     return damaged
 
 
-def _load_epochs(directory: Path) -> tuple[LeaderEpochs, bool]:
-    """Return the leader epochs and whether the file could be read."""
+def _load_epochs(directory: Path) -> LeaderEpochs:
+    """Return the leader epochs; none where the file cannot be read."""
     path = directory / LEADER_EPOCH_FILE
     try:
-        return decode_leader_epochs(path.read_bytes()), True
+        return decode_leader_epochs(path.read_bytes())
     except FileNotFoundError:
-        return LeaderEpochs(), False
+        return LeaderEpochs()
     except ValueError as error:
         logger.warning("%s is not readable (%s): rebuilt", path, error)
-        return LeaderEpochs(), False
+        return LeaderEpochs()
 
 
 def _rebuild_epochs(segments: list[Segment], epochs: LeaderEpochs) -> None:
+    """Learn the leader epochs from all batches."""
+    epochs.entries.clear()
     for segment in segments:
         try:
             for header, _ in segment.headers(0):
