@@ -19,7 +19,7 @@ import attrs
 from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.leaders import endpoints, leader_of
-from pykbroker.log.validate import RecordsError
+from pykbroker.log.refusal import RecordsError
 from pykbroker.replication.partition import ALL, Partition
 from pykbroker.waiters import Parked
 from wire.errors import ErrorCode
