@@ -1,7 +1,8 @@
 """A real Apache Kafka on loopback: jars from Maven, one to N nodes, each broker and controller.
 
 Owns: the jars in the user's cache directory, the processes it started, and the directory it was given.
-Rules: stock heap, stock garbage collector flags, stock config values; only addresses, directories and (on fewer than three nodes) the replication
+Rules: stock heap, stock garbage collector flags, stock config values; only addresses, directories and (on fewer than
+       three nodes) the replication
        factors of internal topics are set, as Kafka's own quickstart files do. Nothing listens outside 127.0.0.1.
 Not here: Kafka's command line tools (kafka_tools/), our broker (targets.py).
 
@@ -31,10 +32,16 @@ from clients import Unavailable, cache_directory, copy_jars
 
 KAFKA_VERSION = "4.4.0"
 LOG4J_VERSION = "2.25.5"
-STOCK_JVM = (
-    "-Xmx1G -Xms1G -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 "
-    "-XX:+ExplicitGCInvokesConcurrent -Djava.awt.headless=true"
-).split()
+STOCK_JVM = [
+    "-Xmx1G",
+    "-Xms1G",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-Djava.awt.headless=true",
+]
 READY_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 
@@ -208,8 +215,10 @@ def start_cluster(
 ) -> KafkaCluster:
     """Format `directory` for a new cluster and start it.
 
-    `ports` are the client ports of the nodes (free ones are chosen if empty). `properties` are added to each node's server.properties;
-    "{id}" in a value stands for the node's id. With `wait=False` the processes are started, and wait_ready() is the caller's to call.
+    `ports` are the client ports of the nodes (free ones are chosen if empty). `properties` are added to each node's
+    server.properties;
+    "{id}" in a value stands for the node's id. With `wait=False` the processes are started, and wait_ready() is the
+    caller's to call.
     Raises: Unavailable.
     """
     libs = jars(version)

@@ -1,8 +1,10 @@
 """What the compatibility clients are, and how each is made ready to run.
 
 Owns: the list of scenarios, the reading of `compat/<client>/client.toml`, and one prepare step per toolchain.
-Rules: a build goes to the user's cache directory under a key made of the client's lock files (and its sources where they are compiled), and is
-       marked complete at its end, so that a second run only looks at the mark. Whatever a toolchain lacks raises Unavailable with the reason.
+Rules: a build goes to the user's cache directory under a key made of the client's lock files (and its sources where
+       they are compiled), and is
+       marked complete at its end, so that a second run only looks at the mark. Whatever a toolchain lacks raises
+       Unavailable with the reason.
 Not here: running clients (run.py), the scenarios' meaning (README.md).
 """
 
@@ -74,7 +76,8 @@ class Client:
 
 @frozen
 class Runner:
-    """A client that is ready: its command (the calling convention's arguments follow) and what it adds to the environment."""
+    """A client that is ready: its command (the calling convention's arguments follow) and what it adds to the
+    environment."""
 
     command: list[str]
     environment: Mapping[str, str]

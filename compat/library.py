@@ -1,16 +1,20 @@
 """What the shared scenarios ask of a Python client library, in neutral words.
 
-Each Python client implements Library, Producer and Consumer with its library's own calls and turns the library's exceptions into BrokerError.
-A method that the library has no means for stays as it is here and raises Unsupported: that step of a scenario is left out, said on stderr.
+Each Python client implements Library, Producer and Consumer with its library's own calls and turns the library's
+exceptions into BrokerError.
+A method that the library has no means for stays as it is here and raises Unsupported: that step of a scenario is
+left out, said on stderr.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from program import Context
 
 
 class Partition(NamedTuple):
@@ -92,7 +96,8 @@ class GroupMember:
 
 @dataclass(frozen=True)
 class Group:
-    """A described group; `state` as Kafka writes it (`Stable`), `protocol_type` None where the library does not tell."""
+    """A described group; `state` as Kafka writes it (`Stable`), `protocol_type` None where the library does not
+    tell."""
 
     state: str
     protocol_type: str | None
@@ -256,6 +261,24 @@ class Library:
     ) -> None:
         """Create a topic. Raises: BrokerError."""
         raise NotImplementedError
+
+    def wait_until_led(self, context: Context, name: str) -> None:
+        """Wait until the leaders of a created topic answer (why: README.md)."""
+
+        def answered() -> bool:
+            try:
+                partitions = range(len(self.describe_topic(name)))
+                with closing(self.consumer()) as consumer:
+                    for partition in partitions:
+                        consumer.bounds(Partition(name, partition))
+            except AssertionError:
+                raise
+            except Exception as error:  # the libraries have many names for "not yet"
+                print(f"not yet led: {error!r}", file=sys.stderr)
+                return False
+            return True
+
+        context.wait_until(f"the leaders of {name} answer", answered)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic. Raises: BrokerError."""

@@ -1,6 +1,7 @@
 """The calling convention of README.md for clients whose program is written in Python.
 
-Rules: standard library only, since each client runs in an environment of its own; one result line per scenario, flushed at its end.
+Rules: standard library only, since each client runs in an environment of its own; one result line per scenario,
+       flushed at its end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Run stock Kafka clients against the broker and print a matrix client × scenario.
 
-Owns: the command line, running the clients' programs with their time limits, the two phases (`cross_compression` reads what all others wrote).
-Not here: what a client is and how it is built (clients.py), the cluster (targets.py), matrix and report (report.py), the scenarios (README.md).
+Owns: the command line, running the clients' programs with their time limits, the two phases (`cross_compression`
+    reads what all others wrote).
+Not here: what a client is and how it is built (clients.py), the cluster (targets.py), matrix and report (report.py),
+    the scenarios (README.md).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import targets
@@ -70,7 +73,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--scenario", action="append", metavar="NAME", help="only this scenario (repeatable)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="broker property (repeatable)")
-    parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1), help="clients that run at once")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="clients that run at once")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for one client (default: its own)")
     parser.add_argument("--report", action="store_true", help="write docs/COMPATIBILITY.md")
     parser.add_argument("--list", action="store_true", help="list the clients and what they miss here")
@@ -113,10 +116,11 @@ def _run_target(
         print(f"{len(ready)} clients against {target.name} on {target.bootstrap}", flush=True)
         began = time.monotonic()
         runs = [ClientRun(client, runners[client.name], target, Path(logs), options) for client in ready]
-        _in_parallel([run.first_phase for run in runs], options.jobs)
+        longest_first = sorted(runs, key=lambda run: -run.timeout_s)
+        _in_parallel([run.first_phase for run in longest_first], options.jobs)
         topics = [topic for run in runs for topic in run.topics_for_others()]
         if topics:
-            _in_parallel([lambda run=run: run.cross_compression(topics) for run in runs], options.jobs)
+            _in_parallel([partial(run.cross_compression, topics) for run in longest_first], options.jobs)
         for run in runs:
             results.outcomes[run.client.name] = run.outcomes
         print(matrix(results, list(chosen)))

@@ -1,6 +1,7 @@
 """The scenarios of README.md about records: producing, consuming, compression, offsets. Shared by the Python clients.
 
-Not here: topics, configs, groups as an admin sees them (scenarios_admin.py), members that come and go (scenarios_groups.py).
+Not here: topics, configs, groups as an admin sees them (scenarios_admin.py), members that come and go
+    (scenarios_groups.py).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def read_nothing(consumer: Consumer, what: str) -> None:
 
 
 def read_from_start(library: Library, partitions: Sequence[Partition], count: int, context: Context) -> list[Message]:
-    """Read `count` records of these partitions with a consumer without a group, and check that no more come with them."""
+    """Read `count` records of these partitions with a consumer without a group, and check that no more come with
+    them."""
     with closing(library.consumer()) as consumer:
         consumer.assign(partitions)
         for partition in partitions:

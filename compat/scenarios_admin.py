@@ -1,4 +1,5 @@
-"""The scenarios of README.md about topics, configs, records and groups as an admin sees them. Shared by the Python clients."""
+"""The scenarios of README.md about topics, configs, records and groups as an admin sees them. Shared by the Python
+clients."""
 
 from __future__ import annotations
 
@@ -126,7 +127,7 @@ def admin_groups(library: Library, context: Context) -> None:
         producer.produce([Send(topic, b"%d" % index, partition=index % 2) for index in range(20)])
     with closing(joined(library, group, topic)) as consumer:
         read(consumer, 20, context)
-        consumer.commit({partition: (10, "") for partition in partitions})
+        consumer.commit(dict.fromkeys(partitions, (10, "")))
         with Polling(consumer):
             check(group in library.list_groups(), "the list of groups lacks a group with a member")
             described = library.describe_group(group)

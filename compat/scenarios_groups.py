@@ -1,6 +1,7 @@
 """The scenarios of README.md about members that come and go. Shared by the Python clients.
 
-Rules: each member polls in a thread of its own, as an application would; the scenario only looks at what members own and processed.
+Rules: each member polls in a thread of its own, as an application would; the scenario only looks at what members own
+       and processed.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ PARTITIONS = 6
 
 
 class Member:
-    """A consumer that polls in a thread until it is told to stop; commits what it processed on revocation and at its end."""
+    """A consumer that polls in a thread until it is told to stop; commits what it processed on revocation and at its
+    end."""
 
     def __init__(
         self,
         library: Library,
         context: Context,
+        *,
         group: str,
         topic: str,
         name: str,
@@ -61,7 +64,8 @@ class Member:
         check(not self._thread.is_alive(), f"member {self.name} does not close within 30 s")
 
     def commit_often(self) -> None:
-        """Make the member commit offset 0 for what it owns at every poll: some libraries learn only so that they are fenced."""
+        """Make the member commit offset 0 for what it owns at every poll: some libraries learn only so that they are
+        fenced."""
         self._commit_often.set()
 
     def _run(self) -> None:
@@ -114,10 +118,10 @@ def _rebalance(library: Library, context: Context, strategy: str) -> None:
     finish = threading.Event()
     producing = threading.Thread(target=_produce_slowly, args=(library, topic, finish), daemon=True)
     producing.start()
-    members = [Member(library, context, group, topic, "a", strategy)]
+    members = [Member(library, context, group=group, topic=topic, name="a", strategy=strategy)]
     try:
         _wait_for_shares(context, members, [6])
-        members += [Member(library, context, group, topic, name, strategy) for name in "bc"]
+        members += [Member(library, context, group=group, topic=topic, name=name, strategy=strategy) for name in "bc"]
         _wait_for_shares(context, members, [2, 2, 2])
         members[1].stop()
         _wait_for_shares(context, members, [0, 3, 3])
@@ -175,8 +179,8 @@ def static_membership(library: Library, context: Context) -> None:
     library.create_topic(topic, partitions=4)
 
     def member(instance: str) -> Member:
-        name = context.name(instance)
-        return Member(library, context, group, topic, instance, "eager", instance_id=name)
+        names = {"name": instance, "instance_id": context.name(instance)}
+        return Member(library, context, group=group, topic=topic, strategy="eager", **names)
 
     one, two = member("one"), member("two")
     members = [one, two]

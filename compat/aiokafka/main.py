@@ -1,4 +1,5 @@
-"""aiokafka: the shared scenarios with its producer, consumer and admin client, on an event loop in a thread of its own."""
+"""aiokafka: the shared scenarios with its producer, consumer and admin client, on an event loop in a thread of its
+own."""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -16,6 +16,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import BrokerResponseError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from library import (
     Ack,
     ConfigValue,
@@ -293,8 +294,8 @@ class Aiokafka(Library):
         )
         answer = self._loop.run(self._admin.create_topics([topic], validate_only=validate_only))
         _raise_first(answer.topic_errors)
-        if not validate_only:  # the broker's metadata may have it a moment later
-            self._context.wait_until("the created topic is there", lambda: name in self.list_topics())
+        if not validate_only:
+            self.wait_until_led(self._context, name)
 
     def delete_topic(self, name: str) -> None:
         _raise_first(self._loop.run(self._admin.delete_topics([name])).topic_error_codes)

@@ -8,18 +8,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
-from confluent_kafka import Consumer as ConfluentKafkaConsumer
-from confluent_kafka import Message as ConfluentKafkaMessage
-from confluent_kafka import Producer as ConfluentKafkaProducer
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -32,6 +20,18 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka import Consumer as ConfluentKafkaConsumer
+from confluent_kafka import Message as ConfluentKafkaMessage
+from confluent_kafka import Producer as ConfluentKafkaProducer
 from library import (
     Ack,
     ConfigValue,
@@ -60,7 +60,7 @@ LIBRARY_CODES = {KafkaError._AUTO_OFFSET_RESET: 1, KafkaError._UNKNOWN_TOPIC: 3,
 def raise_error(error: KafkaError) -> None:
     """Raise what the library reports."""
     code = error.code()
-    if code == KafkaError._FATAL and "FENCED_INSTANCE_ID" in error.str():
+    if code == KafkaError._FATAL and "Static consumer fenced" in error.str():
         code = KafkaError.FENCED_INSTANCE_ID
     code = LIBRARY_CODES.get(code, code)
     if code < 0:
@@ -167,7 +167,8 @@ class RdConsumer(Consumer):
         return messages
 
     def seek(self, partition: Partition, offset: int) -> None:
-        # The library refuses to seek until it has begun to fetch the partition: until then an offset goes with the assignment.
+        # The library refuses to seek until it has begun to fetch the partition: until then an offset goes with the
+        # assignment.
         if self._start_offsets is not None:
             self._start_offsets[partition] = TopicPartition(*partition, offset)
             return self._consumer.assign(list(self._start_offsets.values()))
@@ -299,8 +300,8 @@ class ConfluentKafka(Library):
             partitions, placed = len(assignments), {"replica_assignment": list(assignments.values())}
         topic = NewTopic(name, partitions, config=dict(configs or {}), **placed)
         result(self._admin.create_topics([topic], validate_only=validate_only))
-        if not validate_only:  # the broker's metadata may have it a moment later
-            self._context.wait_until("the created topic is there", lambda: name in self.list_topics())
+        if not validate_only:
+            self.wait_until_led(self._context, name)
 
     def delete_topic(self, name: str) -> None:
         result(self._admin.delete_topics([name]))

@@ -13,6 +13,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.consumer.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -21,6 +22,7 @@ import org.apache.kafka.clients.producer.Producer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -96,10 +98,22 @@ final class Context implements AutoCloseable {
         createTopic(new NewTopic(topic, partitions, (short) 1));
     }
 
-    /** Create a topic and wait until the broker's metadata has it, which may be a moment later. */
+    /** Create a topic and wait until the leaders of its partitions answer (why: README.md). */
     void createTopic(NewTopic topic) throws Exception {
         get(admin().createTopics(List.of(topic)).all());
-        waitUntil("the created topic is there", () -> topicNames().contains(topic.name()));
+        waitUntil("the leaders of the created topic answer", () -> leadersAnswer(topic.name()));
+    }
+
+    private boolean leadersAnswer(String topic) throws Exception {
+        try {
+            Map<TopicPartition, OffsetSpec> all = new HashMap<>();
+            get(admin().describeTopics(List.of(topic)).topicNameValues().get(topic)).partitions()
+                .forEach(each -> all.put(new TopicPartition(topic, each.partition()), OffsetSpec.latest()));
+            get(admin().listOffsets(all).all());
+            return true;
+        } catch (RetriableException error) {
+            return false;
+        }
     }
 
     /** Send all, wait for all acknowledgements, return them in order. */

@@ -85,7 +85,8 @@ class KafkaPythonProducer(Producer):
 
 
 class Listener(kafka.AsyncConsumerRebalanceListener):
-    """Pass the library's callbacks on, and wait for what they commit: they run on its event loop, where commit() must not block."""
+    """Pass the library's callbacks on, and wait for what they commit: they run on its event loop, where commit()
+    must not block."""
 
     def __init__(
         self,
@@ -273,7 +274,9 @@ class KafkaPython(Library):
         else:
             wanted |= {"num_partitions": partitions, "replication_factor": replication_factor}
         with broker_errors():
-            self.admin.create_topics({name: wanted}, validate_only=validate_only, wait_for_metadata=not validate_only)
+            self.admin.create_topics({name: wanted}, validate_only=validate_only)
+        if not validate_only:
+            self.wait_until_led(self._context, name)
 
     def delete_topic(self, name: str) -> None:
         with broker_errors():

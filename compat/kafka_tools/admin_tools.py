@@ -98,7 +98,10 @@ def _delete(tools: Tools, context: Context, topic: str, before: int) -> str:
 def admin_groups(tools: Tools, context: Context) -> None:
     topic, group = context.name(), context.name("group")
     tools.succeed(context, "kafka-topics", "--create", "--topic", topic, "--partitions", "2")
-    tools.succeed(context, "kafka-console-producer", "--topic", topic, stdin="x\n" * 20)
+    keyed = "".join(f"key-{index}\tx\n" for index in range(100))
+    tools.succeed(
+        context, "kafka-console-producer", "--topic", topic, "--reader-property", "parse.key=true", stdin=keyed
+    )
     member = tools.start(
         context, "kafka-verifiable-consumer", "--topic", topic, "--group-id", group, "--reset-policy", "earliest"
     )
@@ -119,7 +122,7 @@ def admin_groups(tools: Tools, context: Context) -> None:
 
         def committed() -> bool:
             rows = table(groups("--describe", "--group", group))
-            return sum(int(row["CURRENT-OFFSET"].replace("-", "") or 0) for row in rows) == 20
+            return sum(int(row["CURRENT-OFFSET"].replace("-", "") or 0) for row in rows) == 100
 
         context.wait_until("everything is committed", committed)
     finally:

@@ -5,7 +5,6 @@ Not here: topics, configs, groups (admin_tools.py, group_tools.py), how a tool i
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -24,8 +23,13 @@ NUMBERS_TIMEOUT = "5000"
 
 
 def create(tools: Tools, context: Context, topic: str, partitions: int = 1, *more: str) -> None:
-    """Create a topic."""
+    """Create a topic and wait until the leaders of its partitions answer (why: README.md)."""
     tools.succeed(context, "kafka-topics", "--create", "--topic", topic, "--partitions", str(partitions), *more)
+    led = ["--topic", topic, "--time", "latest"]
+    context.wait_until(
+        "the leaders of the created topic answer",
+        lambda: len(tools.run(context, "kafka-get-offsets", *led).out.splitlines()) == partitions,
+    )
 
 
 def consume(tools: Tools, context: Context, topic: str, count: int, *more: str) -> list[str]:
@@ -154,7 +158,8 @@ def large_messages(tools: Tools, context: Context) -> None:
 
 
 def seek_replay(tools: Tools, context: Context) -> None:
-    # The console producer stamps records itself: the offset for a time is asked for by a time before and after all of them.
+    # The console producer stamps records itself: the offset for a time is asked for by a time before and after all
+    # of them.
     topic = context.name()
     create(tools, context, topic)
     before = int(time.time() * 1000)

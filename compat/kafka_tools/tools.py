@@ -1,4 +1,5 @@
-"""Run Kafka's own command line tools: one after the other in one JVM (ToolServer), or one in a JVM of its own in the background."""
+"""Run Kafka's own command line tools: one after the other in one JVM (ToolServer), or one in a JVM of its own in the
+background."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ const { Failure, sleep } = require('./program')
 
 // How long a consumer must get nothing before a scenario believes that there is nothing.
 const QUIET_MS = 2000
+const LED_WITHIN_MS = 10000
 // Below the defaults (3 s and 5 s), so that members hear sooner of a rebalance and close sooner.
 const QUICK_CONSUMER = { heartbeatInterval: 200, maxWaitTimeInMs: 200 }
 // Retries after 300 ms and doubling would make expected errors slow.
@@ -39,10 +40,19 @@ const newConsumer = (t, options = {}, clientId = undefined) => {
   return connected(t, kafka(t, clientId).consumer({ groupId, ...QUICK_CONSUMER, ...options }))
 }
 
-/** Create a topic; the library waits until its partitions have leaders. */
-const createTopic = (admin, topic, numPartitions, configs = {}) => {
+/** Create a topic and wait until the leaders of its partitions answer (why: ../README.md); false if it was there already. */
+const createTopic = async (admin, topic, numPartitions, configs = {}) => {
   const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
-  return admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] })
+  const created = await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] })
+  for (const end = Date.now() + LED_WITHIN_MS; created; await sleep(50)) {
+    try {
+      await admin.fetchTopicOffsets(topic)
+      break
+    } catch (error) {
+      if (Date.now() > end) throw error
+    }
+  }
+  return created
 }
 
 /** Consume into a list that grows, from the beginning unless the options say otherwise. */

@@ -1,6 +1,7 @@
 """kcat, as a shell uses it: one process for each step.
 
-It cannot create topics but by producing to them, so topics have one partition here, and groups share several topics instead.
+It cannot create topics but by producing to them, so topics have one partition here, and groups share several topics
+instead.
 """
 
 from __future__ import annotations
@@ -195,7 +196,8 @@ class Member:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.said.append(line.strip())
-            # "… rebalanced (memberid …): assigned: t [0]", "… rebalanced: incremental revoke of 1 partition(s) (…): t [0]"
+            # "… rebalanced (memberid …): assigned: t [0]", "… rebalanced: incremental revoke of 1 partition(s) (…):
+            # t [0]"
             if found := re.search(r"rebalanced.*?(assign|revoke).*: ?(.*)$", line.strip()):
                 partitions = frozenset(each.strip() for each in found[2].split(",") if each.strip())
                 if found[1] == "assign":
@@ -311,7 +313,7 @@ def _metadata(context: Context, topic: str) -> dict[str, list[object]]:
 def errors(context: Context) -> None:
     topic, unknown = context.name(), context.name("unknown")
     equal(_metadata(context, unknown).get("error"), "Broker: Unknown topic or partition", "describe an unknown topic")
-    equal(_metadata(context, unknown).get("error"), "Broker: Unknown topic or partition", "describe it again")
+    # Its metadata request allows auto-creation, so the topic may be there a moment later: that is left out.
     produce(context, topic, numbers(10))
     earliest = read(context, topic, "-o", "1000", "-X", "auto.offset.reset=earliest")
     equal([record["offset"] for record in earliest], list(range(10)), "records after reset to earliest")
