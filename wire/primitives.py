@@ -160,7 +160,7 @@ def uuid_text(uuid: Uuid) -> str:
 
 def parse_uuid(text: str) -> Uuid:
     """Raises: ValueError where the text is not a uuid of 16 bytes."""
-    uuid = base64.urlsafe_b64decode(text + "==")
+    uuid = base64.b64decode(text.rstrip("=") + "==", altchars=b"-_", validate=True)
     if len(uuid) != 16:
         raise ValueError(f"not a uuid: {text!r}")
     return uuid
