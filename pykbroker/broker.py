@@ -22,7 +22,7 @@ from types import TracebackType
 import anyio
 import attrs
 
-from pykbroker.clock import SystemClock
+from pykbroker.clock import Clock, SystemClock
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -50,12 +50,13 @@ class StartError(Exception):
 
 
 class Broker:
-    def __init__(self, config: BrokerConfig, *, is_ephemeral: bool = False) -> None:
+    def __init__(self, config: BrokerConfig, *, is_ephemeral: bool = False, clock: Clock | None = None) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good."""
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
+        self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
@@ -84,9 +85,20 @@ class Broker:
     ) -> bool | None:
         return await self._exit.__aexit__(exc_type, exc, traceback)
 
+    def _on_bug(self, error: Exception) -> None:
+        """A callback of a timer or of a signal failed: there is nobody to answer, and the others go on."""
+        if isinstance(error, StorageError):
+            logger.error("%s", error)
+            return
+        self.metrics.bugs_total += 1
+        logger.error("bug in a callback", exc_info=error)
+
     async def _start(self) -> None:
         config, clock = self.config, self.clock
-        log_dirs = LogDirs([Path(folder) for folder in config.log_dirs], config, clock)
+        clock.on_bug = self._on_bug
+        log_dirs = LogDirs(
+            [Path(folder) for folder in config.log_dirs], config, clock, ephemeral=self._is_ephemeral
+        )
         log_dirs.open()
         self._exit.callback(log_dirs.close)
         self._bind()
@@ -94,9 +106,10 @@ class Broker:
         store = SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
         cluster = Cluster(store, config, clock)
         wakeups = Wakeups()
+        wakeups.on_bug = self._on_bug
         replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups)
         groups = GroupCoordinator(config, clock, replicas)
-        services = Services(
+        self.services = Services(
             config=config,
             clock=clock,
             cluster=cluster,
@@ -127,7 +140,7 @@ class Broker:
         server = Server(
             config,
             ServerContext(
-                dispatcher=Dispatcher(services),
+                dispatcher=Dispatcher(self.services),
                 buffers=Buffers(),
                 wakeups=wakeups,
                 metrics=self.metrics,

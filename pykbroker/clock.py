@@ -5,6 +5,9 @@ their creation), and must not await. `monotonic_ms` measures durations and drive
 and commits are stamped with and may jump.
 
 `SystemClock.run` serves the heap in a task of the broker; `SimulatedClock.advance` does so in tests and simulations.
+A callback that raises does not keep the others from running: `on_bug` is told, where it is set.
+
+A cancelled timer stays in the heap until its time, or until half of the heap's timers are cancelled ones.
 """
 
 import heapq
@@ -17,10 +20,12 @@ from collections.abc import Callable
 import anyio
 import attrs
 
+MIN_TIMERS_TO_SWEEP = 4096  # in a smaller heap cancelled timers are left alone
+
 
 @attrs.define(eq=False)
 class Timer:
-    """A callback to come. A cancelled timer stays in the heap until its time, but holds nothing."""
+    """A callback to come. A cancelled timer that is still in the heap holds nothing."""
 
     deadline_ms: float
     callback: Callable[[], None] | None
@@ -31,8 +36,10 @@ class Timer:
 
 class Clock(ABC):
     def __init__(self) -> None:
+        self.on_bug: Callable[[Exception], None] | None = None  # told what a callback raises; None: it is passed on
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._sweep_at = MIN_TIMERS_TO_SWEEP
 
     @abstractmethod
     def time_ms(self) -> int:
@@ -44,22 +51,38 @@ class Clock(ABC):
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
         timer = Timer(self.monotonic_ms() + delay_ms, callback)
+        if len(self._heap) >= self._sweep_at:
+            self._sweep()
         heapq.heappush(self._heap, (timer.deadline_ms, next(self._order), timer))
         if self._heap[0][2] is timer:
             self._earlier_deadline()
         return timer
+
+    async def run(self) -> None:
+        """Fire timers until cancelled; returns at once where somebody else lets time pass."""
+
+    def _sweep(self) -> None:
+        """Drop the cancelled timers, so that long waits that end early do not pile up."""
+        self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+        heapq.heapify(self._heap)
+        self._sweep_at = max(2 * len(self._heap), MIN_TIMERS_TO_SWEEP)
 
     def _earlier_deadline(self) -> None:
         """Called when a new timer became the first to fire."""
 
     def _run_due(self) -> None:
         now = self.monotonic_ms()
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            timer = heapq.heappop(heap)[2]
+        while self._heap and self._heap[0][0] <= now:
+            timer = heapq.heappop(self._heap)[2]
             callback, timer.callback = timer.callback, None
-            if callback is not None:
+            if callback is None:
+                continue
+            try:
                 callback()
+            except Exception as error:
+                if self.on_bug is None:
+                    raise
+                self.on_bug(error)
 
     def _next_deadline_ms(self) -> float | None:
         while self._heap and self._heap[0][2].callback is None:

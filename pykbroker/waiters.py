@@ -9,6 +9,7 @@ Rules
   through its buffer, and runs it when the buffer is done, so that one waiting fetch answers with all that was appended.
   Outside a batch a signal's callbacks run at once.
 - A callback may subscribe or unsubscribe anything, itself included.
+- A callback that raises harms neither the others nor whoever fired the signal: `Wakeups.on_bug` is told, where it is set.
 """
 
 from collections.abc import Callable
@@ -45,7 +46,7 @@ class Parked:
             self._end()
             self.deliver(self._build)
         elif not self._ended:
-            self._end()  # released before the connection took it: see `build_if_ended`
+            self._end()  # released before the connection took it: see `build_now`
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
@@ -69,9 +70,10 @@ class Parked:
 class Wakeups:
     """Callbacks that wait for the end of the batch in progress."""
 
-    __slots__ = ("_depth", "_waiting")
+    __slots__ = ("_depth", "_waiting", "on_bug")
 
     def __init__(self) -> None:
+        self.on_bug: Callable[[Exception], None] | None = None  # told what a callback raises; None: it is passed on
         self._waiting: dict[Callback, None] = {}
         self._depth = 0
 
@@ -94,7 +96,12 @@ class Wakeups:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
                 for callback in waiting:
-                    callback()
+                    try:
+                        callback()
+                    except Exception as error:
+                        if self.on_bug is None:
+                            raise
+                        self.on_bug(error)
         finally:
             self._depth -= 1
 
@@ -107,6 +114,10 @@ class Signal:
     def __init__(self, wakeups: Wakeups) -> None:
         self._callbacks: dict[Callback, None] | None = None
         self._wakeups = wakeups
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._callbacks) if self._callbacks is not None else 0
 
     def subscribe(self, callback: Callback) -> None:
         if self._callbacks is None:

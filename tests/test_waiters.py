@@ -71,3 +71,26 @@ def test_signal_fired_while_waking_runs_in_the_same_round() -> None:
     second.subscribe(lambda: woken.append("second"))
     first.fire()
     assert woken == ["second"]
+
+
+def test_callback_that_raises_is_reported_and_the_others_are_woken() -> None:
+    wakeups = Wakeups()
+    bugs: list[Exception] = []
+    wakeups.on_bug = bugs.append
+    signal = Signal(wakeups)
+    woken: list[str] = []
+    error = ValueError("a bug")
+
+    def fail() -> None:
+        raise error
+
+    signal.subscribe(fail)
+    signal.subscribe(lambda: woken.append("second"))
+    wakeups.begin()
+    signal.fire()
+    wakeups.end()
+    assert bugs == [error]
+    assert woken == ["second"]
+    signal.unsubscribe(fail)
+    signal.fire()
+    assert woken == ["second", "second"]
