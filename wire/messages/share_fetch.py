@@ -36,7 +36,7 @@ class ShareFetchRequestAcknowledgementBatch:
 @struct()
 class FetchPartition:
     partition_index: int = int32()
-    partition_max_bytes: int = int32("0")
+    partition_max_bytes: int = int32("0")  # gone with version 0
     # of records from earlier answers
     acknowledgement_batches: list[ShareFetchRequestAcknowledgementBatch] = array(ShareFetchRequestAcknowledgementBatch)
 
@@ -44,7 +44,7 @@ class FetchPartition:
 @struct()
 class FetchTopic:
     topic_id: Uuid = uuid()
-    partitions: list[FetchPartition] = array(FetchPartition)
+    partitions: list[FetchPartition] = array(FetchPartition)  # in a session: what is new, or has acknowledgements
 
 
 @struct()
@@ -62,22 +62,23 @@ class ShareFetchRequest:
     """
 
     group_id: str | None = string(nullable="0+", default=None)
-    member_id: str | None = string(nullable="0+")
+    member_id: str | None = string(nullable="0+")  # as in the member's heartbeats
     share_session_epoch: int = int32()  # 0 opens a session, -1 closes it, else it counts the requests of the session
     max_wait_ms: int = int32()  # how long to wait for min_bytes
-    min_bytes: int = int32()
-    max_bytes: int = int32(default=2147483647)
-    max_records: int = int32("1+")  # a soft limit: batches are not cut
+    min_bytes: int = int32()  # answer as soon as there is so much
+    max_bytes: int = int32(default=2147483647)  # a soft limit: a first batch that is larger comes whole
+    max_records: int = int32("1+")  # in acquire mode 0 a soft limit: batches are not cut
     batch_size: int = int32("1+")  # how many records a batch of borrowed ones should hold
     share_acquire_mode: int = int8("2+", ignorable=True)  # 0 whole batches, 1 no more than max_records
-    is_renew_ack: bool = boolean("2+")  # whether some acknowledgements are renewals: then nothing is fetched
+    # whether there are renewals: then nothing is fetched, and the limits on time, bytes and records must be 0
+    is_renew_ack: bool = boolean("2+")
     topics: list[FetchTopic] = array(FetchTopic)
     forgotten_topics_data: list[ForgottenTopic] = array(ForgottenTopic)  # partitions that leave the session
 
 
 @struct("LeaderIdAndEpoch")
 class ShareFetchResponseLeaderIdAndEpoch:
-    leader_id: int = int32()
+    leader_id: int = int32()  # -1: not known
     leader_epoch: int = int32()
 
 
@@ -98,6 +99,7 @@ class ShareFetchResponsePartitionData:
     # where to go after NOT_LEADER_OR_FOLLOWER
     current_leader: ShareFetchResponseLeaderIdAndEpoch = one(ShareFetchResponseLeaderIdAndEpoch)
     records: Records | None = records(nullable="0")  # whole batches; only what `acquired_records` names is the member's
+    # the offsets that the member may process; it must skip all others
     acquired_records: list[AcquiredRecords] = array(AcquiredRecords)
 
 
@@ -120,7 +122,7 @@ class ShareFetchResponse:
     """Lend records."""
 
     throttle_time_ms: int = int32()
-    error_code: int = int16()
+    error_code: int = int16()  # of the whole request, such as SHARE_SESSION_NOT_FOUND
     error_message: str | None = string(nullable="0+", default=None)
     acquisition_lock_timeout_ms: int = int32("1+")  # after so long they are taken back
     responses: list[ShareFetchableTopicResponse] = array(ShareFetchableTopicResponse)
@@ -159,7 +161,7 @@ class ShareAcknowledgeRequest:
     """
 
     group_id: str | None = string(nullable="0+", default=None)
-    member_id: str | None = string(nullable="0+")
+    member_id: str | None = string(nullable="0+")  # as in the member's heartbeats
     share_session_epoch: int = int32()  # -1 closes the session, else it counts the requests of the session
     is_renew_ack: bool = boolean("2+")  # whether some acknowledgements are renewals
     topics: list[AcknowledgeTopic] = array(AcknowledgeTopic)
@@ -167,14 +169,14 @@ class ShareAcknowledgeRequest:
 
 @struct("LeaderIdAndEpoch")
 class ShareAcknowledgeResponseLeaderIdAndEpoch:
-    leader_id: int = int32()
+    leader_id: int = int32()  # -1: not known
     leader_epoch: int = int32()
 
 
 @struct("PartitionData")
 class ShareAcknowledgeResponsePartitionData:
     partition_index: int = int32()
-    error_code: int = int16()
+    error_code: int = int16()  # INVALID_RECORD_STATE: the member no longer holds one of the records
     error_message: str | None = string(nullable="0+", default=None)
     # where to go after NOT_LEADER_OR_FOLLOWER
     current_leader: ShareAcknowledgeResponseLeaderIdAndEpoch = one(ShareAcknowledgeResponseLeaderIdAndEpoch)
@@ -202,7 +204,7 @@ class ShareAcknowledgeResponse:
     """
 
     throttle_time_ms: int = int32()
-    error_code: int = int16()
+    error_code: int = int16()  # of the whole request, such as SHARE_SESSION_NOT_FOUND
     error_message: str | None = string(nullable="0+", default=None)
     acquisition_lock_timeout_ms: int = int32("2+", ignorable=True)  # after so long borrowed records are taken back
     responses: list[ShareAcknowledgeTopicResponse] = array(ShareAcknowledgeTopicResponse)

@@ -18,8 +18,8 @@ class ShareGroupHeartbeatRequest:
     group_id: str = string()
     member_id: str = string()  # a uuid that the member makes
     member_epoch: int = int32()  # 0 joins, -1 leaves; else the epoch that it has
-    rack_id: str | None = string(nullable="0+", default=None)
-    subscribed_topic_names: list[str] | None = array(Kind.STRING, nullable="0+", default=None)
+    rack_id: str | None = string(nullable="0+", default=None)  # null: none, or as before
+    subscribed_topic_names: list[str] | None = array(Kind.STRING, nullable="0+", default=None)  # null: as before
 
 
 @struct("TopicPartitions")
@@ -43,7 +43,7 @@ class ShareGroupHeartbeatResponse:
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
     member_id: str | None = string(nullable="0+", default=None)
-    member_epoch: int = int32()
+    member_epoch: int = int32()  # for the next heartbeat
     heartbeat_interval_ms: int = int32()  # send the next request after so long
     # null: as before
     assignment: ShareGroupHeartbeatResponseAssignment | None = one(
@@ -93,7 +93,7 @@ class DescribedGroup:
     group_state: str = string()  # Empty, Stable or Dead
     group_epoch: int = int32()  # grows with each change of members, subscriptions or topics
     assignment_epoch: int = int32()  # the group epoch that the assignment was made for
-    assignor_name: str = string()
+    assignor_name: str = string()  # "simple"
     members: list[Member] = array(Member)
     # bit per AclOperation the client may do; the default: not asked for
     authorized_operations: int = int32(default=-2147483648)
@@ -136,7 +136,7 @@ class DescribeShareGroupOffsetsRequest:
 class DescribeShareGroupOffsetsResponsePartition:
     partition_index: int = int32()
     start_offset: int = int64()  # -1: not known
-    leader_epoch: int = int32()
+    leader_epoch: int = int32()  # of the leader that last read or wrote the state
     lag: int = int64("1+", default=-1, ignorable=True)  # records not yet done with; -1: not known
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
@@ -171,7 +171,7 @@ class DescribeShareGroupOffsetsResponse:
 @struct()
 class AlterShareGroupOffsetsRequestPartition:
     partition_index: int = int32()
-    start_offset: int = int64()
+    start_offset: int = int64()  # to deliver again from here, or to skip to here
 
 
 @struct()
@@ -207,7 +207,7 @@ class AlterShareGroupOffsetsResponse:
     """Say of each partition whether its start offset moved."""
 
     throttle_time_ms: int = int32()
-    error_code: int = int16()
+    error_code: int = int16()  # of the group, such as NON_EMPTY_GROUP
     error_message: str | None = string(nullable="0+", default=None)
     responses: list[AlterShareGroupOffsetsResponseTopic] = array(AlterShareGroupOffsetsResponseTopic)
 
@@ -238,6 +238,6 @@ class DeleteShareGroupOffsetsResponse:
     """Say of each topic whether its offsets are gone."""
 
     throttle_time_ms: int = int32()
-    error_code: int = int16()
+    error_code: int = int16()  # of the group, such as NON_EMPTY_GROUP
     error_message: str | None = string(nullable="0+", default=None)
     responses: list[DeleteShareGroupOffsetsResponseTopic] = array(DeleteShareGroupOffsetsResponseTopic)

@@ -22,7 +22,7 @@ class ShareSnapshotValueStateBatch:
     first_offset: int = int64()
     last_offset: int = int64()  # inclusive
     delivery_state: int = int8()  # 0 available, 2 acknowledged, 4 archived
-    delivery_count: int = int16()
+    delivery_count: int = int16()  # how often the records have been lent
 
 
 @data("0", flexible="0+", key=0)
@@ -30,13 +30,13 @@ class ShareSnapshotValue:
     """The whole state of a share partition; later updates build on it."""
 
     snapshot_epoch: int = int32()  # numbers the snapshots
-    state_epoch: int = int32()
-    leader_epoch: int = int32()
-    start_offset: int = int64()
+    state_epoch: int = int32()  # the group epoch at initialization; writes with another one are refused
+    leader_epoch: int = int32()  # highest seen; requests of earlier leaders are refused
+    start_offset: int = int64()  # -1: the leader shall choose
     # records from the start offset on that are done with; -1: not known (KIP-1226)
     delivery_complete_count: int = int32(tag=0, default=-1)
-    create_timestamp: int = int64()  # ms
-    write_timestamp: int = int64()  # ms
+    create_timestamp: int = int64()  # ms, when the state took this form
+    write_timestamp: int = int64()  # ms; later than that if the same state was written again
     state_batches: list[ShareSnapshotValueStateBatch] = array(ShareSnapshotValueStateBatch)
 
 
@@ -54,7 +54,7 @@ class ShareUpdateValueStateBatch:
     first_offset: int = int64()
     last_offset: int = int64()  # inclusive
     delivery_state: int = int8()  # 0 available, 2 acknowledged, 4 archived
-    delivery_count: int = int16()
+    delivery_count: int = int16()  # how often the records have been lent
 
 
 @data("0", flexible="0+", key=1)
@@ -66,7 +66,7 @@ class ShareUpdateValue:
     start_offset: int = int64()  # -1: unchanged
     # records from the start offset on that are done with; -1: not known (KIP-1226)
     delivery_complete_count: int = int32(tag=0, default=-1)
-    state_batches: list[ShareUpdateValueStateBatch] = array(ShareUpdateValueStateBatch)
+    state_batches: list[ShareUpdateValueStateBatch] = array(ShareUpdateValueStateBatch)  # only those that have changed
 
 
 @data("0", key=10)
@@ -98,7 +98,7 @@ class ShareGroupMetadataKey:
 class ShareGroupMetadataValue:
     """A share group's epoch."""
 
-    epoch: int = int32()
+    epoch: int = int32()  # the group epoch: rises with every change of members, subscriptions or topics
     metadata_hash: int = int64()  # changes with the topics that the group subscribes to
 
 
@@ -186,6 +186,7 @@ class TopicInfo:
 class ShareGroupStatePartitionMetadataValue:
     """Which share partitions of a group have state, or will have or lose it."""
 
+    # the coordinator has been asked, but has not answered
     initializing_topics: list[TopicPartitionsInfo] = array(TopicPartitionsInfo)
     initialized_topics: list[TopicPartitionsInfo] = array(TopicPartitionsInfo)
-    deleting_topics: list[TopicInfo] = array(TopicInfo)
+    deleting_topics: list[TopicInfo] = array(TopicInfo)  # the state is being dropped

@@ -12,7 +12,7 @@ from wire.schema import Uuid, array, int8, int16, int32, int64, request, respons
 @struct("PartitionData")
 class InitializeShareGroupStateRequestPartitionData:
     partition: int = int32()
-    state_epoch: int = int32()
+    state_epoch: int = int32()  # the group epoch
     start_offset: int = int64()  # -1: the leader finds it out by the group's configuration
 
 
@@ -57,7 +57,7 @@ class InitializeShareGroupStateResponse:
 @struct("PartitionData")
 class ReadShareGroupStateRequestPartitionData:
     partition: int = int32()
-    leader_epoch: int = int32()
+    leader_epoch: int = int32()  # of the asking leader; the coordinator remembers it and refuses older ones from now on
 
 
 @struct()
@@ -79,7 +79,7 @@ class ReadShareGroupStateResponseStateBatch:
     first_offset: int = int64()
     last_offset: int = int64()  # inclusive
     delivery_state: int = int8()  # 0 available, 2 acknowledged, 4 archived
-    delivery_count: int = int16()
+    delivery_count: int = int16()  # how often the records have been lent
 
 
 @struct("PartitionResult")
@@ -87,8 +87,9 @@ class ReadShareGroupStateResponsePartitionResult:
     partition: int = int32()
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
-    state_epoch: int = int32()
+    state_epoch: int = int32()  # to be sent with writes
     start_offset: int = int64()  # -1: not known yet
+    # what is known from the start offset on; offsets in no batch are available
     state_batches: list[ReadShareGroupStateResponseStateBatch] = array(ReadShareGroupStateResponseStateBatch)
 
 
@@ -110,7 +111,7 @@ class WriteShareGroupStateRequestStateBatch:
     first_offset: int = int64()
     last_offset: int = int64()  # inclusive
     delivery_state: int = int8()  # 0 available, 2 acknowledged, 4 archived
-    delivery_count: int = int16()
+    delivery_count: int = int16()  # how often the records have been lent
 
 
 @struct("PartitionData")
@@ -204,7 +205,7 @@ class DeleteShareGroupStateResponse:
 @struct("PartitionData")
 class ReadShareGroupStateSummaryRequestPartitionData:
     partition: int = int32()
-    leader_epoch: int = int32()
+    leader_epoch: int = int32()  # not looked at by Kafka 4.4
 
 
 @struct()
@@ -232,7 +233,7 @@ class ReadShareGroupStateSummaryResponsePartitionResult:
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
     state_epoch: int = int32()
-    leader_epoch: int = int32()
+    leader_epoch: int = int32()  # of the leader that last read or wrote the state
     start_offset: int = int64()  # -1: not known yet
     # records from the start offset on that are done with; -1: not known
     delivery_complete_count: int = int32("1+", default=-1, ignorable=True)
