@@ -2,7 +2,8 @@
 StreamsGroupTopologyDescriptionUpdate (93) (KIP-1071).
 
 The broker assigns the tasks of a Streams application: a task is a partition number of a subtopology, active on one
-client, and kept warm (standby) or being warmed up on others. The first member describes the topology.
+client, and kept warm (standby) or being warmed up on others. Members bring the topology when they join; the broker
+creates the internal topics that it needs.
 """
 
 from wire.schema import Kind, array, boolean, int8, int16, int32, int64, one, request, response, string, struct, uint16
@@ -32,7 +33,7 @@ class CopartitionGroup:
 
 @struct("Subtopology")
 class StreamsGroupHeartbeatRequestSubtopology:
-    subtopology_id: str = string()
+    subtopology_id: str = string()  # follows from the topology: all members name it alike
     source_topics: list[str] = array(Kind.STRING)  # read from outside the application
     source_topic_regex: list[str] = array(Kind.STRING)  # RE2 patterns of such topics
     # hold the state stores
@@ -55,7 +56,7 @@ class StreamsGroupHeartbeatRequestTopology:
 @struct("TaskIds")
 class StreamsGroupHeartbeatRequestTaskIds:
     subtopology_id: str = string()
-    partitions: list[int] = array(Kind.INT32)
+    partitions: list[int] = array(Kind.INT32)  # one task each
 
 
 @struct("Endpoint")
@@ -67,8 +68,8 @@ class StreamsGroupHeartbeatRequestEndpoint:
 @struct("TaskOffset")
 class StreamsGroupHeartbeatRequestTaskOffset:
     subtopology_id: str = string()
-    partition: int = int32()
-    offset: int = int64()
+    partition: int = int32()  # of the task
+    offset: int = int64()  # sum over the task's changelog partitions
 
 
 @request(88, "0-1", flexible="0+")
@@ -79,17 +80,18 @@ class StreamsGroupHeartbeatRequest:
     """
 
     group_id: str = string()
-    member_id: str = string()
+    member_id: str = string()  # a uuid that the member makes and keeps as long as it lives
     # 0 joins, -1 leaves, -2 leaves as a static member that will be back; else the epoch that it has
     member_epoch: int = int32()
     endpoint_information_epoch: int = int32()  # of the endpoints that the client knows
     instance_id: str | None = string(nullable="0+", default=None)  # a static member's name; null: a dynamic member
-    rack_id: str | None = string(nullable="0+", default=None)
+    rack_id: str | None = string(nullable="0+", default=None)  # null: none, or as before
     rebalance_timeout_ms: int = int32(default=-1)  # how long the member may take to give up tasks
     # sent by members that join
     topology: StreamsGroupHeartbeatRequestTopology | None = one(
         StreamsGroupHeartbeatRequestTopology, nullable="0+", default=None
     )
+    # what the member owns now
     active_tasks: list[StreamsGroupHeartbeatRequestTaskIds] | None = array(
         StreamsGroupHeartbeatRequestTaskIds, nullable="0+", default=None
     )
@@ -125,13 +127,13 @@ class Status:
     # 0 stale topology, 1 missing source topics, 2 wrongly partitioned, 3 missing internal topics, 4 shut down, 5
     # assignment delayed, 6 missing client tags
     status_code: int = int8()
-    status_detail: str = string()
+    status_detail: str = string()  # for people, such as the names of the topics
 
 
 @struct("TaskIds")
 class StreamsGroupHeartbeatResponseTaskIds:
     subtopology_id: str = string()
-    partitions: list[int] = array(Kind.INT32)
+    partitions: list[int] = array(Kind.INT32)  # one task each
 
 
 @struct("Endpoint")
@@ -149,8 +151,9 @@ class TopicPartition:
 @struct()
 class EndpointToPartitions:
     user_endpoint: StreamsGroupHeartbeatResponseEndpoint = one(StreamsGroupHeartbeatResponseEndpoint)
+    # source and repartition topics of the member's active tasks
     active_partitions: list[TopicPartition] = array(TopicPartition)
-    standby_partitions: list[TopicPartition] = array(TopicPartition)
+    standby_partitions: list[TopicPartition] = array(TopicPartition)  # the same for its standby and warm-up tasks
 
 
 @response(88, "0-1", flexible="0+")
@@ -164,13 +167,14 @@ class StreamsGroupHeartbeatResponse:
     error_code: int = int16()
     error_message: str | None = string(nullable="0+", default=None)
     member_id: str = string()
-    member_epoch: int = int32()
+    member_epoch: int = int32()  # for the next heartbeat
     heartbeat_interval_ms: int = int32()  # send the next request after so long
     acceptable_recovery_lag_legacy: int = int32("0")  # a warm-up task this close may become active, in offsets
     task_offset_interval_ms: int = int32()  # send task offsets that often
     # a warm-up task this close may become active, in offsets; -1: not known
     acceptable_recovery_lag: int = int64("1+", default=-1, ignorable=True)
     status: list[Status] | None = array(Status, nullable="0+")
+    # what the member shall own
     active_tasks: list[StreamsGroupHeartbeatResponseTaskIds] | None = array(
         StreamsGroupHeartbeatResponseTaskIds, nullable="0+", default=None
     )
@@ -182,7 +186,7 @@ class StreamsGroupHeartbeatResponse:
     )
     topology_description_required: bool = boolean("1+")  # send StreamsGroupTopologyDescriptionUpdate
     endpoint_information_epoch: int = int32()  # of `partitions_by_user_endpoint`
-    # who holds which state, for queries
+    # who holds which state, for queries; an entry per member, so an endpoint can occur twice
     partitions_by_user_endpoint: list[EndpointToPartitions] | None = array(
         EndpointToPartitions, nullable="0+", default=None
     )
@@ -209,8 +213,8 @@ class StreamsGroupDescribeResponseKeyValue:
 @struct("TopicInfo")
 class StreamsGroupDescribeResponseTopicInfo:
     name: str = string()
-    partitions: int = int32()
-    replication_factor: int = int16()
+    partitions: int = int32()  # 0: not determined
+    replication_factor: int = int16()  # 0: the broker's default
     topic_configs: list[StreamsGroupDescribeResponseKeyValue] = array(StreamsGroupDescribeResponseKeyValue)
 
 
@@ -245,14 +249,14 @@ class StreamsGroupDescribeResponseEndpoint:
 @struct("TaskOffset")
 class StreamsGroupDescribeResponseTaskOffset:
     subtopology_id: str = string()
-    partition: int = int32()
-    offset: int = int64()
+    partition: int = int32()  # of the task
+    offset: int = int64()  # sum over the task's changelog partitions
 
 
 @struct("TaskIds")
 class StreamsGroupDescribeResponseTaskIds:
     subtopology_id: str = string()
-    partitions: list[int] = array(Kind.INT32)
+    partitions: list[int] = array(Kind.INT32)  # one task each
 
 
 @struct()
@@ -266,16 +270,17 @@ class Assignment:
 class Member:
     member_id: str = string()
     member_epoch: int = int32()
-    instance_id: str | None = string(nullable="0+", default=None)
+    instance_id: str | None = string(nullable="0+", default=None)  # null: a dynamic member
     rack_id: str | None = string(nullable="0+", default=None)
     client_id: str = string()
     client_host: str = string()
-    topology_epoch: int = int32()
+    topology_epoch: int = int32()  # of the topology that the member runs
     process_id: str = string()  # of the client's process
     # where the application answers queries of its state
     user_endpoint: StreamsGroupDescribeResponseEndpoint | None = one(
         StreamsGroupDescribeResponseEndpoint, nullable="0+", default=None
     )
+    # by which standby tasks are spread
     client_tags: list[StreamsGroupDescribeResponseKeyValue] = array(StreamsGroupDescribeResponseKeyValue)
     # how far the client's state has come, over all changelogs of a task
     task_offsets: list[StreamsGroupDescribeResponseTaskOffset] = array(StreamsGroupDescribeResponseTaskOffset)
@@ -288,9 +293,9 @@ class Member:
 
 @struct("TopologyDescriptionNode")
 class StreamsGroupDescribeResponseTopologyDescriptionNode:
-    name: str = string("1+")
+    name: str = string("1+")  # such as "KSTREAM-SOURCE-0000000000"
     node_type: int = int8("1+")  # 1 source, 2 processor, 3 sink
-    source_topics: list[str] = array(Kind.STRING, "1+")
+    source_topics: list[str] = array(Kind.STRING, "1+")  # of a source; empty if it finds them by pattern
     sink_topic: str | None = string("1+", nullable="1+", default=None)  # of a sink; null: chosen per record, or no sink
     stores: list[str] = array(Kind.STRING, "1+")  # state stores that the node uses
     successors: list[str] = array(Kind.STRING, "1+")  # names of the nodes behind it
@@ -306,9 +311,11 @@ class StreamsGroupDescribeResponseTopologyDescriptionSubtopology:
 
 @struct("TopologyDescriptionGlobalStore")
 class StreamsGroupDescribeResponseTopologyDescriptionGlobalStore:
+    # reads the store's topic
     source: StreamsGroupDescribeResponseTopologyDescriptionNode = one(
         StreamsGroupDescribeResponseTopologyDescriptionNode, "1+"
     )
+    # fills the store
     processor: StreamsGroupDescribeResponseTopologyDescriptionNode = one(
         StreamsGroupDescribeResponseTopologyDescriptionNode, "1+"
     )
@@ -343,7 +350,8 @@ class DescribedGroup:
     topology_description: StreamsGroupDescribeResponseTopologyDescription | None = one(
         StreamsGroupDescribeResponseTopologyDescription, "1+", nullable="1+", default=None
     )
-    topology_description_status: int = int8("1+")  # why it is null: 0 not asked for, 1 none stored, 2 an error
+    topology_description_status: int = int8("1+")  # 0 not asked for, 1 none stored, 2 an error, 3 it is there
+    # of the next assignment; null on errors
     assignor_name: str | None = string("1+", nullable="1+", default=None, ignorable=True)
 
 
@@ -360,9 +368,9 @@ class StreamsGroupDescribeResponse:
 
 @struct("TopologyDescriptionNode")
 class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode:
-    name: str = string()
+    name: str = string()  # such as "KSTREAM-SOURCE-0000000000"
     node_type: int = int8()  # 1 source, 2 processor, 3 sink
-    source_topics: list[str] = array(Kind.STRING)
+    source_topics: list[str] = array(Kind.STRING)  # of a source; empty if it finds them by pattern
     sink_topic: str | None = string(nullable="0+", default=None)  # of a sink; null: chosen per record, or no sink
     stores: list[str] = array(Kind.STRING)  # state stores that the node uses
     successors: list[str] = array(Kind.STRING)  # names of the nodes behind it
@@ -378,9 +386,11 @@ class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionSubtopology
 
 @struct("TopologyDescriptionGlobalStore")
 class StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionGlobalStore:
+    # reads the store's topic
     source: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode = one(
         StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode
     )
+    # fills the store
     processor: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode = one(
         StreamsGroupTopologyDescriptionUpdateRequestTopologyDescriptionNode
     )
@@ -402,7 +412,7 @@ class StreamsGroupTopologyDescriptionUpdateRequest:
 
     group_id: str = string()
     member_id: str = string()
-    topology_epoch: int = int32()
+    topology_epoch: int = int32()  # of the described topology
     topology_description: StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription = one(
         StreamsGroupTopologyDescriptionUpdateRequestTopologyDescription
     )
@@ -410,7 +420,7 @@ class StreamsGroupTopologyDescriptionUpdateRequest:
 
 @response(93, "0", flexible="0+")
 class StreamsGroupTopologyDescriptionUpdateResponse:
-    """Say whether the description is stored."""
+    """Say whether the description is stored; UNSUPPORTED_VERSION where the broker has no plugin that stores it."""
 
     throttle_time_ms: int = int32()
     error_code: int = int16()

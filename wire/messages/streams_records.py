@@ -16,7 +16,7 @@ class StreamsGroupMetadataKey:
 
 @struct()
 class LastAssignmentConfig:
-    key: str = string()
+    key: str = string()  # without "streams.", such as "num.standby.replicas"
     value: str = string()
 
 
@@ -24,7 +24,7 @@ class LastAssignmentConfig:
 class StreamsGroupMetadataValue:
     """A Streams group's epoch, and what its last assignment was made with."""
 
-    epoch: int = int32()
+    epoch: int = int32()  # the group epoch: rises with every change of members, topology, topics or assignment configs
     metadata_hash: int = int64()  # changes with the topics of the topology
     validated_topology_epoch: int = int32(tag=0, default=-1)  # all topics of that topology are there; -1: of none
     # another value means another assignment
@@ -63,7 +63,7 @@ class StreamsGroupMemberMetadataValue:
     client_id: str = string()
     client_host: str = string()
     rebalance_timeout_ms: int = int32(default=-1)  # how long the member may take to give up tasks
-    topology_epoch: int = int32()
+    topology_epoch: int = int32()  # of the topology that the member runs
     process_id: str = string()  # of the client's process; its members share state on disk
     # where the application answers queries of its state
     user_endpoint: Endpoint | None = one(Endpoint, nullable="0+", default=None)
@@ -96,7 +96,7 @@ class StreamsGroupTargetAssignmentMemberKey:
 @struct("TaskIds")
 class StreamsGroupTargetAssignmentMemberValueTaskIds:
     subtopology_id: str = string()
-    partitions: list[int] = array(Kind.INT32)
+    partitions: list[int] = array(Kind.INT32)  # one task each
 
 
 @data("0", flexible="0+", key=21)
@@ -125,7 +125,7 @@ class StreamsGroupCurrentMemberAssignmentKey:
 @struct("TaskIds")
 class StreamsGroupCurrentMemberAssignmentValueTaskIds:
     subtopology_id: str = string()
-    partitions: list[int] = array(Kind.INT32)
+    partitions: list[int] = array(Kind.INT32)  # one task each
     # per partition, the member epoch at which it was assigned; active tasks only
     assignment_epochs: list[int] | None = array(Kind.INT32, nullable="0+", tag=0)
 
@@ -136,7 +136,7 @@ class StreamsGroupCurrentMemberAssignmentValue:
 
     member_epoch: int = int32()
     previous_member_epoch: int = int32()  # accepted once more, as an answer may have been lost
-    state: int = int8()  # 0 stable, 1 has tasks to give up, 2 waits for tasks of others
+    state: int = int8()  # 1 stable, 2 has tasks to give up, 3 waits for tasks of others
     active_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
         StreamsGroupCurrentMemberAssignmentValueTaskIds
     )
@@ -146,6 +146,7 @@ class StreamsGroupCurrentMemberAssignmentValue:
     warmup_tasks: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
         StreamsGroupCurrentMemberAssignmentValueTaskIds
     )
+    # to be given up before anything else
     active_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValueTaskIds] = array(
         StreamsGroupCurrentMemberAssignmentValueTaskIds
     )
