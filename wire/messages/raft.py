@@ -31,10 +31,10 @@ from wire.schema import (
 @struct("PartitionData")
 class VoteRequestPartitionData:
     partition_index: int = int32()
-    replica_epoch: int = int32()
+    replica_epoch: int = int32()  # the candidate's; a vote is valid for it alone
     replica_id: int = int32()  # who asks for the vote
     replica_directory_id: Uuid = uuid("1+", ignorable=True)
-    voter_directory_id: Uuid = uuid("1+", ignorable=True)
+    voter_directory_id: Uuid = uuid("1+", ignorable=True)  # of the asked voter
     last_offset_epoch: int = int32()  # of the last record in its log
     last_offset: int = int64()  # where its log ends
     pre_vote: bool = boolean("2+")  # would you vote for me? Nobody's epoch changes by that
@@ -54,7 +54,7 @@ class VoteRequest:
     - 2: pre-votes (KIP-996)
     """
 
-    cluster_id: str | None = string(nullable="0+", default=None)
+    cluster_id: str | None = string(nullable="0+", default=None)  # refused if it is another cluster's
     voter_id: int = int32("1+", default=-1, ignorable=True)  # who is asked
     topics: list[VoteRequestTopicData] = array(VoteRequestTopicData)
 
@@ -88,7 +88,7 @@ class VoteResponse:
     - 1: the leader's address (KIP-853)
     """
 
-    error_code: int = int16()
+    error_code: int = int16()  # of the whole request
     topics: list[VoteResponseTopicData] = array(VoteResponseTopicData)
     node_endpoints: list[VoteResponseNodeEndpoint] = array(VoteResponseNodeEndpoint, "1+", tag=0)
 
@@ -96,8 +96,8 @@ class VoteResponse:
 @struct("PartitionData")
 class BeginQuorumEpochRequestPartitionData:
     partition_index: int = int32()
-    voter_directory_id: Uuid = uuid("1+", ignorable=True)
-    leader_id: int = int32()
+    voter_directory_id: Uuid = uuid("1+", ignorable=True)  # of the addressed voter
+    leader_id: int = int32()  # the sender
     leader_epoch: int = int32()
 
 
@@ -109,7 +109,7 @@ class BeginQuorumEpochRequestTopicData:
 
 @struct("LeaderEndpoint")
 class BeginQuorumEpochRequestLeaderEndpoint:
-    name: str = string("1+")
+    name: str = string("1+")  # of the listener
     host: str = string("1+")
     port: int = uint16("1+")
 
@@ -121,7 +121,7 @@ class BeginQuorumEpochRequest:
     - 1: flexible; directory ids, the voter that is meant, the leader's addresses (KIP-853)
     """
 
-    cluster_id: str | None = string(nullable="0+", default=None)
+    cluster_id: str | None = string(nullable="0+", default=None)  # refused if it is another cluster's
     voter_id: int = int32("1+", default=-1, ignorable=True)  # who is told
     topics: list[BeginQuorumEpochRequestTopicData] = array(BeginQuorumEpochRequestTopicData)
     leader_endpoints: list[BeginQuorumEpochRequestLeaderEndpoint] = array(
@@ -132,8 +132,8 @@ class BeginQuorumEpochRequest:
 @struct("PartitionData")
 class BeginQuorumEpochResponsePartitionData:
     partition_index: int = int32()
-    error_code: int = int16()
-    leader_id: int = int32()
+    error_code: int = int16()  # FENCED_LEADER_EPOCH: the voter knows a newer epoch
+    leader_id: int = int32()  # as the voter knows it; -1: not known
     leader_epoch: int = int32()
 
 
@@ -152,12 +152,9 @@ class BeginQuorumEpochResponseNodeEndpoint:
 
 @response(53, "0-1", flexible="1+")
 class BeginQuorumEpochResponse:
-    """Accept the leader, or name a newer one.
+    """Accept the leader, or name a newer one; from version 1 on flexible and with its address (KIP-853)."""
 
-    - 1: flexible; the leader's address (KIP-853)
-    """
-
-    error_code: int = int16()
+    error_code: int = int16()  # of the whole request
     topics: list[BeginQuorumEpochResponseTopicData] = array(BeginQuorumEpochResponseTopicData)
     node_endpoints: list[BeginQuorumEpochResponseNodeEndpoint] = array(
         BeginQuorumEpochResponseNodeEndpoint, "1+", tag=0
@@ -173,8 +170,8 @@ class ReplicaInfo:
 @struct("PartitionData")
 class EndQuorumEpochRequestPartitionData:
     partition_index: int = int32()
-    leader_id: int = int32()
-    leader_epoch: int = int32()
+    leader_id: int = int32()  # the sender
+    leader_epoch: int = int32()  # that ends
     preferred_successors: list[int] = array(Kind.INT32, "0", ignorable=True)  # the one with the longest log first
     # the one with the longest log first
     preferred_candidates: list[ReplicaInfo] = array(ReplicaInfo, "1+", ignorable=True)
@@ -188,7 +185,7 @@ class EndQuorumEpochRequestTopicData:
 
 @struct("LeaderEndpoint")
 class EndQuorumEpochRequestLeaderEndpoint:
-    name: str = string("1+")
+    name: str = string("1+")  # of the listener
     host: str = string("1+")
     port: int = uint16("1+")
 
@@ -200,7 +197,7 @@ class EndQuorumEpochRequest:
     - 1: flexible; directory ids, the leader's addresses (KIP-853)
     """
 
-    cluster_id: str | None = string(nullable="0+", default=None)
+    cluster_id: str | None = string(nullable="0+", default=None)  # refused if it is another cluster's
     topics: list[EndQuorumEpochRequestTopicData] = array(EndQuorumEpochRequestTopicData)
     leader_endpoints: list[EndQuorumEpochRequestLeaderEndpoint] = array(
         EndQuorumEpochRequestLeaderEndpoint, "1+", ignorable=True
@@ -211,7 +208,7 @@ class EndQuorumEpochRequest:
 class EndQuorumEpochResponsePartitionData:
     partition_index: int = int32()
     error_code: int = int16()
-    leader_id: int = int32()
+    leader_id: int = int32()  # as the voter knows it; -1: not known
     leader_epoch: int = int32()
 
 
@@ -230,12 +227,9 @@ class EndQuorumEpochResponseNodeEndpoint:
 
 @response(54, "0-1", flexible="1+")
 class EndQuorumEpochResponse:
-    """Accept that, or name a newer leader.
+    """Accept that, or name a newer leader; from version 1 on flexible and with its address (KIP-853)."""
 
-    - 1: flexible; the leader's address (KIP-853)
-    """
-
-    error_code: int = int16()
+    error_code: int = int16()  # of the whole request
     topics: list[EndQuorumEpochResponseTopicData] = array(EndQuorumEpochResponseTopicData)
     node_endpoints: list[EndQuorumEpochResponseNodeEndpoint] = array(EndQuorumEpochResponseNodeEndpoint, "1+", tag=0)
 
@@ -265,9 +259,9 @@ class DescribeQuorumRequest:
 class ReplicaState:
     replica_id: int = int32()
     replica_directory_id: Uuid = uuid("2+")
-    log_end_offset: int = int64()
-    last_fetch_timestamp: int = int64("1+", default=-1, ignorable=True)  # ms; -1: not known
-    # ms, when it last had all of the leader's log; -1: not known
+    log_end_offset: int = int64()  # -1: not known
+    last_fetch_timestamp: int = int64("1+", default=-1, ignorable=True)  # ms; -1: not known, or the leader itself
+    # ms, when it last had all of the leader's log; of the leader itself: now; -1: not known
     last_caught_up_timestamp: int = int64("1+", default=-1, ignorable=True)
 
 
@@ -276,7 +270,7 @@ class DescribeQuorumResponsePartitionData:
     partition_index: int = int32()
     error_code: int = int16()
     error_message: str | None = string("2+", nullable="2+", ignorable=True)
-    leader_id: int = int32()
+    leader_id: int = int32()  # -1: not known
     leader_epoch: int = int32()
     high_watermark: int = int64()
     current_voters: list[ReplicaState] = array(ReplicaState)
@@ -310,10 +304,10 @@ class DescribeQuorumResponse:
     - 2: directory ids, addresses of the voters, error messages (KIP-853)
     """
 
-    error_code: int = int16()
+    error_code: int = int16()  # of the whole request
     error_message: str | None = string("2+", nullable="2+", ignorable=True)
     topics: list[DescribeQuorumResponseTopicData] = array(DescribeQuorumResponseTopicData)
-    nodes: list[Node] = array(Node, "2+")
+    nodes: list[Node] = array(Node, "2+")  # the voters
 
 
 @request(58, "0", flexible="0+")
@@ -330,7 +324,7 @@ class EnvelopeResponse:
     """Carry the controller's answer back."""
 
     response_data: bytes | None = bytes_(nullable="0+", default=None)  # header and body of the answer
-    error_code: int = int16()
+    error_code: int = int16()  # of the envelope: NOT_CONTROLLER makes the broker try again
 
 
 @struct("SnapshotId")
@@ -342,10 +336,10 @@ class FetchSnapshotRequestSnapshotId:
 @struct("PartitionSnapshot")
 class FetchSnapshotRequestPartitionSnapshot:
     partition: int = int32()
-    current_leader_epoch: int = int32()
+    current_leader_epoch: int = int32()  # that the follower knows; another one is answered with an error
     snapshot_id: FetchSnapshotRequestSnapshotId = one(FetchSnapshotRequestSnapshotId)
     position: int = int64()  # where in the snapshot to go on, in bytes
-    replica_directory_id: Uuid = uuid("1+", tag=0, ignorable=True)
+    replica_directory_id: Uuid = uuid("1+", tag=0, ignorable=True)  # of the follower
 
 
 @struct("TopicSnapshot")
@@ -361,9 +355,9 @@ class FetchSnapshotRequest:
     - 1: directory ids (KIP-853)
     """
 
-    cluster_id: str | None = string(nullable="0+", tag=0, default=None)
-    replica_id: int = int32(default=-1)
-    max_bytes: int = int32(default=2147483647)
+    cluster_id: str | None = string(nullable="0+", tag=0, default=None)  # refused if it is another cluster's
+    replica_id: int = int32(default=-1)  # the follower
+    max_bytes: int = int32(default=2147483647)  # for all pieces of the answer
     topics: list[FetchSnapshotRequestTopicSnapshot] = array(FetchSnapshotRequestTopicSnapshot)
 
 
@@ -375,7 +369,7 @@ class FetchSnapshotResponseSnapshotId:
 
 @struct()
 class LeaderIdAndEpoch:
-    leader_id: int = int32()
+    leader_id: int = int32()  # -1: not known
     leader_epoch: int = int32()
 
 
@@ -405,20 +399,17 @@ class FetchSnapshotResponseNodeEndpoint:
 
 @response(59, "0-1", flexible="0+")
 class FetchSnapshotResponse:
-    """Answer a piece of the snapshot.
-
-    - 1: the leader's address (KIP-853)
-    """
+    """Answer a piece of the snapshot; from version 1 on with the leader's address (KIP-853)."""
 
     throttle_time_ms: int = int32(ignorable=True)
-    error_code: int = int16()
+    error_code: int = int16()  # of the whole request
     topics: list[FetchSnapshotResponseTopicSnapshot] = array(FetchSnapshotResponseTopicSnapshot)
     node_endpoints: list[FetchSnapshotResponseNodeEndpoint] = array(FetchSnapshotResponseNodeEndpoint, "1+", tag=0)
 
 
 @struct("Listener")
 class AddRaftVoterRequestListener:
-    name: str = string()
+    name: str = string()  # of the listener
     host: str = string()
     port: int = uint16()
 
@@ -427,14 +418,14 @@ class AddRaftVoterRequestListener:
 class AddRaftVoterRequest:
     """Make a replica a voter (KIP-853).
 
-    - 1: whether to wait until the voters agreed
+    - 1: whether to wait until the voters agreed (KIP-1186)
     """
 
-    cluster_id: str | None = string(nullable="0+")
+    cluster_id: str | None = string(nullable="0+")  # refused if it is another cluster's; null: not checked
     timeout_ms: int = int32()  # how long to wait
     voter_id: int = int32()
     voter_directory_id: Uuid = uuid()
-    listeners: list[AddRaftVoterRequestListener] = array(AddRaftVoterRequestListener)
+    listeners: list[AddRaftVoterRequestListener] = array(AddRaftVoterRequestListener)  # where the voter can be reached
     # answer when the new set of voters is committed; false: when the leader has written it
     ack_when_committed: bool = boolean("1+", default=True)
 
@@ -452,7 +443,7 @@ class AddRaftVoterResponse:
 class RemoveRaftVoterRequest:
     """Take a voter out of the quorum (KIP-853)."""
 
-    cluster_id: str | None = string(nullable="0+")
+    cluster_id: str | None = string(nullable="0+")  # refused if it is another cluster's; null: not checked
     voter_id: int = int32()
     voter_directory_id: Uuid = uuid()
 
@@ -468,14 +459,14 @@ class RemoveRaftVoterResponse:
 
 @struct("Listener")
 class UpdateRaftVoterRequestListener:
-    name: str = string()
+    name: str = string()  # of the listener
     host: str = string()
     port: int = uint16()
 
 
 @struct()
 class KRaftVersionFeature:
-    min_supported_version: int = int16()
+    min_supported_version: int = int16()  # of kraft.version; from 1 on voters come and go
     max_supported_version: int = int16()
 
 
@@ -483,8 +474,8 @@ class KRaftVersionFeature:
 class UpdateRaftVoterRequest:
     """A voter tells the leader its addresses and what it supports (KIP-853)."""
 
-    cluster_id: str | None = string(nullable="0+")
-    current_leader_epoch: int = int32()
+    cluster_id: str | None = string(nullable="0+")  # refused if it is another cluster's
+    current_leader_epoch: int = int32()  # that the voter knows
     voter_id: int = int32()
     voter_directory_id: Uuid = uuid()
     listeners: list[UpdateRaftVoterRequestListener] = array(UpdateRaftVoterRequestListener)
@@ -505,4 +496,4 @@ class UpdateRaftVoterResponse:
 
     throttle_time_ms: int = int32()
     error_code: int = int16()
-    current_leader: CurrentLeader = one(CurrentLeader, tag=0)
+    current_leader: CurrentLeader = one(CurrentLeader, tag=0)  # where to go, if the asked controller does not lead
