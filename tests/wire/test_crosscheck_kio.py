@@ -46,7 +46,7 @@ def kio_values(value: Any) -> Any:
 def test_kio_reads_and_writes_the_same(message: OfficialMessage) -> None:
     for version, kio_class in known_versions(message):
         random = Random(f"{message.name} {version}")
-        for _ in range(3):
+        for _ in range(2):
             ours = random_message(
                 our_class(message), version, random, unknown_tags=False, large=False, any_number=False
             )
