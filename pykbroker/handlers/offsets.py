@@ -55,6 +55,7 @@ SPECIAL_FROM_VERSION = {
     LATEST_TIERED: 9,
     EARLIEST_PENDING_UPLOAD: 11,
 }
+LEADER_EPOCHS_FROM = 4
 CONSUMER = -1
 DEBUGGING_CONSUMER = -2  # may ask any replica
 READ_COMMITTED = 1
@@ -108,7 +109,11 @@ def _list_offset(
         found = (-1, -1, -1)
     found_timestamp, offset, leader_epoch = found
     return ListOffsetsPartitionResponse(
-        wanted.partition_index, ErrorCode.NONE, timestamp=found_timestamp, offset=offset, leader_epoch=leader_epoch
+        wanted.partition_index,
+        ErrorCode.NONE,
+        found_timestamp,
+        offset,
+        leader_epoch if ctx.api_version >= LEADER_EPOCHS_FROM else -1,
     )
 
 

@@ -28,6 +28,7 @@ import attrs
 from anyio.abc import TaskGroup
 
 from pykbroker.clock import Clock
+from pykbroker.errors import CloseConnection
 from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.metrics import Metrics
 from pykbroker.server.buffers import Buffers
@@ -92,6 +93,8 @@ class Connection:
         except ProtocolError as error:
             self._server.metrics.protocol_errors_total += 1
             logger.warning("closing connection %s: %s", self.info.id, error)
+        except CloseConnection as error:
+            logger.info("closing connection %s: %s", self.info.id, error)
         except OSError as error:
             if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EBADF):
                 raise

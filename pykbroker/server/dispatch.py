@@ -19,7 +19,7 @@ from typing import Any
 
 import attrs
 
-from pykbroker.errors import KafkaError, StorageError
+from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import ConnectionInfo, RequestContext, Services
 from pykbroker.server.error_replies import error_response
 from pykbroker.waiters import Parked
@@ -96,7 +96,7 @@ class Dispatcher:
         self._routes: dict[tuple[int, int], Route] = {}
 
     def start(self, connection: ConnectionInfo, frame: memoryview) -> Started:
-        """Run the handler of one request. Raises: ProtocolError where the connection has to be closed."""
+        """Run the handler of one request. Raises: ProtocolError, CloseConnection: the connection has to be closed."""
         header, pos = decode_request_header(frame)
         route = self._routes.get((header.api_key, header.api_version)) or self._route(header)
         if route.version != header.api_version:
@@ -110,6 +110,8 @@ class Dispatcher:
         self._services.metrics.requests_total += 1
         try:
             outcome = route.handler(context, request)
+        except CloseConnection:
+            raise
         except Exception as error:  # the one place where anything is caught: see `_failed`
             outcome = self._failed(route, request, error)
         return Started(route, header.correlation_id, outcome, request)

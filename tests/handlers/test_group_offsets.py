@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.group_rig import (
+from tests.handlers.rig import (
     ANOTHER_BROKER,
     BROKER_ID,
     TOPIC_ID,
-    GroupRig,
+    HandlerRig,
     offsets_topic,
     topic,
 )
@@ -43,12 +43,12 @@ RETENTION_MINUTES = 60
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[GroupRig]:
+def rig(tmp_path: Path) -> Iterator[HandlerRig]:
     retention = {
         "offsets.retention.minutes": str(RETENTION_MINUTES),
         "offsets.retention.check.interval.ms": str(MINUTE_MS),
     }
-    rig = GroupRig(tmp_path, retention)
+    rig = HandlerRig(tmp_path, retention)
     rig.set_topics(T, offsets_topic())
     yield rig
     rig.close()
@@ -78,7 +78,7 @@ def commit_request(
     )
 
 
-def commit(rig: GroupRig, offsets: dict[int, int], version: int = 9, **options: Any) -> dict[int, ErrorCode]:
+def commit(rig: HandlerRig, offsets: dict[int, int], version: int = 9, **options: Any) -> dict[int, ErrorCode]:
     response = rig.call(commit_request(offsets, **options), version)
     (answered,) = response.topics
     return {each.partition_index: ErrorCode(each.error_code) for each in answered.partitions}
@@ -102,11 +102,11 @@ def offsets_in(response: Any) -> dict[int, int]:
     }
 
 
-def fetch(rig: GroupRig, *indexes: int, version: int = 9, **options: Any) -> dict[int, int]:
+def fetch(rig: HandlerRig, *indexes: int, version: int = 9, **options: Any) -> dict[int, int]:
     return offsets_in(rig.call(fetch_request(*indexes, **options), version))
 
 
-def stable_member(rig: GroupRig, group_id: str = "g", protocol_type: str = "consumer") -> str:
+def stable_member(rig: HandlerRig, group_id: str = "g", protocol_type: str = "consumer") -> str:
     """Take a group to Stable with one member and return its id; its generation is 1."""
     joining = rig.send(
         JoinGroupRequest(
@@ -129,12 +129,12 @@ def stable_member(rig: GroupRig, group_id: str = "g", protocol_type: str = "cons
 
 
 @pytest.mark.parametrize("version", range(2, 11))
-def test_commit_is_fetched_again_in_every_version(rig: GroupRig, version: int) -> None:
+def test_commit_is_fetched_again_in_every_version(rig: HandlerRig, version: int) -> None:
     assert commit(rig, {0: 5, 2: 7}, version) == {0: ErrorCode.NONE, 2: ErrorCode.NONE}
     assert fetch(rig, 0, 1, 2) == {0: 5, 1: -1, 2: 7}
 
 
-def test_commit_names_unknown_partitions_first(rig: GroupRig) -> None:
+def test_commit_names_unknown_partitions_first(rig: HandlerRig) -> None:
     request = commit_request({0: 1, 9: 1})
     request.topics[0].partitions.reverse()
     request.topics.append(
@@ -151,28 +151,30 @@ def test_commit_names_unknown_partitions_first(rig: GroupRig) -> None:
     ]
 
 
-def test_commit_by_unknown_topic_id_returns_unknown_topic_id(rig: GroupRig) -> None:
+def test_commit_by_unknown_topic_id_returns_unknown_topic_id(rig: HandlerRig) -> None:
     assert commit(rig, {0: 1}, 10, topic_id=UNKNOWN_ID) == {0: ErrorCode.UNKNOWN_TOPIC_ID}
 
 
-def test_commit_with_metadata_over_the_limit_returns_offset_metadata_too_large(rig: GroupRig) -> None:
+def test_commit_with_metadata_over_the_limit_returns_offset_metadata_too_large(rig: HandlerRig) -> None:
     assert commit(rig, {0: 1}, metadata="x" * 100) == {0: ErrorCode.NONE}
     assert commit(rig, {0: 2}, metadata="x" * 101) == {0: ErrorCode.OFFSET_METADATA_TOO_LARGE}
     assert fetch(rig, 0) == {0: 1}
 
 
-def test_commit_of_null_metadata_is_fetched_as_empty(rig: GroupRig) -> None:
+def test_commit_of_null_metadata_is_fetched_as_empty(rig: HandlerRig) -> None:
     commit(rig, {0: 1}, metadata=None)
 
     assert rig.call(fetch_request(0), 9).groups[0].topics[0].partitions[0].metadata == ""
 
 
 @pytest.mark.parametrize(("version", "error"), [(8, ErrorCode.ILLEGAL_GENERATION), (9, ErrorCode.GROUP_ID_NOT_FOUND)])
-def test_commit_of_a_generation_of_an_unknown_group_is_an_error(rig: GroupRig, version: int, error: ErrorCode) -> None:
+def test_commit_of_a_generation_of_an_unknown_group_is_an_error(
+    rig: HandlerRig, version: int, error: ErrorCode
+) -> None:
     assert commit(rig, {0: 1}, version, member_id="m", generation_id=3) == {0: error}
 
 
-def test_commit_of_a_member_is_checked_against_its_generation(rig: GroupRig) -> None:
+def test_commit_of_a_member_is_checked_against_its_generation(rig: HandlerRig) -> None:
     member_id = stable_member(rig)
 
     assert commit(rig, {0: 1}, member_id=member_id, generation_id=1) == {0: ErrorCode.NONE}
@@ -181,7 +183,7 @@ def test_commit_of_a_member_is_checked_against_its_generation(rig: GroupRig) -> 
     assert commit(rig, {0: 1}) == {0: ErrorCode.UNKNOWN_MEMBER_ID}
 
 
-def test_commit_of_the_old_generation_is_accepted_while_preparing_a_rebalance(rig: GroupRig) -> None:
+def test_commit_of_the_old_generation_is_accepted_while_preparing_a_rebalance(rig: HandlerRig) -> None:
     member_id = stable_member(rig)
     rig.send(
         JoinGroupRequest(
@@ -197,7 +199,7 @@ def test_commit_of_the_old_generation_is_accepted_while_preparing_a_rebalance(ri
     assert commit(rig, {0: 1}, member_id=member_id, generation_id=1) == {0: ErrorCode.NONE}
 
 
-def test_commit_keeps_the_session_alive(rig: GroupRig) -> None:
+def test_commit_keeps_the_session_alive(rig: HandlerRig) -> None:
     member_id = stable_member(rig)
     for _ in range(3):
         rig.clock.advance(9_000)
@@ -207,25 +209,25 @@ def test_commit_keeps_the_session_alive(rig: GroupRig) -> None:
     assert commit(rig, {0: 1}, member_id=member_id, generation_id=1) == {0: ErrorCode.UNKNOWN_MEMBER_ID}
 
 
-def test_commit_for_the_empty_group_id_is_accepted(rig: GroupRig) -> None:
+def test_commit_for_the_empty_group_id_is_accepted(rig: HandlerRig) -> None:
     assert commit(rig, {0: 4}, group_id="") == {0: ErrorCode.NONE}
     assert fetch(rig, 0, group_id="") == {0: 4}
 
 
-def test_commit_without_partitions_is_answered_without_looking_at_the_group(rig: GroupRig) -> None:
+def test_commit_without_partitions_is_answered_without_looking_at_the_group(rig: HandlerRig) -> None:
     request = OffsetCommitRequest(group_id="nobody", generation_id_or_member_epoch=5)
 
     assert rig.call(request, 9).topics == []
 
 
-def test_commit_at_another_broker_returns_not_coordinator(rig: GroupRig) -> None:
+def test_commit_at_another_broker_returns_not_coordinator(rig: HandlerRig) -> None:
     rig.set_topics(T, offsets_topic(leader=ANOTHER_BROKER))
 
     assert commit(rig, {0: 1}) == {0: ErrorCode.NOT_COORDINATOR}
     assert rig.call(fetch_request(0), 9).groups[0].error_code == ErrorCode.NOT_COORDINATOR
 
 
-def test_commit_survives_a_new_coordinator(rig: GroupRig) -> None:
+def test_commit_survives_a_new_coordinator(rig: HandlerRig) -> None:
     commit(rig, {0: 5, 1: 6})
     commit(rig, {0: 8})
     rig.set_topics(T, offsets_topic(leader=ANOTHER_BROKER))
@@ -237,7 +239,7 @@ def test_commit_survives_a_new_coordinator(rig: GroupRig) -> None:
 # What is not below the high watermark
 
 
-def test_commit_is_answered_when_the_high_watermark_has_passed_it(rig: GroupRig) -> None:
+def test_commit_is_answered_when_the_high_watermark_has_passed_it(rig: HandlerRig) -> None:
     rig.set_topics(T, offsets_topic(isr=(BROKER_ID, ANOTHER_BROKER)))
     answered = rig.send(commit_request({0: 5}), 9)
 
@@ -248,7 +250,7 @@ def test_commit_is_answered_when_the_high_watermark_has_passed_it(rig: GroupRig)
     assert fetch(rig, 0) == {0: 5}
 
 
-def test_commit_that_followers_do_not_get_times_out(rig: GroupRig) -> None:
+def test_commit_that_followers_do_not_get_times_out(rig: HandlerRig) -> None:
     rig.set_topics(T, offsets_topic(isr=(BROKER_ID, ANOTHER_BROKER)))
     answered = rig.send(commit_request({0: 5}), 9)
     rig.clock.advance(5_000)
@@ -256,7 +258,7 @@ def test_commit_that_followers_do_not_get_times_out(rig: GroupRig) -> None:
     assert answered.response.topics[0].partitions[0].error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
 
 
-def test_commit_whose_coordinator_loses_the_partition_returns_not_coordinator(rig: GroupRig) -> None:
+def test_commit_whose_coordinator_loses_the_partition_returns_not_coordinator(rig: HandlerRig) -> None:
     rig.set_topics(T, offsets_topic(isr=(BROKER_ID, ANOTHER_BROKER)))
     answered = rig.send(commit_request({0: 5}), 9)
     rig.set_topics(T, offsets_topic(leader=ANOTHER_BROKER))
@@ -264,7 +266,7 @@ def test_commit_whose_coordinator_loses_the_partition_returns_not_coordinator(ri
     assert answered.response.topics[0].partitions[0].error_code == ErrorCode.NOT_COORDINATOR
 
 
-def test_fetch_that_requires_stable_offsets_waits_for_what_is_being_committed(rig: GroupRig) -> None:
+def test_fetch_that_requires_stable_offsets_waits_for_what_is_being_committed(rig: HandlerRig) -> None:
     rig.set_topics(T, offsets_topic(isr=(BROKER_ID, ANOTHER_BROKER)))
     rig.send(commit_request({0: 5}), 9)
     answered = rig.send(fetch_request(0, require_stable=True), 9)
@@ -278,7 +280,7 @@ def test_fetch_that_requires_stable_offsets_waits_for_what_is_being_committed(ri
 
 
 @pytest.mark.parametrize("version", range(1, 8))
-def test_fetch_of_one_group_answers_by_topic(rig: GroupRig, version: int) -> None:
+def test_fetch_of_one_group_answers_by_topic(rig: HandlerRig, version: int) -> None:
     commit(rig, {0: 5})
     topics = [
         OffsetFetchRequestTopic(name="t", partition_indexes=[0, 1]),
@@ -297,7 +299,7 @@ def test_fetch_of_one_group_answers_by_topic(rig: GroupRig, version: int) -> Non
 
 
 @pytest.mark.parametrize("version", range(2, 8))
-def test_fetch_of_null_topics_returns_all(rig: GroupRig, version: int) -> None:
+def test_fetch_of_null_topics_returns_all(rig: HandlerRig, version: int) -> None:
     commit(rig, {0: 5, 2: 6})
     response = rig.call(OffsetFetchRequest(group_id="g", topics=None), version)
 
@@ -306,7 +308,7 @@ def test_fetch_of_null_topics_returns_all(rig: GroupRig, version: int) -> None:
 
 @pytest.mark.parametrize(("version", "in_response", "in_row"), [(1, 0, 16), (2, 16, None), (7, 16, None)])
 def test_fetch_error_of_a_group_stands_where_the_version_has_a_place(
-    rig: GroupRig, version: int, in_response: int, in_row: int | None
+    rig: HandlerRig, version: int, in_response: int, in_row: int | None
 ) -> None:
     rig.set_topics(T)
     topics = [OffsetFetchRequestTopic(name="t", partition_indexes=[0])]
@@ -318,7 +320,7 @@ def test_fetch_error_of_a_group_stands_where_the_version_has_a_place(
     )
 
 
-def test_fetch_of_several_groups_answers_each_in_order(rig: GroupRig) -> None:
+def test_fetch_of_several_groups_answers_each_in_order(rig: HandlerRig) -> None:
     commit(rig, {0: 5}, group_id="a")
     commit(rig, {0: 6}, group_id="b")
     groups = [OffsetFetchRequestGroup(group_id=each, topics=None) for each in ("b", "unknown", "a")]
@@ -330,11 +332,11 @@ def test_fetch_of_several_groups_answers_each_in_order(rig: GroupRig) -> None:
     assert found == [("b", [6]), ("unknown", []), ("a", [5])]
 
 
-def test_fetch_of_no_groups_is_answered(rig: GroupRig) -> None:
+def test_fetch_of_no_groups_is_answered(rig: HandlerRig) -> None:
     assert rig.call(OffsetFetchRequest(groups=[]), 9).groups == []
 
 
-def test_fetch_by_topic_id_names_the_topic_by_id(rig: GroupRig) -> None:
+def test_fetch_by_topic_id_names_the_topic_by_id(rig: HandlerRig) -> None:
     commit(rig, {0: 5})
     for request in (fetch_request(0), fetch_request()):
         response = rig.call(request, 10)
@@ -342,7 +344,7 @@ def test_fetch_by_topic_id_names_the_topic_by_id(rig: GroupRig) -> None:
         assert offsets_in(response) == {0: 5}
 
 
-def test_fetch_by_unknown_topic_id_returns_unknown_topic_id_after_the_known(rig: GroupRig) -> None:
+def test_fetch_by_unknown_topic_id_returns_unknown_topic_id_after_the_known(rig: HandlerRig) -> None:
     commit(rig, {0: 5})
     request = fetch_request(0)
     assert request.groups[0].topics is not None
@@ -351,7 +353,7 @@ def test_fetch_by_unknown_topic_id_returns_unknown_topic_id_after_the_known(rig:
     assert list(offsets_in(rig.call(request, 10)).items()) == [(0, 5), (1, ErrorCode.UNKNOWN_TOPIC_ID)]
 
 
-def test_fetch_of_an_open_transaction_returns_unstable_offset_commit(rig: GroupRig) -> None:
+def test_fetch_of_an_open_transaction_returns_unstable_offset_commit(rig: HandlerRig) -> None:
     commit(rig, {0: 5})
     offsets = rig.groups.shard_for("g").offsets
     offsets.put(("g", "t", 0), offsets.group("g")["t"][0], producer_id=4)
@@ -363,7 +365,7 @@ def test_fetch_of_an_open_transaction_returns_unstable_offset_commit(rig: GroupR
 # Deleted topics, expiry
 
 
-def test_offsets_of_a_deleted_topic_are_forgotten(rig: GroupRig) -> None:
+def test_offsets_of_a_deleted_topic_are_forgotten(rig: HandlerRig) -> None:
     commit(rig, {0: 5})
     rig.set_topics(offsets_topic())
     rig.set_topics(T, offsets_topic())
@@ -371,7 +373,7 @@ def test_offsets_of_a_deleted_topic_are_forgotten(rig: GroupRig) -> None:
     assert fetch(rig, 0) == {0: -1}
 
 
-def test_offsets_of_a_standalone_consumer_expire_after_the_retention(rig: GroupRig) -> None:
+def test_offsets_of_a_standalone_consumer_expire_after_the_retention(rig: HandlerRig) -> None:
     commit(rig, {0: 5})
     rig.clock.advance(59 * MINUTE_MS)
     commit(rig, {1: 6})
@@ -381,14 +383,14 @@ def test_offsets_of_a_standalone_consumer_expire_after_the_retention(rig: GroupR
     assert fetch(rig, 0, 1) == {0: -1, 1: 6}
 
 
-def test_group_of_which_nothing_is_left_is_deleted(rig: GroupRig) -> None:
+def test_group_of_which_nothing_is_left_is_deleted(rig: HandlerRig) -> None:
     commit(rig, {0: 5})
     rig.clock.advance(RETENTION_MINUTES * MINUTE_MS)
 
     assert rig.call(ListGroupsRequest()).groups == []
 
 
-def test_offsets_with_a_retention_time_of_their_own_expire_by_it(rig: GroupRig) -> None:
+def test_offsets_with_a_retention_time_of_their_own_expire_by_it(rig: HandlerRig) -> None:
     commit(rig, {0: 5}, 4, retention_ms=90_000)
     rig.clock.advance(MINUTE_MS)
     assert fetch(rig, 0) == {0: 5}
@@ -397,7 +399,7 @@ def test_offsets_with_a_retention_time_of_their_own_expire_by_it(rig: GroupRig) 
     assert fetch(rig, 0) == {0: -1}
 
 
-def test_offsets_of_an_emptied_group_expire_from_when_it_became_empty(rig: GroupRig) -> None:
+def test_offsets_of_an_emptied_group_expire_from_when_it_became_empty(rig: HandlerRig) -> None:
     member_id = stable_member(rig)
     commit(rig, {0: 5}, member_id=member_id, generation_id=1)
     for _ in range(100):
@@ -411,7 +413,7 @@ def test_offsets_of_an_emptied_group_expire_from_when_it_became_empty(rig: Group
     assert fetch(rig, 0) == {0: -1}
 
 
-def test_offsets_of_a_topic_that_members_consume_do_not_expire(rig: GroupRig) -> None:
+def test_offsets_of_a_topic_that_members_consume_do_not_expire(rig: HandlerRig) -> None:
     member_id = stable_member(rig)
     commit(rig, {0: 5}, member_id=member_id, generation_id=1)
     for _ in range(8 * RETENTION_MINUTES):
@@ -429,7 +431,7 @@ def delete_request(*indexes: int, group_id: str = "g", name: str = "t") -> Offse
     return OffsetDeleteRequest(group_id=group_id, topics=[OffsetDeleteRequestTopic(name=name, partitions=partitions)])
 
 
-def test_delete_forgets_offsets_and_names_unknown_partitions(rig: GroupRig) -> None:
+def test_delete_forgets_offsets_and_names_unknown_partitions(rig: HandlerRig) -> None:
     commit(rig, {0: 5, 1: 6})
     response = rig.call(delete_request(0, 2, 9))
 
@@ -438,14 +440,14 @@ def test_delete_forgets_offsets_and_names_unknown_partitions(rig: GroupRig) -> N
     assert fetch(rig, 0, 1) == {0: -1, 1: 6}
 
 
-def test_delete_of_a_consumed_topic_returns_group_subscribed_to_topic(rig: GroupRig) -> None:
+def test_delete_of_a_consumed_topic_returns_group_subscribed_to_topic(rig: HandlerRig) -> None:
     stable_member(rig)
     response = rig.call(delete_request(0))
 
     assert response.topics[0].partitions[0].error_code == ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC
 
 
-def test_delete_of_a_topic_that_members_do_not_consume_succeeds(rig: GroupRig) -> None:
+def test_delete_of_a_topic_that_members_do_not_consume_succeeds(rig: HandlerRig) -> None:
     rig.set_topics(T, topic("u", b"u" * 16, 1), offsets_topic())
     stable_member(rig)
 
@@ -455,13 +457,13 @@ def test_delete_of_a_topic_that_members_do_not_consume_succeeds(rig: GroupRig) -
 @pytest.mark.parametrize(
     ("group_id", "error"), [("", ErrorCode.INVALID_GROUP_ID), ("nobody", ErrorCode.GROUP_ID_NOT_FOUND)]
 )
-def test_delete_of_no_group_is_an_error(rig: GroupRig, group_id: str, error: ErrorCode) -> None:
+def test_delete_of_no_group_is_an_error(rig: HandlerRig, group_id: str, error: ErrorCode) -> None:
     response = rig.call(delete_request(0, group_id=group_id))
 
     assert (response.error_code, response.topics) == (error, [])
 
 
-def test_delete_in_a_live_group_of_another_protocol_returns_non_empty_group(rig: GroupRig) -> None:
+def test_delete_in_a_live_group_of_another_protocol_returns_non_empty_group(rig: HandlerRig) -> None:
     stable_member(rig, protocol_type="connect")
 
     assert rig.call(delete_request(0)).error_code == ErrorCode.NON_EMPTY_GROUP

@@ -1,4 +1,4 @@
-"""A broker's group handlers on a real log, with a clock that stands still and metadata that a test sets."""
+"""A broker's handlers on real logs, with a clock that stands still and metadata that a test sets."""
 
 import itertools
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.config import BrokerConfig
 from pykbroker.groups.coordinator import OFFSETS_TOPIC, GroupCoordinator
 from pykbroker.handlers.context import ConnectionInfo, Services
+from pykbroker.log.files import FileSlice
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
@@ -47,7 +48,7 @@ class Answered:
     parked: Parked | None = None
 
 
-class GroupRig:
+class HandlerRig:
     def __init__(self, data_dir: Path, properties: Mapping[str, str] | None = None) -> None:
         self.clock = SimulatedClock()
         self.config = BrokerConfig.from_properties(
@@ -115,17 +116,19 @@ class GroupRig:
         assert key is not None
         header = frame.RequestHeader(key, version, 7, client_id)
         connection = ConnectionInfo(id="1", listener="PLAINTEXT", host="127.0.0.1")
-        started = self._dispatcher.start(connection, memoryview(frame.encode_request(header, request))[4:])
+        started = self._dispatcher.start(connection, memoryview(bytearray(frame.encode_request(header, request)))[4:])
         answered = Answered()
 
         def deliver(build: Any) -> None:
             chunks = self._dispatcher.encode(started, build())
-            data = b"".join(bytes(chunk) for chunk in chunks)[4:]  # type: ignore[call-overload]
+            data = b"".join(chunk.read() if isinstance(chunk, FileSlice) else chunk for chunk in chunks)[4:]
             _, pos = frame.decode_response_header(key, version, data)
             answered.response = codec.decode(response_class(key), version, data, pos)[0]
             answered.parked = None
 
         outcome = started.outcome
+        if outcome is None:
+            return answered  # there is to be no answer
         if not isinstance(outcome, Parked):
             deliver(lambda: outcome)
         elif outcome.ended:

@@ -1,0 +1,223 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.handlers.rig import ANOTHER_BROKER, TOPIC_ID, HandlerRig, topic
+from wire.errors import ErrorCode
+from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
+from wire.records import Record, build_batch, iter_batches, read_records
+
+T = topic("t", TOPIC_ID, 3)
+ALL_VERSIONS = range(4, 19)
+NO_SESSION = -1
+NEW_SESSION = 0
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[HandlerRig]:
+    rig = HandlerRig(tmp_path)
+    rig.set_topics(T)
+    yield rig
+    rig.close()
+
+
+def append(rig: HandlerRig, index: int, *values: bytes) -> None:
+    records = [Record(offset, 1_700_000_000_000, None, value, ()) for offset, value in enumerate(values)]
+    rig.replicas.partition("t", index).append(memoryview(build_batch(records)), acks=1)
+
+
+def request(*offsets: tuple[int, int], epoch: int = NO_SESSION, **fields: Any) -> FetchRequest:
+    partition_fields = {
+        name: fields.pop(name) for name in ("partition_max_bytes", "current_leader_epoch") if name in fields
+    }
+    partitions = [
+        FetchPartition(partition=index, fetch_offset=offset, **{"partition_max_bytes": 1 << 20, **partition_fields})
+        for index, offset in offsets
+    ]
+    topics = [FetchTopic("t", TOPIC_ID, partitions)] if partitions else []
+    return FetchRequest(session_epoch=epoch, topics=topics, **{"max_wait_ms": 0, "min_bytes": 1, **fields})
+
+
+def partitions_of(response: Any) -> list[Any]:
+    return [partition for topic in response.responses for partition in topic.partitions]
+
+
+def values_of(partition: Any) -> list[bytes]:
+    return [record.value for _, batch in iter_batches(partition.records) for record in read_records(batch)]
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+def test_fetch_of_every_version_returns_records_and_offsets(rig: HandlerRig, version: int) -> None:
+    append(rig, 0, b"a", b"b")
+    append(rig, 0, b"c")
+    (partition,) = partitions_of(rig.call(request((0, 0)), version))
+    assert partition.error_code == ErrorCode.NONE
+    assert values_of(partition) == [b"a", b"b", b"c"]
+    assert (partition.high_watermark, partition.last_stable_offset) == (3, 3)
+
+
+def test_fetch_from_the_middle_of_a_batch_returns_the_whole_batch(rig: HandlerRig) -> None:
+    append(rig, 0, b"a", b"b")
+    append(rig, 0, b"c", b"d")
+    (partition,) = partitions_of(rig.call(request((0, 3))))
+    assert values_of(partition) == [b"c", b"d"]
+
+
+@pytest.mark.parametrize(
+    ("index", "offset", "code"),
+    [
+        (0, 2, ErrorCode.OFFSET_OUT_OF_RANGE),
+        (0, -1, ErrorCode.OFFSET_OUT_OF_RANGE),
+        (8, 0, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+        (-1, 0, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+    ],
+)
+def test_fetch_of_what_is_not_there_is_answered_at_once(
+    rig: HandlerRig, index: int, offset: int, code: ErrorCode
+) -> None:
+    append(rig, 0, b"a")
+    (partition,) = partitions_of(rig.call(request((index, offset), max_wait_ms=10_000)))
+    assert partition.error_code == code
+    assert partition.high_watermark == -1
+    assert bytes(partition.records) == b""
+
+
+def test_fetch_below_log_start_returns_offset_out_of_range(rig: HandlerRig) -> None:
+    append(rig, 0, b"a", b"b")
+    append(rig, 0, b"c")
+    rig.replicas.partition("t", 0).delete_records(2)
+    (partition,) = partitions_of(rig.call(request((0, 1))))
+    assert partition.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+
+
+def test_fetch_with_another_leader_epoch_is_fenced(rig: HandlerRig) -> None:
+    append(rig, 0, b"a")
+    (newer,) = partitions_of(rig.call(request((0, 0), current_leader_epoch=9)))
+    assert newer.error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
+
+
+def test_fetch_from_another_brokers_partition_names_the_leader(rig: HandlerRig) -> None:
+    rig.set_topics(topic("t", TOPIC_ID, 3, leader=ANOTHER_BROKER))
+    (partition,) = partitions_of(rig.call(request((0, 0))))
+    assert partition.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert partition.current_leader.leader_id == ANOTHER_BROKER
+
+
+def test_fetch_at_the_end_waits_for_an_append(rig: HandlerRig) -> None:
+    append(rig, 0, b"a")
+    answered = rig.send(request((0, 1), (1, 0), max_wait_ms=500), 12)
+    assert answered.response is None
+    append(rig, 1, b"b")
+    quiet, moved = partitions_of(answered.response)
+    assert bytes(quiet.records) == b""
+    assert values_of(moved) == [b"b"]
+
+
+def test_fetch_waits_until_there_are_min_bytes(rig: HandlerRig) -> None:
+    answered = rig.send(request((0, 0), max_wait_ms=500, min_bytes=150), 12)
+    append(rig, 0, b"a")
+    assert answered.response is None
+    append(rig, 0, b"x" * 100)
+    assert values_of(partitions_of(answered.response)[0]) == [b"a", b"x" * 100]
+
+
+def test_fetch_answers_what_there_is_after_max_wait(rig: HandlerRig) -> None:
+    answered = rig.send(request((0, 0), max_wait_ms=500, min_bytes=1000), 12)
+    append(rig, 0, b"a")
+    rig.clock.advance(499)
+    assert answered.response is None
+    rig.clock.advance(1)
+    assert values_of(partitions_of(answered.response)[0]) == [b"a"]
+
+
+def test_waiting_fetch_learns_that_its_topic_was_deleted(rig: HandlerRig) -> None:
+    answered = rig.send(request((0, 0), max_wait_ms=500), 12)
+    rig.set_topics()
+    assert partitions_of(answered.response)[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def test_waiting_fetch_leaves_no_subscription_behind(rig: HandlerRig) -> None:
+    answered = rig.send(request((0, 0), max_wait_ms=500), 12)
+    assert answered.parked is not None
+    answered.parked.cancel()
+    append(rig, 0, b"a")
+    rig.clock.advance(1000)
+    assert answered.response is None
+
+
+def test_first_batch_larger_than_the_limits_comes_whole(rig: HandlerRig) -> None:
+    append(rig, 0, b"x" * 5000)
+    append(rig, 1, b"y" * 5000)
+    first, second = partitions_of(rig.call(request((0, 0), (1, 0), max_bytes=100, partition_max_bytes=100)))
+    assert values_of(first) == [b"x" * 5000]
+    assert bytes(second.records) == b""
+
+
+def test_max_bytes_bounds_the_whole_answer(rig: HandlerRig) -> None:
+    for index in range(3):
+        append(rig, index, b"x" * 1000)
+    sizes = [
+        len(partition.records) for partition in partitions_of(rig.call(request((0, 0), (1, 0), (2, 0), max_bytes=1500)))
+    ]
+    assert sizes[0] > 1000
+    assert sum(sizes) <= 1500
+    assert sizes[2] == 0
+
+
+def test_session_tells_only_what_is_new(rig: HandlerRig) -> None:
+    append(rig, 0, b"a")
+    opened = rig.call(request((0, 1), (1, 0), (2, 0), epoch=NEW_SESSION))
+    assert opened.session_id > 0
+    assert len(partitions_of(opened)) == 3
+    quiet = rig.call(request(epoch=1, session_id=opened.session_id))
+    assert quiet.session_id == opened.session_id
+    assert partitions_of(quiet) == []
+    append(rig, 2, b"c")
+    (news,) = partitions_of(rig.call(request(epoch=2, session_id=opened.session_id)))
+    assert (news.partition_index, values_of(news)) == (2, [b"c"])
+
+
+def test_session_puts_what_had_data_at_the_end_of_the_line(rig: HandlerRig) -> None:
+    for index in range(2):
+        append(rig, index, b"x" * 1000)
+    opened = rig.call(request((0, 0), (1, 0), epoch=NEW_SESSION, max_bytes=1))
+    assert [len(partition.records) > 0 for partition in partitions_of(opened)] == [True, False]
+    served = [
+        partitions_of(rig.call(request(epoch=epoch, session_id=opened.session_id, max_bytes=1)))[0].partition_index
+        for epoch in (1, 2, 3)
+    ]
+    assert served in ([0, 1, 0], [1, 0, 1])
+
+
+def test_session_forgets_a_partition(rig: HandlerRig) -> None:
+    opened = rig.call(request((0, 0), (1, 0), epoch=NEW_SESSION))
+    forget = request(epoch=1, session_id=opened.session_id)
+    forget.forgotten_topics_data = [ForgottenTopic("t", TOPIC_ID, [0])]
+    rig.call(forget)
+    append(rig, 0, b"a")
+    append(rig, 1, b"b")
+    told = partitions_of(rig.call(request(epoch=2, session_id=opened.session_id)))
+    assert [partition.partition_index for partition in told] == [1]
+
+
+def test_unknown_session_fails_the_whole_request(rig: HandlerRig) -> None:
+    response = rig.call(request(epoch=4, session_id=77))
+    assert response.error_code == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+    assert response.responses == []
+
+
+def test_read_committed_lists_no_aborted_transactions_where_there_are_none(rig: HandlerRig) -> None:
+    append(rig, 0, b"a")
+    (committed,) = partitions_of(rig.call(request((0, 0), isolation_level=1)))
+    (uncommitted,) = partitions_of(rig.call(request((0, 0), isolation_level=0)))
+    assert committed.aborted_transactions == []
+    assert uncommitted.aborted_transactions is None
+
+
+def test_fetch_by_an_unknown_topic_id_is_unknown_topic_id(rig: HandlerRig) -> None:
+    unknown = request((0, 0))
+    unknown.topics[0].topic_id = b"?" * 16
+    (partition,) = partitions_of(rig.call(unknown))
+    assert partition.error_code == ErrorCode.UNKNOWN_TOPIC_ID
