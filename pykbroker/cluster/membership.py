@@ -160,6 +160,7 @@ class Cluster:
     async def _register_when_lease_ended(self, cluster_id: str | None) -> None:
         """An earlier process of this broker was killed: wait until its lease has ended, as long as that may take."""
         deadline = self._clock.monotonic_ms() + 2 * self._config.broker_session_timeout_ms
+        failure: KafkaError | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._store.run)
             while True:
@@ -170,8 +171,11 @@ class Cluster:
                 except KafkaError as error:
                     wait_on = error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION
                     if not wait_on or self._clock.monotonic_ms() > deadline:
-                        raise
+                        failure = error
+                        break
             tasks.cancel_scope.cancel()
+        if failure is not None:  # raised here, since a task group would wrap it
+            raise failure
 
     async def _keep_alive(self) -> None:
         asked_ms = self._clock.monotonic_ms()
