@@ -5,8 +5,8 @@
 
 Owns: the order of starting and stopping. Every part is given what it needs; nothing is found through globals.
 
-Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be advertised -> store
--> registration -> replicas and groups from the first image -> clients are accepted.
+Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
+advertised -> store -> registration -> replicas and groups from the first image -> clients are accepted.
 Stopping: no more clients -> groups -> registration -> logs, cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
@@ -96,9 +96,7 @@ class Broker:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         clock.on_bug = self._on_bug
-        log_dirs = LogDirs(
-            [Path(folder) for folder in config.log_dirs], config, clock, ephemeral=self._is_ephemeral
-        )
+        log_dirs = LogDirs([Path(folder) for folder in config.log_dirs], config, clock, ephemeral=self._is_ephemeral)
         log_dirs.open()
         self._exit.callback(log_dirs.close)
         self._bind()

@@ -60,6 +60,7 @@ class Clock(ABC):
 
     async def run(self) -> None:
         """Fire timers until cancelled; returns at once where somebody else lets time pass."""
+        return
 
     def _sweep(self) -> None:
         """Drop the cancelled timers, so that long waits that end early do not pile up."""
@@ -69,6 +70,7 @@ class Clock(ABC):
 
     def _earlier_deadline(self) -> None:
         """Called when a new timer became the first to fire."""
+        return
 
     def _run_due(self) -> None:
         now = self.monotonic_ms()

@@ -37,6 +37,7 @@ from pykbroker.config_tables.definition import (
     boolean,
     definitions_of,
     double,
+    host_counts,
     integer,
     long,
     minus_one_or_between,
@@ -92,7 +93,7 @@ class BrokerConfig:
     socket_connection_setup_timeout_max_ms: int = long(30_000)
     max_connections: int = integer(INT_MAX, at_least(0), CLUSTER_WIDE)
     max_connections_per_ip: int = integer(INT_MAX, at_least(0), CLUSTER_WIDE)
-    max_connections_per_ip_overrides: str = string("", None, CLUSTER_WIDE)
+    max_connections_per_ip_overrides: str = string("", host_counts, CLUSTER_WIDE)
     max_connection_creation_rate: int = integer(INT_MAX, at_least(0), CLUSTER_WIDE)
     connections_max_idle_ms: int = long(600_000)
     connections_max_reauth_ms: int = long(0)

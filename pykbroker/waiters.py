@@ -9,7 +9,7 @@ Rules
   through its buffer, and runs it when the buffer is done, so that one waiting fetch answers with all that was appended.
   Outside a batch a signal's callbacks run at once.
 - A callback may subscribe or unsubscribe anything, itself included.
-- A callback that raises harms neither the others nor whoever fired the signal: `Wakeups.on_bug` is told, where it is set.
+- A callback that raises harms neither the others nor whoever fired the signal: `Wakeups.on_bug` is told, if it is set.
 """
 
 from collections.abc import Callable

@@ -230,6 +230,15 @@ def not_empty(value: str | list[str]) -> str | None:
     return None if value else "Value must be non-empty"
 
 
+def host_counts(value: str) -> str | None:
+    """`host:count,host:count…`, or nothing."""
+    for entry in value.split(",") if value else ():
+        host, _, count = entry.rpartition(":")
+        if not host.strip() or not count.strip().isdecimal():
+            return f"{entry.strip()} is not HOST:COUNT"
+    return None
+
+
 def minus_one_or_between(low: int, high: int) -> Validator:
     def check(value: int) -> str | None:
         return None if value == -1 or low <= value <= high else f"Value must be between {low} and {high} or equal to -1"

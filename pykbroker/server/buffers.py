@@ -1,10 +1,11 @@
 """Memory that requests are received into.
 
-Owns: the scratch buffer that all connections receive into (only one runs at a time, and it copies what is left before it
-awaits anything), and a small pool of buffers for frames that do not fit in it.
+Owns: the scratch buffer that all connections receive into (only one runs at a time, and it copies what is left before
+it awaits anything), and a small pool of buffers for frames that do not fit in it.
 
-Rules: a large frame's buffer grows with the bytes that really arrive, so that a size field alone costs nothing; anonymous
-maps are used because their pages stay untouched until then. A buffer that is given back is used for the next large frame.
+Rules: a large frame's buffer grows with the bytes that really arrive, so that a size field alone costs nothing;
+anonymous maps are used because their pages stay untouched until then. A buffer that is given back is used for the next
+large frame.
 """
 
 import mmap

@@ -8,7 +8,8 @@ Rules
 - All complete frames in the buffer are handled before their answers go out in one send.
 - Handlers start in order of arrival, at most MAX_OUTSTANDING ahead of the oldest answer that is still waiting; answers
   leave in order. A handler that awaits the store is awaited here, and later requests wait for it.
-- Nothing more is read while answers are stuck in the socket, so a client that does not read costs bounded memory.
+- No further request is started while MAX_UNSENT_BYTES of answers are ready but not sent, and nothing more is read while
+  answers are stuck in the socket: a client that does not read costs bounded memory.
 - A parked answer costs no task: `Parked.release` sends it at once; a task is started only if the socket blocks.
 
 Not here: headers, handlers and errors (dispatch), accepting and limits on connections (listener).
@@ -41,7 +42,15 @@ from wire.schema import Records
 logger = logging.getLogger("pykbroker.server")
 
 MAX_OUTSTANDING = 256  # requests started before the oldest unsent answer is ready
+MAX_UNSENT_BYTES = 1024 * 1024  # of ready answers; no request is started beyond that
 MAX_BATCHES_WITHOUT_YIELD = 8  # buffers handled before other tasks get a turn
+# How it shows that the client is gone.
+GONE = frozenset(
+    (
+        errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN,
+        errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN,
+    )
+)  # fmt: skip
 
 _SIZE = Struct(">i")
 
@@ -70,7 +79,8 @@ class _Answer:
 
 class Connection:
     __slots__ = (
-        "_answers", "_closed", "_draining", "_outbox", "_room", "_scope", "_server", "_socket", "info", "last_active_ms",
+        "_answers", "_closed", "_is_draining", "_outbox", "_progress", "_scope", "_server", "_socket", "info",
+        "last_active_ms",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, info: ConnectionInfo, server: ServerContext) -> None:
@@ -80,8 +90,8 @@ class Connection:
         self._server = server
         self._answers: deque[_Answer] = deque()
         self._outbox = Outbox(sock)
-        self._draining: anyio.Event | None = None  # set while a task waits for the socket to take more
-        self._room: anyio.Event | None = None  # set while reading waits for answers to leave
+        self._is_draining = False  # a task waits for the socket to take more
+        self._progress: anyio.Event | None = None  # there while reading waits for answers to leave
         self._scope = anyio.CancelScope()
         self._closed = False
 
@@ -96,8 +106,7 @@ class Connection:
         except CloseConnection as error:
             logger.info("closing connection %s: %s", self.info.id, error)
         except OSError as error:
-            if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EBADF):
-                raise
+            self._lost(error)
         finally:
             self._closed = True
             anyio.notify_closing(self._socket)
@@ -112,9 +121,14 @@ class Connection:
         """Close from our side; `serve` ends."""
         self._scope.cancel()
 
+    def _lost(self, error: OSError) -> None:
+        if error.errno not in GONE:
+            logger.warning("closing connection %s: %s", self.info.id, error)
+
     @property
-    def is_busy(self) -> bool:
-        return bool(self._answers) or bool(self._outbox)
+    def awaits_us(self) -> bool:
+        """The client waits for an answer, rather than we for the client to take one."""
+        return bool(self._answers) and not self._is_draining
 
     # Receiving
 
@@ -154,6 +168,8 @@ class Connection:
             elif frame_bytes > len(scratch):
                 await self._receive_large(scratch[:filled], frame_bytes)
                 return 0
+            elif 0 < frame_bytes <= filled:  # a whole one: the bounds that it met do not hold any more
+                await self._keeping(filled, anyio.lowlevel.checkpoint())
             else:
                 return filled
 
@@ -181,7 +197,7 @@ class Connection:
                 if not 0 < size <= self._server.max_request_bytes:
                     raise ProtocolError(_bad_size(size, buffer[pos : min(filled, pos + 8)]))
                 frame_bytes = 4 + size
-                if pos + frame_bytes > filled or len(self._answers) >= MAX_OUTSTANDING:
+                if pos + frame_bytes > filled or self._is_full():
                     break
                 unfinished = self._handle_frame(buffer[pos + 4 : pos + frame_bytes])
                 pos += frame_bytes
@@ -207,6 +223,7 @@ class Connection:
                     count = self._socket.recv_into(buffer[filled : min(frame_bytes, len(buffer))])
                 except BlockingIOError:
                     await anyio.wait_readable(self._socket)
+                    self.last_active_ms = self._server.clock.monotonic_ms()
                     continue
                 if not count:
                     raise ConnectionResetError(errno.ECONNRESET, "the client left in the middle of a frame")
@@ -234,6 +251,7 @@ class Connection:
         if inspect.iscoroutine(outcome):
             return started
         chunks = dispatcher.encode(started, outcome)
+        self._outbox.unsent_bytes += sum(map(len, chunks))
         if self._answers:
             self._answers.append(_Answer(started, chunks))
         else:
@@ -246,7 +264,9 @@ class Connection:
         if isinstance(outcome, Parked):
             self._park(started, outcome)
         elif outcome is not None:
-            self._answers.append(_Answer(started, self._server.dispatcher.encode(started, outcome)))
+            chunks = self._server.dispatcher.encode(started, outcome)
+            self._outbox.unsent_bytes += sum(map(len, chunks))
+            self._answers.append(_Answer(started, chunks))
         self._flush_ready()
 
     def _park(self, started: Started, parked: Parked) -> None:
@@ -265,6 +285,7 @@ class Connection:
         dispatcher = self._server.dispatcher
         answer.parked = None
         answer.chunks = dispatcher.encode(answer.started, dispatcher.build(answer.started, build))
+        self._outbox.unsent_bytes += sum(map(len, answer.chunks))
         if self._answers[0] is answer:
             self._flush_ready()
 
@@ -273,48 +294,57 @@ class Connection:
         while answers and (chunks := answers[0].chunks) is not None:
             answers.popleft()
             self._outbox.extend(chunks)
-        if self._room is not None and len(answers) < MAX_OUTSTANDING:
-            self._room.set()
         self._send()
+        if self._progress is not None:
+            self._progress.set()
 
     # Sending
 
     def _send(self) -> None:
         """Send what the socket takes now; if it blocks, a task sends the rest."""
-        if self._draining is not None or not self._outbox or self._closed:
+        if self._is_draining or not self._outbox or self._closed:
             return
         try:
             done = self._outbox.send(self._server.metrics)
-        except OSError:
+        except OSError as error:
+            self._lost(error)
             self.close()  # the client is gone: `serve` cleans up
             return
         if not done:
-            self._draining = anyio.Event()
+            self._is_draining = True
             self._server.task_group.start_soon(self._drain)
 
     async def _drain(self) -> None:
         """Send the rest, then let reading go on."""
-        assert self._draining is not None
         try:
             while not self._closed and not await self._outbox.send_when_writable(self._server.metrics):
-                pass
-        except (OSError, anyio.ClosedResourceError, anyio.BrokenResourceError):
+                self.last_active_ms = self._server.clock.monotonic_ms()
+        except OSError as error:
+            self._lost(error)
+            self.close()
+        except anyio.ClosedResourceError:
+            pass  # `serve` has ended
+        except Exception:
+            # A bug must not end the other connections, which run beside this task.
+            self._server.metrics.bugs_total += 1
+            logger.exception("bug in connection %s", self.info.id)
             self.close()
         finally:
-            self._draining.set()
-            self._draining = None
+            self._is_draining = False
+            if self._progress is not None:
+                self._progress.set()
+
+    def _is_full(self) -> bool:
+        return len(self._answers) >= MAX_OUTSTANDING or self._outbox.unsent_bytes > MAX_UNSENT_BYTES
 
     def _must_wait(self) -> bool:
-        return self._draining is not None or len(self._answers) >= MAX_OUTSTANDING
+        return self._is_draining or self._is_full()
 
     async def _catch_up(self) -> None:
         """Wait until the answers so far are on their way, so that a client that does not read is not read either."""
-        while self._draining is not None:
-            await self._draining.wait()
-        while len(self._answers) >= MAX_OUTSTANDING:
-            self._room = anyio.Event()
-            await self._room.wait()
-            self._room = None
+        while self._must_wait():
+            self._progress = anyio.Event()
+            await self._progress.wait()
 
 
 def _bad_size(size: int, start: memoryview) -> str:

@@ -1,11 +1,11 @@
 """From a frame to an answer: read the header, find the handler, decode, call, and turn errors into answers.
 
 Rules
-- A version of ApiVersions that is not served is answered in version 0 with UNSUPPORTED_VERSION (KIP-511); any other key or
-  version that is not served closes the connection, as does a body that cannot be decoded.
+- A version of ApiVersions that is not served is answered in version 0 with UNSUPPORTED_VERSION (KIP-511); any other key
+  or version that is not served closes the connection, as does a body that cannot be decoded.
 - Handlers are imported on first use. A route (key, version) keeps everything that is the same for all its requests.
-- KafkaError becomes the request's error answer; an exception that is none of ours is a bug: logged with the request, counted
-  in `bugs_total`, answered with UNKNOWN_SERVER_ERROR.
+- KafkaError becomes the request's error answer; an exception that is none of ours is a bug: logged with the request,
+  counted in `bugs_total`, answered with UNKNOWN_SERVER_ERROR.
 
 Not here: bytes, order and sending (connection).
 """
@@ -22,7 +22,6 @@ import attrs
 from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import ConnectionInfo, RequestContext, Services
 from pykbroker.server.error_replies import error_response
-from pykbroker.waiters import Parked
 from wire import codec
 from wire.catalog import API_BY_KEY, request_class, response_class
 from wire.errors import ErrorCode, ProtocolError
@@ -167,7 +166,11 @@ class Dispatcher:
         try:
             body = b"".join(pieces)  # type: ignore[arg-type]
         except TypeError:  # there are slices of files among them
-            pieces.insert(0, _RESPONSE_SIZE_AND_ID.pack(size + sum(map(len, pieces)), started.correlation_id) + route.response_header_bytes)
+            pieces.insert(
+                0,
+                _RESPONSE_SIZE_AND_ID.pack(size + sum(map(len, pieces)), started.correlation_id)
+                + route.response_header_bytes,
+            )
             return pieces
         head = _RESPONSE_SIZE_AND_ID.pack(size + len(body), started.correlation_id) + route.response_header_bytes
         return [head + body]
@@ -183,7 +186,9 @@ class Dispatcher:
         if isinstance(error, KafkaError):
             return error_response(route.api_key, route.version, request, error)
         if isinstance(error, StorageError):
-            return error_response(route.api_key, route.version, request, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
+            return error_response(
+                route.api_key, route.version, request, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error))
+            )
         self._services.metrics.bugs_total += 1
         logger.error("bug in %s v%s: %.2000r", API_BY_KEY[route.api_key].name, route.version, request, exc_info=error)
         return error_response(route.api_key, route.version, request, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))

@@ -1,8 +1,8 @@
 """The answer to a request that failed as a whole: every place of the response that can carry the error code carries it.
 
-A response mirrors its request – topics, their partitions – so one walk over both declarations serves every API: a list of
-the response is filled from the list of the request that plays its part, what names each thing is copied, and `error_code`
-and `error_message` are set at each level.
+A response mirrors its request – topics, their partitions – so one walk over both declarations serves every API: a list
+of the response is filled from the list of the request that plays its part, what names each thing is copied, and
+`error_code` and `error_message` are set at each level.
 
 Source: what `AbstractRequest.getErrorResponse` answers for each API of Apache Kafka.
 """

@@ -3,12 +3,15 @@
 Owns: the set of open connections.
 
 Rules
-- `max.connections` and `max.connections.per.ip`: a client over the limit is closed at once, before anything is read.
-- A connection without traffic for `connections.max.idle.ms` is closed, unless an answer of ours is outstanding.
-- Running out of descriptors pauses accepting for a moment; clients wait in the backlog.
+- With `max.connections` open, further clients wait in the backlog until one leaves.
+- A client over `max.connections.per.ip` (or what `max.connections.per.ip.overrides` says for its address) is closed at
+  once, before anything is read.
+- A connection without traffic for `connections.max.idle.ms` is closed, unless it waits for an answer of ours.
+- An error in accepting (no descriptors left, a network that went away) pauses it for a moment.
+
+Source: Kafka's ConnectionQuotas, Selector.IdleExpiryManager.
 """
 
-import errno
 import itertools
 import logging
 import socket
@@ -18,7 +21,6 @@ import anyio
 import attrs
 
 from pykbroker.config import BrokerConfig
-from pykbroker.errors import StorageError
 from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.server.connection import Connection, ServerContext
 
@@ -26,8 +28,10 @@ logger = logging.getLogger("pykbroker.server")
 
 BACKLOG = 1024
 ACCEPT_PAUSE_SECONDS = 0.1
+MAX_ACCEPTED_WITHOUT_YIELD = 64
+LIMIT_CHECK_SECONDS = 1.0  # how soon a `max.connections` that was raised meanwhile lets in who waits
 IDLE_SWEEPS_PER_LIMIT = 10
-RETRY_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+MIN_SWEEP_INTERVAL_MS = 5
 
 
 class ListenError(Exception):
@@ -55,9 +59,13 @@ class Listener:
                 host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             sock = socket.socket(family, type_, proto)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            sock.listen(BACKLOG)
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind(address)
+                sock.listen(BACKLOG)
+            except OSError:
+                sock.close()
+                raise
         except OSError as error:
             raise ListenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
         sock.setblocking(False)
@@ -71,40 +79,52 @@ class Server:
         self._connections: dict[Connection, str] = {}
         self._per_host: Counter[str] = Counter()
         self._ids = itertools.count()
+        self._left = anyio.Event()  # set when the next connection ends
 
     async def serve(self, listener: Listener) -> None:
         """Accept clients until cancelled."""
         sock = listener.socket
+        accepted = 0
         with sock:
             while True:
+                if len(self._connections) >= self._config.max_connections:
+                    await self._wait_for_room()
+                    continue
                 try:
                     client, address = sock.accept()
                 except BlockingIOError:
+                    accepted = 0
                     await anyio.wait_readable(sock)
                 except ConnectionAbortedError:
                     continue
                 except OSError as error:
-                    if error.errno not in RETRY_ERRORS:
-                        raise StorageError(f"accept: {error.strerror}") from error
                     logger.warning("cannot accept a client: %s", error.strerror)
                     await anyio.sleep(ACCEPT_PAUSE_SECONDS)
                 else:
                     self._accept(listener, client, address)
+                    accepted += 1
+                    if accepted % MAX_ACCEPTED_WITHOUT_YIELD == 0:
+                        await anyio.lowlevel.checkpoint()
+
+    async def _wait_for_room(self) -> None:
+        with anyio.move_on_after(LIMIT_CHECK_SECONDS):
+            await self._left.wait()
 
     def _accept(self, listener: Listener, client: socket.socket, address: tuple[str, int]) -> None:
         metrics = self._context.metrics
         host, port = address[:2]
-        if (
-            len(self._connections) >= self._config.max_connections
-            or self._per_host[host] >= self._config.max_connections_per_ip
-        ):
+        if self._per_host[host] >= self._max_from(host):
             metrics.connections_refused_total += 1
             logger.warning("refusing a client at %s: too many connections", host)
             client.close()
             return
-        client.setblocking(False)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        local = client.getsockname()
+        try:
+            client.setblocking(False)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            local = client.getsockname()
+        except OSError:  # it has left already
+            client.close()
+            return
         info = ConnectionInfo(
             id=f"{local[0]}:{local[1]}-{host}:{port}-{next(self._ids)}", listener=listener.name, host=host
         )
@@ -114,6 +134,14 @@ class Server:
         metrics.connections += 1
         metrics.connections_total += 1
         self._context.task_group.start_soon(self._serve_connection, connection)
+
+    def _max_from(self, host: str) -> int:
+        """How many connections an address may have."""
+        for override in self._config.max_connections_per_ip_overrides.split(","):
+            name, _, limit = override.rpartition(":")
+            if name.strip() == host:
+                return int(limit)
+        return self._config.max_connections_per_ip
 
     async def _serve_connection(self, connection: Connection) -> None:
         try:
@@ -128,17 +156,20 @@ class Server:
             if not self._per_host[host]:
                 del self._per_host[host]
             self._context.metrics.connections -= 1
+            self._left.set()
+            self._left = anyio.Event()
 
     def start_idle_sweep(self) -> None:
         """Look for idle connections from now on."""
         limit_ms = self._config.connections_max_idle_ms
         if limit_ms >= 0:
-            self._context.clock.call_later(limit_ms / IDLE_SWEEPS_PER_LIMIT, self._sweep)
+            delay_ms = max(limit_ms / IDLE_SWEEPS_PER_LIMIT, MIN_SWEEP_INTERVAL_MS)
+            self._context.clock.call_later(delay_ms, self._sweep)
 
     def _sweep(self) -> None:
         oldest_ms = self._context.clock.monotonic_ms() - self._config.connections_max_idle_ms
         for connection in tuple(self._connections):
-            if connection.last_active_ms < oldest_ms and not connection.is_busy:
+            if connection.last_active_ms < oldest_ms and not connection.awaits_us:
                 logger.info("closing idle connection %s", connection.info.id)
                 connection.close()
         self.start_idle_sweep()

@@ -1,10 +1,12 @@
 """The bytes that a connection has yet to send: memory, and slices of files that go out by sendfile.
 
 Rules
-- Adjacent pieces of memory leave in one send; small slices are read into memory, as one system call more costs more than
-  copying them.
+- Adjacent pieces of memory leave in one send; small slices are read into memory, as one system call more costs more
+  than copying them.
 - A piece is dropped as soon as it is sent; what a partial send left is kept as a view.
-- Data that is not in the page cache is read by a thread first, so that a cold read stalls nobody else.
+- Data that is not in the page cache is read by a thread first, so that a cold read stalls nobody else. Slices are
+  looked at and sent a window at a time: a slow reader of a large one costs neither memory nor a look at all of it again
+  and again.
 """
 
 import os
@@ -20,15 +22,20 @@ from pykbroker.metrics import Metrics
 from wire.schema import Records
 
 COPY_BELOW_BYTES = 32 * 1024
+WINDOW_BYTES = 1024 * 1024
+
+_SHORTER = "a log segment became shorter while it was being sent"
 
 
 class Outbox:
-    __slots__ = ("_is_cold", "_pieces", "_socket")
+    __slots__ = ("_is_cold", "_is_warmed", "_pieces", "_socket", "unsent_bytes")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._pieces: deque[Records] = deque()
-        self._is_cold = False
+        self._is_cold = False  # the first piece has to be read by a thread
+        self._is_warmed = False  # that has been done: it is sent without asking again whether it is in the page cache
+        self.unsent_bytes = 0  # the connection adds to it, also for answers that wait for their turn to come here
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
@@ -46,14 +53,19 @@ class Outbox:
             while pieces:
                 piece = pieces[0]
                 if not isinstance(piece, FileSlice):
-                    metrics.bytes_out_total += self._send_memory()
-                elif not piece.is_resident():
+                    sent = self._send_memory()
+                elif not self._is_warmed and not _window(piece).is_resident():
                     self._is_cold = True
                     return False
                 elif len(piece) < COPY_BELOW_BYTES:
-                    pieces[0] = piece.read()
+                    pieces[0] = _read(piece)
+                    self._is_warmed = False
+                    continue
                 else:
-                    metrics.bytes_out_total += self._send_slice(piece)
+                    sent = self._send_slice(piece)
+                    self._is_warmed = False
+                metrics.bytes_out_total += sent
+                self.unsent_bytes -= sent
         except BlockingIOError:
             return False
         return True
@@ -62,8 +74,9 @@ class Outbox:
         if self._is_cold:
             piece = self._pieces[0]
             assert isinstance(piece, FileSlice)
-            await anyio.to_thread.run_sync(_read_through, piece)
+            await anyio.to_thread.run_sync(_read, _window(piece))
             self._is_cold = False
+            self._is_warmed = True
         else:
             await anyio.wait_writable(self._socket)
         return self.send(metrics)
@@ -77,7 +90,7 @@ class Outbox:
             if isinstance(piece, FileSlice):
                 if len(piece) >= COPY_BELOW_BYTES or not piece.is_resident():
                     break
-                run.append(piece.read())
+                run.append(_read(piece))
             else:
                 assert isinstance(piece, bytes | bytearray | memoryview)
                 run.append(piece)
@@ -93,9 +106,9 @@ class Outbox:
         return sent
 
     def _send_slice(self, piece: FileSlice) -> int:
-        sent = os.sendfile(self._socket.fileno(), piece.fileno(), piece.position, len(piece))
+        sent = os.sendfile(self._socket.fileno(), piece.fileno(), piece.position, min(len(piece), WINDOW_BYTES))
         if sent == 0:
-            raise ConnectionAbortedError("a log segment became shorter while it was being sent")
+            raise ConnectionAbortedError(_SHORTER)
         if sent == len(piece):
             self._pieces.popleft()
         else:
@@ -103,5 +116,13 @@ class Outbox:
         return sent
 
 
-def _read_through(piece: FileSlice) -> None:
-    piece.read()
+def _window(piece: FileSlice) -> FileSlice:
+    """What of a slice is sent next."""
+    return piece if len(piece) <= WINDOW_BYTES else FileSlice(piece.file, piece.position, WINDOW_BYTES)
+
+
+def _read(piece: FileSlice) -> bytes:
+    data = piece.read()
+    if len(data) != len(piece):  # the size of the answer has been promised: there is no way to go on
+        raise ConnectionAbortedError(_SHORTER)
+    return data
