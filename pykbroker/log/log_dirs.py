@@ -13,6 +13,8 @@ Rules
 Not here: one partition's files (partition_log.py, recovery.py). Sources: Kafka's LogManager.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import fcntl
@@ -23,18 +25,21 @@ import struct
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pykbroker.clock import Clock, Timer
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
-from pykbroker.log import checkpoints, recovery
+from pykbroker.log import checkpoints
 from pykbroker.log.files import FilePool
-from pykbroker.log.partition_log import PartitionLog
 from pykbroker.log.storage import LogDirectory
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
 from wire.primitives import parse_uuid, uuid_text
 from wire.schema import Uuid
+
+if TYPE_CHECKING:  # imported with the first partition: a new broker answers sooner without it
+    from pykbroker.log.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
 
@@ -192,14 +197,14 @@ class LogDirs:
                 continue
             if topic_partition in self._logs:
                 raise StorageError(f"{topic_partition} is in {path} and in {self._logs[topic_partition].directory}")
-            log = PartitionLog(topic_partition, checkpoints.read_topic_id(Path(entry.path)), config, directory)
-            recovery.load(
-                log,
+            self._logs[topic_partition] = _load(
+                topic_partition,
+                directory,
+                config,
                 clean=is_clean,
                 recovery_point=recovery_points.get(topic_partition, 0),
                 log_start_offset=log_starts.get(topic_partition, 0),
             )
-            self._logs[topic_partition] = log
             self._counts[directory] += 1
             loaded += 1
         if is_clean:
@@ -253,6 +258,8 @@ class LogDirs:
         online = [directory for directory in self._directories if directory.offline is None]
         if not online:
             raise StorageError("all log directories are offline")
+        from pykbroker.log.partition_log import PartitionLog
+
         directory = min(online, key=self._counts.__getitem__)
         log = PartitionLog(topic_partition, topic_id, config, directory)
         path = log.directory
@@ -370,6 +377,25 @@ class LogDirs:
                     log.request_flush()
                 except OSError as error:
                     log.log_directory.failed(error)
+
+
+def _load(
+    topic_partition: TopicPartition,
+    directory: LogDirectory,
+    config: TopicConfig,
+    *,
+    clean: bool,
+    recovery_point: int,
+    log_start_offset: int,
+) -> PartitionLog:
+    """Read what an earlier run left of a partition."""
+    from pykbroker.log import recovery
+    from pykbroker.log.partition_log import PartitionLog
+
+    topic_id = checkpoints.read_topic_id(directory.path / str(topic_partition))
+    log = PartitionLog(topic_partition, topic_id, config, directory)
+    recovery.load(log, clean=clean, recovery_point=recovery_point, log_start_offset=log_start_offset)
+    return log
 
 
 def parse_directory_name(name: str) -> TopicPartition | None:

@@ -9,6 +9,8 @@ Rules
 Sources: KIP-112 (JBOD), Kafka's LogDirFailureChannel.
 """
 
+from __future__ import annotations
+
 import errno
 import logging
 import os
@@ -18,15 +20,17 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pykbroker.clock import Clock
 from pykbroker.errors import KafkaError
 from pykbroker.log.files import FilePool, OpenFile, sync_directory
-from pykbroker.log.rules import AppendRules
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from pykbroker.log.rules import AppendRules
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +89,8 @@ class LogDirectory:
         """Return what appends need of a configuration; logs with the same configuration share it."""
         rules = self._rules.get(config)
         if rules is None:
+            from pykbroker.log.rules import AppendRules
+
             rules = self._rules[config] = AppendRules(config, strict_records=self.strict_records)
         return rules
 

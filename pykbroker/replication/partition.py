@@ -13,17 +13,22 @@ Not here: bytes, offsets and sequences (log), which replicas exist (replica_mana
 Sources: KIP-101, KIP-320, KIP-392; Kafka's `Partition`.
 """
 
+from __future__ import annotations
+
 import heapq
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pykbroker.cluster.image import PartitionImage
 from pykbroker.errors import KafkaError
-from pykbroker.log.partition_log import AppendInfo, PartitionLog
-from pykbroker.log.files import FileSlice
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.waiters import Signal, Wakeups
 from wire.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from pykbroker.log.files import FileSlice
+    from pykbroker.log.partition_log import AppendInfo, PartitionLog
 
 ALL = -1  # acks
 

@@ -12,8 +12,11 @@ Rules
 Not here: what a replica does (partition), files (log).
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from pykbroker.clock import Clock
 from pykbroker.cluster.image import ConfigResourceType, ImageDelta, MetadataImage, TopicImage
@@ -21,13 +24,15 @@ from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log.log_dirs import LogDirs
-from pykbroker.log.partition_log import AppendInfo
 from pykbroker.replication.partition import ALL, Partition
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.waiters import Wakeups
 from wire.errors import ErrorCode
 from wire.schema import Uuid
+
+if TYPE_CHECKING:
+    from pykbroker.log.partition_log import AppendInfo
 
 logger = logging.getLogger("pykbroker.replication")
 
