@@ -219,6 +219,7 @@ class Library:
     null_headers = True  # takes null header values
     tells_instance_ids = True  # in a group's description
     carries_instance_ids = True  # in heartbeats and commits
+    describing_creates = False  # its metadata requests always allow auto-creation
     strategies: Sequence[str] = ("eager",)
 
     def producer(

@@ -201,6 +201,7 @@ class Aiokafka(Library):
 
     tells_instance_ids = False
     carries_instance_ids = False
+    describing_creates = True
 
     def __init__(self, context: Context) -> None:
         self._context = context
