@@ -11,7 +11,6 @@ import gc
 import logging
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -83,6 +82,8 @@ def _data_folder(options: Options) -> Iterator[Path | None]:
         return
     if options.data_dir is not None:
         _fail("--ephemeral and --data-dir exclude each other")
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="pykbroker-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 

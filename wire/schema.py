@@ -20,10 +20,11 @@ Sources: KIP-482 (flexible versions, tagged fields), KIP-893 (nullable structs).
 """
 
 import enum
+import functools
 import re
 from collections.abc import Callable, Mapping, Sized
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar, dataclass_transform
+from typing import Any, NamedTuple, TypeAlias, TypeVar, dataclass_transform
 
 import attrs
 
@@ -71,7 +72,9 @@ class Versions:
     high: int
 
     @classmethod
+    @functools.cache
     def parse(cls, text: str) -> "Versions":
+        """Read a range as it stands in a declaration; there are few different ones. Raises: ValueError."""
         if text == "none":
             return cls(0, -1)
         match = re.fullmatch(r"(\d+)(?:(\+)|-(\d+))?", text)
@@ -91,8 +94,7 @@ class Versions:
         return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
 
 
-@attrs.frozen
-class FieldSpec:
+class FieldSpec(NamedTuple):
     """What the wire needs to know of one field. `name` is filled in when its class is decorated."""
 
     kind: Kind
@@ -161,7 +163,7 @@ def _declare(
         cls.unknown_tags = attrs.field(default=NO_TAGS)  # type: ignore[attr-defined]
         made: type[Any] = attrs.define(eq=False, repr=False, hash=False, order=False)(cls)
         fields = tuple(
-            attrs.evolve(attribute.metadata["wire"], name=attribute.name)
+            attribute.metadata["wire"]._replace(name=attribute.name)
             for attribute in attrs.fields(made)
             if attribute.name != "unknown_tags"
         )

@@ -15,7 +15,6 @@ import errno
 import logging
 import os
 import queue
-import shutil
 import threading
 import weakref
 from collections.abc import Callable
@@ -157,6 +156,8 @@ class Flusher:
             if directory is None:
                 return
             if isinstance(job, str):
+                import shutil
+
                 shutil.rmtree(job, ignore_errors=True)
                 continue
             try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import os
 import subprocess
 import sys
 import time
@@ -96,7 +97,12 @@ class OurBroker:
         with self.log.open("ab") as output:
             started = time.monotonic()
             self.process = subprocess.Popen(
-                command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command,
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_environment(),
             )
         try:
             return _first_answer(self.bootstrap, started, self)
@@ -234,6 +240,11 @@ def last_lines(text: str, lines: int = 20) -> str:
 def _proc_kib(path: str, name: str) -> int:
     found = re.search(rf"^{name}:\s+(\d+) kB", Path(path).read_text(), re.MULTILINE)
     return int(found[1]) if found else 0
+
+
+def _environment() -> dict[str, str]:
+    """Let Python keep compiled modules, as it does for an installed package."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _first_answer(bootstrap: str, started: float, broker: Broker) -> float:
