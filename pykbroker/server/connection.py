@@ -16,7 +16,6 @@ Not here: headers, handlers and errors (dispatch), accepting and limits on conne
 """
 
 import errno
-import inspect
 import logging
 import socket
 from collections import deque
@@ -72,7 +71,6 @@ class ServerContext:
 class _Answer:
     """A request's place in the order of answers; `chunks` is None until it is ready."""
 
-    started: Started
     chunks: list[Records] | None = None
     parked: Parked | None = None
 
@@ -240,22 +238,17 @@ class Connection:
 
     def _handle_frame(self, frame: memoryview) -> Started | None:
         """Start one request; return it if it has to be awaited."""
-        dispatcher = self._server.dispatcher
-        started = dispatcher.start(self.info, frame)
-        outcome = started.outcome
-        if outcome is None:
-            return None
-        if isinstance(outcome, Parked):
-            self._park(started, outcome)
-            return None
-        if inspect.iscoroutine(outcome):
-            return started
-        chunks = dispatcher.encode(started, outcome)
-        self._outbox.unsent_bytes += sum(map(len, chunks))
-        if self._answers:
-            self._answers.append(_Answer(started, chunks))
-        else:
-            self._outbox.extend(chunks)
+        started = self._server.dispatcher.start(self.info, frame)
+        if isinstance(started, Started):
+            if not isinstance(started.outcome, Parked):
+                return started
+            self._park(started, started.outcome)
+        elif started:
+            self._outbox.unsent_bytes += sum(map(len, started))
+            if self._answers:
+                self._answers.append(_Answer(started))
+            else:
+                self._outbox.extend(started)
         return None
 
     async def _finish(self, started: Started) -> None:
@@ -266,25 +259,25 @@ class Connection:
         elif outcome is not None:
             chunks = self._server.dispatcher.encode(started, outcome)
             self._outbox.unsent_bytes += sum(map(len, chunks))
-            self._answers.append(_Answer(started, chunks))
+            self._answers.append(_Answer(chunks))
         self._flush_ready()
 
     def _park(self, started: Started, parked: Parked) -> None:
         if parked.ended:
-            self._answers.append(_Answer(started))
-            self._deliver(self._answers[-1], parked.build_now)
+            self._answers.append(_Answer())
+            self._deliver(started, self._answers[-1], parked.build_now)
             return
-        answer = _Answer(started, parked=parked)
+        answer = _Answer(parked=parked)
         self._answers.append(answer)
-        parked.deliver = partial(self._deliver, answer)
+        parked.deliver = partial(self._deliver, started, answer)
 
-    def _deliver(self, answer: _Answer, build: Callable[[], object]) -> None:
+    def _deliver(self, started: Started, answer: _Answer, build: Callable[[], object]) -> None:
         """Take the response of a parked request and send what is now in order."""
         if self._closed:
             return
         dispatcher = self._server.dispatcher
         answer.parked = None
-        answer.chunks = dispatcher.encode(answer.started, dispatcher.build(answer.started, build))
+        answer.chunks = dispatcher.encode(started, dispatcher.build(started, build))
         self._outbox.unsent_bytes += sum(map(len, answer.chunks))
         if self._answers[0] is answer:
             self._flush_ready()

@@ -15,6 +15,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from struct import Struct
+from types import CoroutineType
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ import attrs
 from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import ConnectionInfo, RequestContext, Services
 from pykbroker.server.error_replies import error_response
+from pykbroker.waiters import Parked
 from wire import codec
 from wire.catalog import API_BY_KEY, request_class, response_class
 from wire.errors import ErrorCode, ProtocolError
@@ -81,7 +83,7 @@ class Route:
 
 @attrs.define(eq=False)
 class Started:
-    """A request whose handler has run: its outcome is a response, a Parked, None, or something to await."""
+    """A request whose answer is not there yet: its outcome is a Parked, or a coroutine to await."""
 
     route: Route
     correlation_id: int
@@ -94,8 +96,11 @@ class Dispatcher:
         self._services = services
         self._routes: dict[tuple[int, int], Route] = {}
 
-    def start(self, connection: ConnectionInfo, frame: memoryview) -> Started:
-        """Run the handler of one request. Raises: ProtocolError, CloseConnection: the connection has to be closed."""
+    def start(self, connection: ConnectionInfo, frame: memoryview) -> "list[Records] | Started":
+        """Run the handler of one request; return the frame of its answer (empty: there is none), or what to wait for.
+
+        Raises: ProtocolError, CloseConnection: the connection has to be closed.
+        """
         header, pos = decode_request_header(frame)
         route = self._routes.get((header.api_key, header.api_version)) or self._route(header)
         if route.version != header.api_version:
@@ -113,7 +118,11 @@ class Dispatcher:
             raise
         except Exception as error:  # the one place where anything is caught: see `_failed`
             outcome = self._failed(route, request, error)
-        return Started(route, header.correlation_id, outcome, request)
+        if outcome is None:
+            return []
+        if isinstance(outcome, Parked) or type(outcome) is CoroutineType:
+            return Started(route, header.correlation_id, outcome, request)
+        return self._encode(route, header.correlation_id, request, outcome)
 
     def _decode(self, route: Route, frame: memoryview, pos: int) -> object:
         try:
@@ -154,25 +163,28 @@ class Dispatcher:
             return self._failed(started.route, started.request, error)
 
     def encode(self, started: Started, response: object) -> list[Records]:
+        """Return the frame of the answer to a request that had to wait."""
+        return self._encode(started.route, started.correlation_id, started.request, response)
+
+    def _encode(self, route: Route, correlation_id: int, request: object, response: object) -> list[Records]:
         """Return the frame of a response as pieces. A response that cannot be encoded is a bug, answered as one."""
-        route = started.route
         pieces: list[Records] = []
         try:
             route.encode(pieces.append, response)
         except Exception as error:
             pieces = []
-            route.encode(pieces.append, self._failed(route, started.request, error))
+            route.encode(pieces.append, self._failed(route, request, error))
         size = 4 + len(route.response_header_bytes)
         try:
             body = b"".join(pieces)  # type: ignore[arg-type]
         except TypeError:  # there are slices of files among them
             pieces.insert(
                 0,
-                _RESPONSE_SIZE_AND_ID.pack(size + sum(map(len, pieces)), started.correlation_id)
+                _RESPONSE_SIZE_AND_ID.pack(size + sum(map(len, pieces)), correlation_id)
                 + route.response_header_bytes,
             )
             return pieces
-        head = _RESPONSE_SIZE_AND_ID.pack(size + len(body), started.correlation_id) + route.response_header_bytes
+        head = _RESPONSE_SIZE_AND_ID.pack(size + len(body), correlation_id) + route.response_header_bytes
         return [head + body]
 
     def build(self, started: Started, build: Callable[[], object]) -> object:

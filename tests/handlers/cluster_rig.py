@@ -1,6 +1,5 @@
 """The handlers of metadata on a real cluster image: requests go in and answers come out as bytes of their version."""
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,10 +79,10 @@ class ClusterRig:
 
     async def ask_raw(self, request: bytes) -> bytes:
         started = self._dispatcher.start(self.connection, memoryview(request))
-        outcome = started.outcome
-        if inspect.isawaitable(outcome):
-            outcome = await self._dispatcher.finish(started)
-        chunks = self._dispatcher.encode(started, outcome)
+        if isinstance(started, Started):
+            chunks = self._dispatcher.encode(started, await self._dispatcher.finish(started))
+        else:
+            chunks = started
         return b"".join(bytes(chunk) for chunk in chunks)[4:]  # type: ignore[call-overload]
 
     async def call(self, name: str, version: int, **fields: object) -> Any:

@@ -20,7 +20,7 @@ from pykbroker.log.log_dirs import LogDirs
 from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
-from pykbroker.server.dispatch import Dispatcher
+from pykbroker.server.dispatch import Dispatcher, Started
 from pykbroker.waiters import Parked, Wakeups
 from wire import codec, frame
 from wire.catalog import API_BY_KEY, response_class
@@ -119,23 +119,27 @@ class HandlerRig:
         started = self._dispatcher.start(connection, memoryview(bytearray(frame.encode_request(header, request)))[4:])
         answered = Answered()
 
-        def deliver(build: Any) -> None:
-            chunks = self._dispatcher.encode(started, build())
-            data = b"".join(chunk.read() if isinstance(chunk, FileSlice) else chunk for chunk in chunks)[4:]
+        def answer(pieces: list[Any]) -> None:
+            data = b"".join(piece.read() if isinstance(piece, FileSlice) else piece for piece in pieces)[4:]
             _, pos = frame.decode_response_header(key, version, data)
             answered.response = codec.decode(response_class(key), version, data, pos)[0]
             answered.parked = None
 
-        outcome = started.outcome
-        if outcome is None:
-            return answered  # there is to be no answer
-        if not isinstance(outcome, Parked):
-            deliver(lambda: outcome)
-        elif outcome.ended:
-            deliver(outcome.build_now)
+        if not isinstance(started, Started):
+            if started:
+                answer(started)
+            return answered
+        parked = started.outcome
+        assert isinstance(parked, Parked)
+
+        def deliver(build: Any) -> None:
+            answer(self._dispatcher.encode(started, self._dispatcher.build(started, build)))
+
+        if parked.ended:
+            deliver(parked.build_now)
         else:
-            answered.parked = outcome
-            outcome.deliver = deliver
+            answered.parked = parked
+            parked.deliver = deliver
         return answered
 
     def call(self, request: object, version: int | None = None, *, client_id: str = "c") -> Any:
