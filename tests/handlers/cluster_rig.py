@@ -17,7 +17,7 @@ from pykbroker.log.log_dirs import LogDirs
 from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
-from pykbroker.server.dispatch import HANDLERS, Dispatcher
+from pykbroker.server.dispatch import HANDLERS, Dispatcher, Started
 from pykbroker.waiters import Wakeups
 from wire import codec, frame
 from wire.catalog import API_BY_KEY, request_class, response_class
