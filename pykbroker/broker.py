@@ -82,8 +82,9 @@ class Broker:
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._exit.__aexit__(exc_type, exc, traceback)
+    ) -> None:
+        """Stop. What was raised in the body goes on as it is: told of it, the task groups would wrap it in groups."""
+        await self._exit.aclose()
 
     def _on_bug(self, error: Exception) -> None:
         """A callback of a timer or of a signal failed: there is nobody to answer, and the others go on."""
