@@ -218,6 +218,13 @@ class BrokerConfig:
     share_coordinator_state_topic_min_isr: int = short(2, at_least(1))
     share_coordinator_state_topic_segment_bytes: int = integer(104_857_600, at_least(1))
 
+    # Our own. Whether every client's batch is checked record by record, also where Kafka looks at its header only; and
+    # how much of one batch is looked at where the topic needs its records checked or compressed anew: a batch with more
+    # decompressed bytes is refused as MESSAGE_TOO_LARGE, so that nobody waits for it. A record counts as 256 bytes at
+    # least, and so does each of its headers.
+    pykbroker_strict_records: bool = boolean(False, internal=True)
+    pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
+
     # Secrets that a properties file may carry; shown as hidden
     sasl_jaas_config: str | None = password(None, PER_BROKER)
     ssl_keystore_password: str | None = password(None, PER_BROKER)

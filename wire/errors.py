@@ -11,6 +11,10 @@ class ProtocolError(Exception):
     """The peer's bytes are wrong: truncated, out of bounds, not of the version they claim."""
 
 
+class LimitError(ProtocolError):
+    """What the bytes hold is more than the caller wanted to look at."""
+
+
 class ErrorCode(enum.IntEnum):
     UNKNOWN_SERVER_ERROR = -1
     NONE = 0

@@ -13,6 +13,7 @@ value being a varint length (-1: null) and its bytes.
 Rules: the CRC-32C covers everything from the attributes on, so base offset and leader epoch are stamped in place
 without touching it; whatever else is changed needs a new one.
 
+Not here: looking at the records of a large batch without holding them in memory (record_walk).
 Sources: KIP-98 (the format), KIP-101 (leader epoch), KIP-534 (delete horizon).
 """
 
@@ -21,7 +22,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from wire.compression import Codec, compress, decompress
+from wire.compression import Codec, compress, compress_pieces, decompress, decompress_pieces
 from wire.crc32c import crc32c
 from wire.errors import ProtocolError
 from wire.primitives import read_varint, read_varlong, write_varint
@@ -347,9 +348,9 @@ def recompress(
 ) -> bytearray:
     """Return the same batch with its records under another codec. Raises: ProtocolError as `read_records` does."""
     header = read_batch_header(batch)
-    body = decompress(header.codec, memoryview(batch)[BATCH_HEADER_SIZE:], max_bytes)
+    pieces = decompress_pieces(header.codec, memoryview(batch)[BATCH_HEADER_SIZE:], max_bytes)
     result = bytearray(batch[:BATCH_HEADER_SIZE])
-    result += compress(codec, body, level)
+    result += compress_pieces(codec, pieces, level)
     struct.pack_into(">i", result, 8, len(result) - BATCH_OVERHEAD)
     struct.pack_into(">h", result, CRC_START, header.attributes & ~CODEC_MASK | codec)
     _set_crc(result)

@@ -43,7 +43,6 @@ if TYPE_CHECKING:  # imported with the first partition: a new broker answers soo
 
 logger = logging.getLogger(__name__)
 
-STRICT_RECORDS = "pykbroker.strict.records"
 _LOCK = ".lock"
 _DELETE_SUFFIX = "-delete"
 _NAME_MAX = 255
@@ -59,14 +58,14 @@ class LogDirs:
         soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         # Half of what the process may open; the other half is for connections.
         pool = FilePool(max(min(soft_limit // 2, 8192), 16))
-        strict = config.properties.get(STRICT_RECORDS, "false").lower() == "true"
         self._directories = [
             LogDirectory(
                 path,
                 clock,
                 pool,
                 producer_id_expiration_ms=config.producer_id_expiration_ms,
-                strict_records=strict,
+                strict_records=config.pykbroker_strict_records,
+                max_walked_batch_bytes=config.pykbroker_max_walked_batch_bytes,
             )
             for path in dirs
         ]

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from pykbroker.errors import KafkaError
 from pykbroker.log.segment import BrokenSegmentError, Segment
-from wire.errors import ErrorCode, ProtocolError
-from wire.records import BatchHeader, Record, read_records
+from wire.errors import ErrorCode, LimitError, ProtocolError
+from wire.record_walk import walk_records
+from wire.records import BatchHeader
 
 Found = tuple[int, int, int]  # timestamp, offset, leader epoch
 
@@ -28,9 +29,9 @@ def offset_for_timestamp(
         for header, position in _headers_from(segment, start_offset):
             if header.max_timestamp < timestamp or header.last_offset < log_start_offset:
                 continue
-            for record in _records(segment, header, position, max_batch_bytes):
-                if record.timestamp >= timestamp and record.offset >= log_start_offset:
-                    return record.timestamp, record.offset, header.partition_leader_epoch
+            for found, offset in _records(segment, header, position, max_batch_bytes, log_start_offset):
+                if found >= timestamp:
+                    return found, offset, header.partition_leader_epoch
     return None
 
 
@@ -40,9 +41,9 @@ def offset_of_max_timestamp(segments: Sequence[Segment], max_batch_bytes: int) -
     if youngest is None or youngest.max_timestamp < 0:
         return None
     for header, position in _headers_from(youngest, youngest.max_timestamp_offset):
-        for record in _records(youngest, header, position, max_batch_bytes):
-            if record.timestamp >= header.max_timestamp:
-                return record.timestamp, record.offset, header.partition_leader_epoch
+        for timestamp, offset in _records(youngest, header, position, max_batch_bytes):
+            if timestamp >= header.max_timestamp:
+                return timestamp, offset, header.partition_leader_epoch
         break
     return None
 
@@ -58,8 +59,19 @@ def _headers_from(segment: Segment, offset: int) -> Iterator[tuple[BatchHeader, 
         raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"No record batch at position {broken.position}") from None
 
 
-def _records(segment: Segment, header: BatchHeader, position: int, max_batch_bytes: int) -> list[Record]:
+def _records(
+    segment: Segment, header: BatchHeader, position: int, max_batch_bytes: int, start_offset: int = 0
+) -> Iterator[tuple[int, int]]:
+    """Yield timestamp and offset of the records of a batch that are not below `start_offset`.
+
+    Where a batch is too much to walk, its first record stands for the rest: who reads from there misses nothing.
+    Raises: OSError, CORRUPT_MESSAGE.
+    """
     try:
-        return read_records(segment.file.read_at(position, header.size), max_batch_bytes)
+        for offset, timestamp, _, _ in walk_records(segment.file.read_at(position, header.size), max_batch_bytes):
+            if offset >= start_offset:
+                yield timestamp, offset
+    except LimitError:
+        yield header.max_timestamp, max(header.base_offset, start_offset)
     except ProtocolError as error:
         raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{error}, at position {position} of {segment.file.path}") from None

@@ -5,7 +5,6 @@ Not here: what the configurations are (topic_config.py).
 
 from pykbroker.topic_config import TopicConfig
 from wire.compression import Codec
-from wire.records import MAX_DECOMPRESSED_BYTES
 
 _FOREVER_MS = 0x7FFFFFFFFFFFFFFF
 _CODECS = {"uncompressed": Codec.NONE, "gzip": Codec.GZIP, "snappy": Codec.SNAPPY, "lz4": Codec.LZ4, "zstd": Codec.ZSTD}
@@ -37,7 +36,7 @@ class AppendRules:
         "walks",
     )
 
-    def __init__(self, config: TopicConfig, *, strict_records: bool) -> None:
+    def __init__(self, config: TopicConfig, *, strict_records: bool, max_batch_bytes: int) -> None:
         self.segment_bytes = config.internal_segment_bytes or config.segment_bytes
         self.segment_ms = config.segment_ms
         self.segment_jitter_ms = min(config.segment_jitter_ms, config.segment_ms)
@@ -45,7 +44,7 @@ class AppendRules:
         self.index_interval_bytes = config.index_interval_bytes
         self.max_message_bytes = config.max_message_bytes
         self.max_record_bytes = config.max_decompressed_message_bytes
-        self.max_batch_bytes = MAX_DECOMPRESSED_BYTES
+        self.max_batch_bytes = max_batch_bytes  # what is walked or compressed anew, when decompressed
         self.flush_messages = config.flush_messages
         self.flush_ms = config.flush_ms
         self.retention_ms = config.retention_ms

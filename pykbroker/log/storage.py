@@ -56,6 +56,7 @@ class LogDirectory:
         "clock",
         "directory_id",
         "flusher",
+        "max_walked_batch_bytes",
         "offline",
         "on_offline",
         "path",
@@ -72,12 +73,14 @@ class LogDirectory:
         *,
         producer_id_expiration_ms: int = 86_400_000,
         strict_records: bool = False,
+        max_walked_batch_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         self.path = path
         self.clock = clock
         self.pool = pool
         self.producer_id_expiration_ms = producer_id_expiration_ms
         self.strict_records = strict_records
+        self.max_walked_batch_bytes = max_walked_batch_bytes
         self.directory_id = bytes(16)
         self.offline: str | None = None  # why
         self.on_offline: list[Callable[[LogDirectory], None]] = []
@@ -90,7 +93,9 @@ class LogDirectory:
         if rules is None:
             from pykbroker.log.rules import AppendRules
 
-            rules = self._rules[config] = AppendRules(config, strict_records=self.strict_records)
+            rules = self._rules[config] = AppendRules(
+                config, strict_records=self.strict_records, max_batch_bytes=self.max_walked_batch_bytes
+            )
         return rules
 
     def failed(self, error: OSError) -> KafkaError:

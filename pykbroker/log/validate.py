@@ -1,4 +1,4 @@
-"""What Kafka checks of a batch that a client sent, in Kafka's order and with its error codes and messages.
+"""What Kafka checks of a batch that a client sent, in Kafka's order and with its error codes.
 
 The log's hot path looks only at the header and the CRC, and comes here when something is not as it should be
 (`reject`), or when the topic needs its records looked at (`check_records`).
@@ -14,7 +14,8 @@ from pykbroker.log.refusal import RecordsError, Refusal
 from pykbroker.log.rules import AppendRules
 from pykbroker.topic_partition import TopicPartition
 from wire.compression import Codec
-from wire.errors import ErrorCode, ProtocolError
+from wire.errors import ErrorCode, LimitError, ProtocolError
+from wire.record_walk import WalkedRecord, walk_records
 from wire.records import (
     BATCH_HEADER_SIZE,
     BATCH_OVERHEAD,
@@ -24,15 +25,14 @@ from wire.records import (
     MAGIC_POSITION,
     NO_TIMESTAMP,
     BatchHeader,
-    Record,
     batch_crc,
     read_batch_header,
-    read_records,
     recompress,
     set_create_time,
     set_log_append_time,
 )
 
+MAX_RECORD_ERRORS = 10_000  # so many records of one batch are told to be bad; Kafka tells all
 _MIN_RECORD_BYTES = 14  # of the oldest format: Kafka's first check
 
 
@@ -67,6 +67,8 @@ def prepare(records: memoryview, topic_partition: TopicPartition, rules: AppendR
     if rules.codec is not None and rules.codec != header.codec:
         try:
             batch = memoryview(recompress(batch, rules.codec, rules.level, rules.max_batch_bytes))
+        except LimitError as large:
+            raise Refusal(ErrorCode.MESSAGE_TOO_LARGE, str(large)) from None
         except ProtocolError as broken:
             raise Refusal(ErrorCode.CORRUPT_MESSAGE, str(broken)) from None
         if len(batch) > rules.max_message_bytes:
@@ -207,13 +209,9 @@ def check_records(
     """Walk the records of a client's batch and return their youngest timestamp.
 
     `earliest_ms` and `latest_ms` bound the timestamps. Raises: INVALID_RECORD, INVALID_TIMESTAMP (as RecordsError where
-    single records are to blame).
+    single records are to blame), MESSAGE_TOO_LARGE where it would take too long to walk them.
     """
     header = read_batch_header(batch)
-    try:
-        records = read_records(batch, max_batch_bytes)
-    except ProtocolError as error:
-        raise Refusal(ErrorCode.INVALID_RECORD, f"Invalid record batch for {topic_partition}: {error}") from None
     check = _record_check(
         header,
         topic_partition,
@@ -222,26 +220,49 @@ def check_records(
         latest_ms=latest_ms,
         max_record_bytes=max_record_bytes,
     )
-    errors: list[tuple[int, str]] = []
-    bad_timestamp = False
-    for index, record in enumerate(records):
-        found = check(index, record)
-        if found is not None:
-            bad_timestamp |= found[0] == ErrorCode.INVALID_TIMESTAMP
-            errors.append((index, found[1]))
-    if errors:
-        if bad_timestamp:
-            raise RecordsError(
-                ErrorCode.INVALID_TIMESTAMP, "One or more records have been rejected due to invalid timestamp", errors
+    faults = _Faults()
+    youngest = NO_TIMESTAMP
+    try:
+        for index, record in enumerate(walk_records(batch, max_batch_bytes)):
+            fault = check(index, record)
+            if fault is not None:
+                faults.add(index, *fault)
+            youngest = max(youngest, record[1])
+    except LimitError as error:
+        # Producers split a batch that is too large, and try again with the parts.
+        raise Refusal(ErrorCode.MESSAGE_TOO_LARGE, f"batch for {topic_partition}: {error}") from None
+    except ProtocolError as error:
+        raise Refusal(ErrorCode.INVALID_RECORD, f"batch for {topic_partition}: {error}") from None
+    if faults.count:
+        raise faults.error()
+    return youngest
+
+
+class _Faults:
+    """The records of one batch that are refused."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._told: list[tuple[int, str]] = []
+        self._has_bad_timestamp = False
+
+    def add(self, index: int, code: ErrorCode, message: str) -> None:
+        self.count += 1
+        self._has_bad_timestamp |= code == ErrorCode.INVALID_TIMESTAMP
+        if len(self._told) < MAX_RECORD_ERRORS:
+            self._told.append((index, message))
+
+    def error(self) -> RecordsError:
+        if self._has_bad_timestamp:
+            return RecordsError(
+                ErrorCode.INVALID_TIMESTAMP,
+                f"{self.count} records of the batch are refused for their timestamps",
+                self._told,
             )
-        shown = ", ".join(f"RecordError(batchIndex={index}, message='{message}')" for index, message in errors[:3])
-        raise RecordsError(
-            ErrorCode.INVALID_RECORD,
-            f"One or more records have been rejected due to {len(errors)} record errors in total, and only showing the "
-            f"first three errors at most: [{shown}]",
-            errors,
+        first = "; ".join(f"record {index}: {message}" for index, message in self._told[:3])
+        return RecordsError(
+            ErrorCode.INVALID_RECORD, f"{self.count} records of the batch are refused: {first}", self._told
         )
-    return max(record.timestamp for record in records)
 
 
 def _record_check(
@@ -252,30 +273,27 @@ def _record_check(
     earliest_ms: int,
     latest_ms: int,
     max_record_bytes: int,
-) -> Callable[[int, Record], tuple[ErrorCode, str] | None]:
+) -> Callable[[int, WalkedRecord], tuple[ErrorCode, str] | None]:
     set_by_client = bool(header.attributes & LOG_APPEND_TIME_BIT)
+    base_offset = header.base_offset
 
-    def check(index: int, record: Record) -> tuple[ErrorCode, str] | None:
-        if record.offset != header.base_offset + index:
-            return ErrorCode.INVALID_RECORD, (
-                f"Inner record {index} inside the record batch does not have incremental offsets, expected offset is "
-                f"{index} in topic partition {topic_partition}."
+    def check(index: int, record: WalkedRecord) -> tuple[ErrorCode, str] | None:
+        offset, timestamp, key_size, value_size = record
+        if offset != base_offset + index:
+            return (
+                ErrorCode.INVALID_RECORD,
+                f"record {index} for {topic_partition} has the offset {offset - base_offset}",
             )
-        if len(record.key or b"") + len(record.value or b"") > max_record_bytes:
-            return ErrorCode.INVALID_RECORD, f"Record of more than {max_record_bytes} bytes"
-        if compacted and record.key is None:
-            return ErrorCode.INVALID_RECORD, (
-                f"Compacted topic cannot accept message without key in topic partition {topic_partition}"
-            )
-        if record.timestamp != NO_TIMESTAMP and not earliest_ms <= record.timestamp <= latest_ms:
+        if max(key_size, 0) + max(value_size, 0) > max_record_bytes:
+            return ErrorCode.INVALID_RECORD, f"key and value of more than {max_record_bytes} bytes"
+        if compacted and key_size < 0:
+            return ErrorCode.INVALID_RECORD, f"{topic_partition} is compacted: each record needs a key"
+        if timestamp != NO_TIMESTAMP and not earliest_ms <= timestamp <= latest_ms:
             return ErrorCode.INVALID_TIMESTAMP, (
-                f"Timestamp {record.timestamp} of message with offset {index} is out of range. The timestamp should be "
-                f"within [{earliest_ms}, {latest_ms}]"
+                f"timestamp {timestamp} of record {index} is not between {earliest_ms} and {latest_ms}"
             )
         if set_by_client:
-            return ErrorCode.INVALID_TIMESTAMP, (
-                f"Invalid timestamp type in message {index}. Producer should not set timestamp type to LogAppendTime."
-            )
+            return ErrorCode.INVALID_TIMESTAMP, f"record {index} claims LogAppendTime, which is for the broker to set"
         return None
 
     return check

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.compression import XERIAL_MAGIC, Codec, compress, decompress
+from wire.compression import XERIAL_MAGIC, Codec, compress, compress_pieces, decompress, decompress_pieces
 from wire.errors import ProtocolError
 
 COMPRESSED = [Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD]
@@ -100,3 +100,63 @@ def test_lz4_is_written_in_independent_blocks_without_checksums() -> None:
 
 def test_lz4_of_other_encoders_is_readable() -> None:
     assert decompress(Codec.LZ4, bytes(cramjam.lz4.compress(NOISE)), len(NOISE)) == NOISE
+
+
+@pytest.mark.parametrize("codec", COMPRESSED)
+def test_pieces_are_compressed_as_what_they_are_together(codec: Codec) -> None:
+    pieces = [NOISE[:70_000], b"", NOISE[70_000:], b"end"]
+    assert decompress(codec, compress_pieces(codec, iter(pieces)), 1 << 20) == NOISE + b"end"
+
+
+@pytest.mark.parametrize("codec", [Codec.GZIP, Codec.SNAPPY, Codec.LZ4])
+def test_pieces_are_decompressed_in_little_memory(codec: Codec) -> None:
+    data = compress(codec, bytes(32 * 1024 * 1024))
+    tracemalloc.start()
+    assert sum(map(len, decompress_pieces(codec, data, 1 << 30))) == 32 * 1024 * 1024
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1024 * 1024
+
+
+def lz4_frame(flags: int, descriptor: bytes, blocks: bytes) -> bytes:
+    """A frame of blocks of at most 64 KB; the second byte of the descriptor's xxHash32 comes from the library."""
+    head = b"\x04\x22\x4d\x18" + bytes((flags, 0x40)) + descriptor
+    for checksum in range(256):
+        frame = head + bytes((checksum,)) + blocks
+        with contextlib.suppress(cramjam.DecompressionError):
+            cramjam.lz4.decompress(frame)
+            return frame
+    raise AssertionError
+
+
+STORED_ABC = struct.pack("<I", 3 | 0x80000000) + b"abc"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        lz4_frame(0x60, b"", STORED_ABC + bytes(4)),
+        lz4_frame(0x68, struct.pack("<Q", 3), STORED_ABC + bytes(4)),
+        lz4_frame(0x40, b"", STORED_ABC + bytes(4)),
+        lz4_frame(0x70, b"", STORED_ABC + struct.pack("<I", 0x32D153FF) + bytes(4)),  # xxHash32 of abc
+        lz4_frame(0x64, b"", STORED_ABC + bytes(4) + struct.pack("<I", 0x32D153FF)),
+    ],
+    ids=["plain", "with_size", "dependent_blocks", "block_checksums", "content_checksum"],
+)
+def test_lz4_frame_of_any_kind_is_read(frame: bytes) -> None:
+    assert decompress(Codec.LZ4, frame, 100) == b"abc"
+
+
+@pytest.mark.parametrize("position", [4, 5, 6])
+def test_lz4_frame_with_a_damaged_header_is_refused(position: int) -> None:
+    frame = bytearray(lz4_frame(0x60, b"", STORED_ABC + bytes(4)))
+    frame[position] ^= 0x10
+    with pytest.raises(ProtocolError):
+        decompress(Codec.LZ4, frame, 100)
+
+
+def test_lz4_block_larger_than_its_frame_allows_is_refused() -> None:
+    block = bytes(cramjam.lz4.compress_block(bytes(65537), store_size=False))
+    frame = lz4_frame(0x60, b"", bytes(4))[:7] + struct.pack("<I", len(block)) + block + bytes(4)
+    with pytest.raises(ProtocolError):
+        decompress(Codec.LZ4, frame, 1 << 20)
