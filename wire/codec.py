@@ -6,8 +6,9 @@
 Rules
 - Whatever the bytes are, decoding returns or raises `ProtocolError`.
 - Nothing is allocated before the bytes left are known to suffice: count x smallest element <= bytes left. Besides, a
-  message may hold at most `max_elements` array elements, since an object costs more memory than its bytes. An element
-  takes a byte at least, so only a message of more bytes than that is decoded by the variant that counts.
+  message may hold at most `max_elements` array elements and tagged fields, since an object costs more memory than its
+  bytes. An element takes a byte at least, so only a message of more bytes than that is decoded by the variant that
+  counts elements.
 - Encoding a field that the version lacks raises `ProtocolError`, unless the field is ignorable or holds its default.
   Unknown tagged fields are written back where the version is flexible and dropped where it is not.
 - The source of what is compiled is in `linecache` (tracebacks show it); `source()` returns it for reading.

@@ -120,7 +120,7 @@ class _Source:
 
 
 class DecoderSource(_Source):
-    """`_decode(buffer, pos, end, budget) -> (message, pos)`; `counted`: charge array elements to the budget."""
+    """`_decode(buffer, pos, end, budget) -> (message, pos)`; `counted`: charge array elements to the budget, too."""
 
     def __init__(self, message: type[Any], version: int, *, counted: bool = False) -> None:
         super().__init__(message, version)
@@ -175,12 +175,12 @@ class DecoderSource(_Source):
         pad += "    "
         if not tagged:
             self.helper("_unknown_tags", primitives.read_unknown_tags)
-            self.line(pad, f"{target}.unknown_tags, _pos = _unknown_tags(_buffer, _pos - 1, {end})")
+            self.line(pad, f"{target}.unknown_tags, _pos = _unknown_tags(_buffer, _pos - 1, {end}, _budget)")
             return
         tags, after, tag, tag_end = (self.name(stem) for stem in ("tags", "after", "tag", "tag_end"))
         self.helper("_read_tags", primitives.read_tags)
         self.helper("_tag_too_long", _tag_too_long)
-        self.line(pad, f"{tags}, {after} = _read_tags(_buffer, _pos - 1, {end})")
+        self.line(pad, f"{tags}, {after} = _read_tags(_buffer, _pos - 1, {end}, _budget)")
         self.line(pad, f"{target}.unknown_tags = {{}}")
         self.line(pad, f"for {tag}, _pos, {tag_end} in {tags}:")
         word = "if"

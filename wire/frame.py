@@ -21,7 +21,7 @@ from typing import NamedTuple
 from wire import codec
 from wire.catalog import APIS
 from wire.errors import ProtocolError
-from wire.primitives import ONE_BYTE, Buffer, Chunks, read_text, read_unknown_tags, write_tags
+from wire.primitives import MAX_TAGS, ONE_BYTE, Buffer, Chunks, read_text, read_unknown_tags, write_tags
 from wire.schema import NO_TAGS, Records
 
 API_VERSIONS = 18
@@ -61,7 +61,7 @@ def decode_request_header(buffer: Buffer, pos: int = 0) -> tuple[RequestHeader, 
         unknown_tags: Mapping[int, bytes] = NO_TAGS
         if version >= _FLEXIBLE_FROM.get(api_key, _NEVER):
             if buffer[pos]:
-                unknown_tags, pos = read_unknown_tags(buffer, pos, len(buffer))
+                unknown_tags, pos = read_unknown_tags(buffer, pos, len(buffer), [MAX_TAGS])
             else:
                 pos += 1
     except (codec.StructError, IndexError, ProtocolError) as error:
@@ -99,7 +99,7 @@ def decode_response_header(api_key: int, version: int, buffer: Buffer, pos: int 
         (correlation_id,) = _SIZE.unpack_from(buffer, pos)
         pos += 4
         if response_header_version(api_key, version):
-            _, pos = read_unknown_tags(buffer, pos, len(buffer))
+            _, pos = read_unknown_tags(buffer, pos, len(buffer), [MAX_TAGS])
     except (codec.StructError, IndexError, ProtocolError) as error:
         raise ProtocolError(f"response header: {error}") from None
     return correlation_id, pos

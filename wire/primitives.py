@@ -7,6 +7,7 @@ number, then for each its tag, its size and its bytes; numbers are unsigned vari
 Rules
 - Text that is not UTF-8 is read with U+FFFD for what cannot be decoded, as Kafka's `new String(bytes, UTF_8)` does.
 - A string has at most 32767 bytes, also where its length is a varint.
+- Of a tag that is there twice, the last one counts, and tags need not ascend: what Kafka reads it does not check.
 
 Sources: KIP-482 (unsigned varints, tagged fields), KIP-98 (varints in records).
 """
@@ -23,6 +24,7 @@ Chunks = list[Records]
 
 ONE_BYTE = tuple(bytes((value,)) for value in range(256))
 MAX_STRING_BYTES = 32767
+MAX_TAGS = 1000  # in one place; the messages of Kafka have less than ten
 
 
 def read_uvarint(buffer: Buffer, pos: int) -> tuple[int, int]:
@@ -115,11 +117,18 @@ def write_fixed_array(format: str, values: list[object]) -> bytes:
     return Struct(f">{format * len(values) if format == '16s' else f'{len(values)}{format}'}").pack(*values)
 
 
-def read_tags(buffer: Buffer, pos: int, end: int) -> tuple[list[tuple[int, int, int]], int]:
-    """Return (tag, start, end) of each tagged field in the order sent, and the position after the section."""
+def read_tags(buffer: Buffer, pos: int, end: int, budget: list[int]) -> tuple[list[tuple[int, int, int]], int]:
+    """Return (tag, start, end) of each tagged field in the order sent, and the position after the section.
+
+    The number of fields is taken from `budget`, as array elements are. Raises: ProtocolError beyond it, or beyond
+    MAX_TAGS.
+    """
     count, pos = read_uvarint(buffer, pos)
     if count * 2 > end - pos:
         raise short("tagged fields", count, end - pos)
+    budget[0] -= count
+    if count > MAX_TAGS or budget[0] < 0:
+        raise ProtocolError(f"{count} tagged fields in one place are too many")
     found = []
     for _ in range(count):
         tag, pos = read_uvarint(buffer, pos)
@@ -131,9 +140,9 @@ def read_tags(buffer: Buffer, pos: int, end: int) -> tuple[list[tuple[int, int, 
     return found, pos
 
 
-def read_unknown_tags(buffer: Buffer, pos: int, end: int) -> tuple[dict[int, bytes], int]:
+def read_unknown_tags(buffer: Buffer, pos: int, end: int, budget: list[int]) -> tuple[dict[int, bytes], int]:
     """Return the bytes of each tagged field by its tag, and the position after the section."""
-    tags, pos = read_tags(buffer, pos, end)
+    tags, pos = read_tags(buffer, pos, end, budget)
     return {tag: bytes(buffer[start:after]) for tag, start, after in tags}, pos
 
 

@@ -178,6 +178,16 @@ def test_more_elements_than_one_message_may_hold_are_a_protocol_error() -> None:
         codec.decode(MetadataRequest, 9, encoded, max_elements=299)
 
 
+def test_more_tagged_fields_than_one_message_may_hold_are_a_protocol_error() -> None:
+    topic = MetadataRequestTopic(name="")
+    topic.unknown_tags = dict.fromkeys(range(9), b"")
+    request = MetadataRequest(topics=[topic] * 30)
+    encoded = codec.encode_bytes(request, 9)
+    assert codec.decode(MetadataRequest, 9, encoded, max_elements=300)[0] == request
+    with pytest.raises(ProtocolError, match="tagged fields"):
+        codec.decode(MetadataRequest, 9, encoded, max_elements=299)
+
+
 def test_null_where_the_version_has_none_is_a_protocol_error() -> None:
     with pytest.raises(ProtocolError, match="topics"):
         codec.decode(MetadataRequest, 0, b"\xff\xff\xff\xff")

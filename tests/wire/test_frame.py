@@ -15,6 +15,7 @@ from wire.frame import (
 from wire.messages.brokers import ApiVersionsRequest, ApiVersionsResponse
 from wire.messages.classic_groups import HeartbeatRequest, HeartbeatResponse
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from wire.primitives import write_uvarint
 
 HEARTBEAT = b"\x00\x0c\x00\x04" + b"\x00\x00\x00\x07" + b"\x00\x02me" + b"\x00"
 
@@ -35,6 +36,12 @@ def test_tagged_fields_of_a_request_header_are_kept() -> None:
     header = RequestHeader(12, 4, 1, "me", {0: b"abc", 200: b""})
     decoded, _ = decode_request_header(encode_request(header, HeartbeatRequest()), 4)
     assert decoded == header
+
+
+def test_flood_of_tagged_fields_in_a_request_header_is_a_protocol_error() -> None:
+    flood = HEARTBEAT[:-1] + write_uvarint(1_000_000) + b"\x00\x00" * 1_000_000
+    with pytest.raises(ProtocolError, match="1000000 tagged fields"):
+        decode_request_header(flood)
 
 
 def test_header_of_an_unknown_key_or_version_can_be_read() -> None:

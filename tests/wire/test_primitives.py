@@ -55,7 +55,29 @@ def test_varint_that_does_not_end_is_an_index_error_for_its_reader_to_turn() -> 
 def test_tags_that_claim_more_than_there_is_are_a_protocol_error() -> None:
     for wrong in (b"\x03\x00\x00\x01\x00", b"\x01\x00\x05abc", b"\xff\xff\xff\xff\x0f"):
         with pytest.raises(ProtocolError, match="tag"):
-            primitives.read_tags(wrong, 0, len(wrong))
+            primitives.read_tags(wrong, 0, len(wrong), [10])
+
+
+def test_more_tags_than_any_message_has_are_refused_before_they_are_read() -> None:
+    most = primitives.write_uvarint(primitives.MAX_TAGS) + b"\x00\x00" * primitives.MAX_TAGS
+    found, pos = primitives.read_tags(most, 0, len(most), [primitives.MAX_TAGS])
+    assert (len(found), pos) == (primitives.MAX_TAGS, len(most))
+    beyond = primitives.write_uvarint(primitives.MAX_TAGS + 1) + b"\x00\x00" * (primitives.MAX_TAGS + 1)
+    with pytest.raises(ProtocolError, match="tagged fields"):
+        primitives.read_tags(beyond, 0, len(beyond), [1 << 30])
+
+
+def test_tags_are_taken_from_the_budget() -> None:
+    section, budget = b"\x02\x00\x00\x01\x00", [3]
+    primitives.read_tags(section, 0, len(section), budget)
+    assert budget == [1]
+    with pytest.raises(ProtocolError, match="tagged fields"):
+        primitives.read_tags(section, 0, len(section), budget)
+
+
+def test_last_of_equal_tags_counts() -> None:
+    section = b"\x03\x05\x01a\x04\x00\x05\x01b"
+    assert primitives.read_unknown_tags(section, 0, len(section), [3]) == ({5: b"b", 4: b""}, len(section))
 
 
 def test_uuid_text_is_kafkas() -> None:
