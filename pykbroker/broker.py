@@ -68,13 +68,18 @@ class Broker:
         endpoint = self._advertised[0]
         return f"{endpoint.host}:{endpoint.port}"
 
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """What it listens on, in the order of `listeners`."""
+        return [listener.address for listener in self._listeners]
+
     async def __aenter__(self) -> "Broker":
         """Start, and return when clients are accepted. Raises: StartError."""
         try:
             await self._start()
         except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                await self._exit.aclose()
+            # No scope around this: it takes down task groups, and scopes have to end in the order of their nesting.
+            await self._exit.aclose()
             if isinstance(error, ListenError | StorageError | KafkaError):
                 raise StartError(str(error)) from error
             raise
@@ -159,7 +164,7 @@ class Broker:
             listener = Listener.bind(endpoint.listener, endpoint.host, endpoint.port)
             self._exit.callback(listener.socket.close)
             self._listeners.append(listener)
-            ports[endpoint.listener] = listener.port
+            ports[endpoint.listener] = listener.address[1]
         self._advertised = [
             attrs.evolve(
                 endpoint,

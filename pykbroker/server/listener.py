@@ -46,10 +46,9 @@ class Listener:
     socket: socket.socket
 
     @property
-    def port(self) -> int:
-        port = self.socket.getsockname()[1]
-        assert isinstance(port, int)
-        return port
+    def address(self) -> tuple[str, int]:
+        host, port = self.socket.getsockname()[:2]
+        return host, port
 
     @classmethod
     def bind(cls, name: str, host: str, port: int) -> "Listener":

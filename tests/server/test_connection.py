@@ -1,16 +1,14 @@
 """Requests as a connection receives them: in pieces, in heaps, too large, and no requests at all."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from struct import pack
 
 import pytest
 
-from pykbroker.broker import Broker
 from pykbroker.server.buffers import LARGE_BYTES, SCRATCH_BYTES
 from tests.support.client import Client, base_offset_of, create_topic, fetch_of, produce_of, values_of
-from tests.support.running import running, until
+from tests.support.running import has_received, running, until
 from wire.messages.brokers import ApiVersionsRequest
 from wire.messages.metadata import MetadataRequest
 from wire.messages.topics import CreatableTopic, CreateTopicsRequest
@@ -19,10 +17,6 @@ pytestmark = pytest.mark.anyio
 
 VERSIONS = ApiVersionsRequest("test", "1.0")
 TOPIC = "lines"
-
-
-def has_received(broker: Broker, total_bytes: int) -> Callable[[], bool]:
-    return lambda: broker.metrics.bytes_in_total == total_bytes
 
 
 async def test_frames_in_one_packet_are_all_answered_in_order(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import errno
 import logging
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from struct import pack
 
@@ -23,7 +22,7 @@ from tests.support.client import (
     produce_of,
     values_of,
 )
-from tests.support.running import running, until
+from tests.support.running import have_started, running, until
 from wire.errors import ErrorCode
 from wire.messages.brokers import ApiVersionsRequest
 from wire.messages.classic_groups import JoinGroupRequest, JoinGroupRequestProtocol
@@ -45,12 +44,6 @@ JOIN = JoinGroupRequest(
 ALL_CONFIGS = DescribeConfigsRequest(
     [DescribeConfigsResource(4, "1")], include_synonyms=True, include_documentation=True
 )
-
-
-def have_started(broker: Broker, requests: int) -> Callable[[], bool]:
-    """Ready for `until`: the broker has started so many more requests than now."""
-    goal = broker.metrics.requests_total + requests
-    return lambda: broker.metrics.requests_total == goal
 
 
 # Order

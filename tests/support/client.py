@@ -39,13 +39,14 @@ class Client:
 
     @staticmethod
     @contextlib.asynccontextmanager
-    async def connect(broker: Broker, *, receive_buffer: int | None = None) -> AsyncIterator["Client"]:
-        """Connect; a small `receive_buffer` makes the broker's sends block soon."""
-        host, _, port = broker.bootstrap.rpartition(":")
+    async def connect(
+        broker: Broker, *, listener: int = 0, receive_buffer: int | None = None
+    ) -> AsyncIterator["Client"]:
+        """Connect to the n-th listener; a small `receive_buffer` makes the broker's sends block soon."""
         with socket.socket() as sock:
             if receive_buffer is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            sock.connect((host, int(port)))
+            sock.connect(broker.addresses[listener])
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setblocking(False)
             yield Client(sock)

@@ -58,3 +58,14 @@ async def until(condition: Callable[[], Any]) -> None:
     with anyio.fail_after(DEADLINE_S):
         while not condition():
             await anyio.lowlevel.checkpoint()
+
+
+def has_received(broker: Broker, total_bytes: int) -> Callable[[], bool]:
+    """Ready for `until`: the broker has received so many bytes since it started."""
+    return lambda: broker.metrics.bytes_in_total == total_bytes
+
+
+def have_started(broker: Broker, requests: int) -> Callable[[], bool]:
+    """Ready for `until`: the broker has started so many more requests than now."""
+    goal = broker.metrics.requests_total + requests
+    return lambda: broker.metrics.requests_total == goal

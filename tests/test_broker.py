@@ -1,0 +1,267 @@
+"""A whole broker: it starts, serves, stops quickly whatever clients do, leaves nothing behind, and starts again."""
+
+import contextlib
+import gc
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from pykbroker.broker import Broker, StartError
+from pykbroker.clock import SimulatedClock, SystemClock
+from tests.support.client import (
+    Client,
+    base_offset_of,
+    create_topic,
+    fetch_of,
+    partition_of,
+    produce_of,
+    values_of,
+)
+from tests.support.running import BACKENDS, DEADLINE_S, config_for, have_started, running, until
+from wire.errors import ErrorCode
+from wire.messages.brokers import ApiVersionsRequest
+from wire.messages.metadata import MetadataRequest, MetadataRequestTopic
+
+pytestmark = pytest.mark.anyio
+
+VERSIONS = ApiVersionsRequest("test", "1.0")
+TOPIC = "lines"
+STARTS = 100
+
+
+@pytest.fixture(params=BACKENDS)
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    return request.param
+
+
+async def test_metadata_leads_back_to_the_broker(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        answer = await client.ask(MetadataRequest([]), 9)
+        (told,) = answer.brokers
+        assert f"{told.host}:{told.port}" == broker.bootstrap
+        assert broker.bootstrap != "127.0.0.1:0"
+        assert answer.controller_id == told.node_id
+
+
+async def test_advertised_listener_is_what_clients_are_told(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, advertised_listeners="PLAINTEXT://kafka.example:19092") as broker,
+        Client.connect(broker) as client,
+    ):
+        assert broker.bootstrap == "kafka.example:19092"
+        (told,) = (await client.ask(MetadataRequest([]), 9)).brokers
+        assert (told.host, told.port) == ("kafka.example", 19092)
+
+
+async def test_each_listener_tells_its_own_address(tmp_path: Path) -> None:
+    async with running(
+        tmp_path,
+        listeners="INSIDE://127.0.0.1:0,OUTSIDE://127.0.0.1:0",
+        listener_security_protocol_map="INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT",
+        inter_broker_listener_name="INSIDE",
+    ) as broker:
+        told = []
+        for listener in range(2):
+            async with Client.connect(broker, listener=listener) as client:
+                (node,) = (await client.ask(MetadataRequest([]), 9)).brokers
+                told.append((node.host, node.port))
+        assert told == broker.addresses
+        assert len(set(told)) == 2
+
+
+async def test_records_and_topics_survive_a_restart(tmp_path: Path) -> None:
+    cluster_ids = set()
+    for start in range(3):
+        async with running(tmp_path) as broker, Client.connect(broker) as client:
+            if not start:
+                await create_topic(client, TOPIC, partitions=3)
+            assert base_offset_of(await client.ask(produce_of(TOPIC, b"%d" % start, partition=2), 9)) == start
+            answer = await client.ask(fetch_of(TOPIC, partition=2), 12)
+            assert values_of(answer) == [b"%d" % number for number in range(start + 1)]
+            metadata = await client.ask(MetadataRequest([MetadataRequestTopic(name=TOPIC)]), 9)
+            assert len(metadata.topics[0].partitions) == 3
+            cluster_ids.add(metadata.cluster_id)
+    assert len(cluster_ids) == 1
+
+
+async def test_records_are_written_and_read_by_topic_id(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        topic_id = await create_topic(client, TOPIC)
+        assert base_offset_of(await client.ask(produce_of("", b"by id", topic_id=topic_id), 13)) == 0
+        answer = await client.ask(fetch_of("", topic_id=topic_id), 18)
+        assert answer.responses[0].topic_id == topic_id
+        assert values_of(answer) == [b"by id"]
+        assert values_of(await client.ask(fetch_of(TOPIC), 12)) == [b"by id"]
+        unknown = bytes(15) + b"?"
+        answer = await client.ask(produce_of("", b"lost", topic_id=unknown), 13)
+        assert answer.responses[0].partition_responses[0].error_code == ErrorCode.UNKNOWN_TOPIC_ID
+        answer = await client.ask(fetch_of("", topic_id=unknown), 18)
+        assert answer.responses[0].partitions[0].error_code == ErrorCode.UNKNOWN_TOPIC_ID
+
+
+async def test_metrics_count_what_happens(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker:
+        metrics = broker.metrics
+        async with Client.connect(broker) as client, Client.connect(broker) as other:
+            frame = client.encode(VERSIONS, 3)
+            await client.send_bytes(frame)
+            answer = await client.receive_frame()
+            await other.send_bytes(b"\xff\xff\xff\xff")
+            assert await other.is_closed()
+            await until(lambda: metrics.connections == 1)
+            assert metrics.connections_total == 2
+            assert metrics.requests_total == 1
+            assert metrics.bytes_in_total == len(frame) + 4
+            assert metrics.bytes_out_total == len(answer) + 4
+            assert metrics.protocol_errors_total == 1
+            assert metrics.connections_refused_total == 0
+        await until(lambda: metrics.connections == 0)
+
+
+# Stopping
+
+
+async def test_stop_with_clients_that_wait_idle_or_do_not_read_is_quick(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as clients:
+        async with running(tmp_path, clock=SimulatedClock()) as broker:
+            waiting, idle, deaf = [
+                await clients.enter_async_context(Client.connect(broker, receive_buffer=4096)) for _ in range(3)
+            ]
+            await create_topic(idle, TOPIC)
+            await idle.ask(produce_of(TOPIC, bytes(16 * 1024 * 1024)), 9)
+            signal = partition_of(broker, TOPIC).high_watermark_moved
+            await waiting.send(*[fetch_of(TOPIC, 1, max_wait_ms=60_000)] * 10, version=12)
+            before = broker.metrics.bytes_out_total
+            await deaf.send(fetch_of(TOPIC), version=12)
+            await until(lambda: signal.subscribers == 10 and broker.metrics.bytes_out_total > before)
+            await idle.send_bytes(b"\0\0\1\0half a frame")
+            started = time.monotonic()
+        assert time.monotonic() - started < 2
+        assert signal.subscribers == 0
+        assert await waiting.is_closed()
+        assert await idle.is_closed()
+
+
+async def test_stop_in_the_middle_of_a_topic_creation_is_clean(tmp_path: Path) -> None:
+    for _ in range(5):
+        async with running(tmp_path) as broker, Client.connect(broker) as client:
+            started = have_started(broker, 1)
+            await client.send(MetadataRequest([MetadataRequestTopic(name=os.urandom(4).hex())]), version=9)
+            await until(started)
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        for topic in (await client.ask(MetadataRequest(None), 9)).topics:
+            assert [partition.error_code for partition in topic.partitions] == [0]
+
+
+async def test_error_of_the_body_comes_out_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Broker(config_for(tmp_path), is_ephemeral=True):
+            raise ZeroDivisionError
+
+
+async def test_failing_part_ends_the_body_and_stops_the_rest(tmp_path: Path) -> None:
+    class BrokenClock(SystemClock):
+        async def run(self) -> None:
+            raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with running(tmp_path, clock=BrokenClock()):
+            await anyio.sleep_forever()
+    assert raised.group_contains(ZeroDivisionError)
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        assert (await client.ask(VERSIONS, 3)).error_code == 0
+
+
+async def test_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
+    before = descriptors()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with Broker(config_for(tmp_path), is_ephemeral=True):
+            raise AssertionError("was to be cancelled")
+    assert scope.cancelled_caught
+    assert descriptors() == before
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        assert (await client.ask(VERSIONS, 3)).error_code == 0
+
+
+async def test_many_starts_and_stops_leak_nothing(tmp_path: Path) -> None:
+    async def start_and_stop() -> None:
+        async with running(tmp_path) as broker, Client.connect(broker) as client:
+            await client.send(VERSIONS, version=3)
+            await client.send(MetadataRequest([]), version=3)
+            await client.receive()
+
+    await start_and_stop()
+    gc.collect()
+    before = descriptors(), threading.active_count(), len(anyio.get_running_tasks())
+    for _ in range(STARTS):
+        await start_and_stop()
+    gc.collect()
+    assert (descriptors(), threading.active_count(), len(anyio.get_running_tasks())) == before
+
+
+async def test_several_brokers_live_in_one_process(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for number in range(3):
+            broker = await stack.enter_async_context(running(tmp_path / str(number)))
+            client = await stack.enter_async_context(Client.connect(broker))
+            await create_topic(client, TOPIC)
+            assert base_offset_of(await client.ask(produce_of(TOPIC, b"own"), 9)) == 0
+
+
+# Not starting
+
+
+async def test_data_in_use_by_another_broker_refuses_to_start(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        before = descriptors()
+        with pytest.raises(StartError, match=str(tmp_path)):
+            async with Broker(config_for(tmp_path)):
+                pass
+        assert descriptors() == before
+        assert (await client.ask(VERSIONS, 3)).error_code == 0
+
+
+async def test_port_in_use_refuses_to_start_and_releases_the_data(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        before = descriptors()
+        with pytest.raises(StartError, match=f"^cannot listen on 127.0.0.1:{port}: Address already in use$"):
+            async with Broker(config_for(tmp_path, listeners=f"PLAINTEXT://127.0.0.1:{port}")):
+                pass
+        assert descriptors() == before
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        assert (await client.ask(VERSIONS, 3)).error_code == 0
+
+
+async def test_data_folder_that_is_a_file_refuses_to_start(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("not a folder")
+    with pytest.raises(StartError, match=str(path)):
+        async with Broker(config_for(path)):
+            pass
+    assert path.read_text() == "not a folder"
+
+
+async def test_broken_metadata_refuses_to_start(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        pass
+    (tmp_path / "metadata.sqlite").write_bytes(b"not a database" * 1000)
+    with pytest.raises(StartError, match=r"metadata\.sqlite"), anyio.fail_after(DEADLINE_S):
+        async with Broker(config_for(tmp_path)):
+            pass
+
+
+def descriptors() -> list[str]:
+    """What is open: by name, since numbers may change hands."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            target = os.readlink(f"/proc/self/fd/{number}")
+            found.append(target.partition(":")[0])
+    return sorted(found)
