@@ -161,6 +161,8 @@ class Broker:
         """Open the listeners, and fill in what the advertised addresses leave open."""
         ports = {}
         for endpoint in self.config.client_endpoints:
+            if endpoint.protocol != "PLAINTEXT":
+                raise ListenError(f"listener {endpoint.listener} is of {endpoint.protocol}, only PLAINTEXT is served")
             listener = Listener.bind(endpoint.listener, endpoint.host, endpoint.port)
             self._exit.callback(listener.socket.close)
             self._listeners.append(listener)

@@ -68,10 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError(text)
-    return port
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
+    return int(text)
 
 
 @contextlib.contextmanager
@@ -96,8 +95,8 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
     if options.config is not None:
         try:
             properties = read_properties(options.config)
-        except (OSError, ConfigError, UnicodeDecodeError) as error:
-            _fail(f"cannot read {options.config}: {getattr(error, 'strerror', None) or error}")
+        except ConfigError as error:
+            _fail(str(error))
     if options.port is not None or options.host is not None or "listeners" not in properties:
         port = 9092 if options.port is None else options.port
         properties["listeners"] = f"PLAINTEXT://{options.host or '127.0.0.1'}:{port}"

@@ -1,0 +1,251 @@
+"""The command: what it prints, how it ends, and one line for what a person did wrong."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wire import codec
+from wire.frame import RequestHeader, decode_response_header, encode_request
+from wire.messages.metadata import MetadataRequest, MetadataResponse, MetadataResponseBroker
+
+DEADLINE_S = 30.0
+
+
+class Running:
+    """A broker in a process of its own, which has said that it accepts clients."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout is not None
+        self.first_line = process.stdout.readline().rstrip("\n")
+        self.second_line = process.stdout.readline().rstrip("\n")
+        if "accepts clients on" not in self.second_line:
+            raise AssertionError(process.communicate(timeout=DEADLINE_S))
+
+    @property
+    def data_dir(self) -> Path:
+        assert self.first_line.startswith("pykbroker keeps its data in ")
+        return Path(self.first_line.removeprefix("pykbroker keeps its data in "))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.second_line.removeprefix("pykbroker accepts clients on ").rpartition(":")
+        return host, int(port)
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> tuple[int, list[str], str]:
+        """Return the exit status, the lines that came since the start, and stderr."""
+        self.process.send_signal(signal_number)
+        out, err = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, out.splitlines(), err
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "pykbroker", "start", *map(str, arguments)]
+
+
+@contextlib.contextmanager
+def started(*arguments: str | Path, cwd: Path) -> Iterator[Running]:
+    process = subprocess.Popen(
+        command(*arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield Running(process)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def refused(*arguments: str | Path, cwd: Path) -> str:
+    """Run a broker that does not start, and return the line that says why."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 1, done
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pykbroker: ")
+    assert "accepts clients" not in done.stdout
+    return line.removeprefix("pykbroker: ")
+
+
+def environment() -> dict[str, str]:
+    repository = str(Path(__file__).resolve().parent.parent)
+    return os.environ | {"PYTHONPATH": repository, "PYTHONUNBUFFERED": ""}
+
+
+def only_broker(address: tuple[str, int]) -> MetadataResponseBroker:
+    """Ask for metadata: which broker are clients told of?"""
+    with socket.create_connection(address, timeout=DEADLINE_S) as sock, sock.makefile("rb") as answers:
+        sock.sendall(encode_request(RequestHeader(3, 9, 1, "test"), MetadataRequest([])))
+        frame = answers.read(int.from_bytes(answers.read(4), "big"))
+    _, pos = decode_response_header(3, 9, frame)
+    response, _ = codec.decode(MetadataResponse, 9, frame, pos)
+    (broker,) = response.brokers
+    return broker
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_start_names_folder_and_address_and_stops_on_a_signal(tmp_path: Path, signal_number: int) -> None:
+    folder = tmp_path / "new" / "folder"
+    with started("--port", "0", "--data-dir", folder, cwd=tmp_path) as broker:
+        assert broker.data_dir == folder
+        assert broker.address[0] == "127.0.0.1"
+        told = only_broker(broker.address)
+        assert (told.host, told.port) == broker.address
+        status, lines, err = broker.stop(signal_number)
+    assert status == 0
+    assert lines[-1] == "pykbroker stopped bugs_total=0"
+    assert "Traceback" not in err
+    assert (folder / "meta.properties").exists()
+
+
+def test_stop_while_a_client_waits_for_an_answer_is_clean(tmp_path: Path) -> None:
+    asked = encode_request(RequestHeader(3, 9, 1, "test"), MetadataRequest([]))
+    with (
+        started("--port", "0", "--ephemeral", cwd=tmp_path) as broker,
+        socket.create_connection(broker.address, timeout=DEADLINE_S) as sock,
+        sock.makefile("rb") as answers,
+    ):
+        sock.sendall(asked)
+        answers.read(int.from_bytes(answers.read(4), "big"))
+        sock.sendall(asked[:-1])
+        status, lines, err = broker.stop()
+        with contextlib.suppress(ConnectionResetError):
+            assert answers.read() == b""
+    assert (status, lines[-1]) == (0, "pykbroker stopped bugs_total=0")
+    assert "Traceback" not in err
+
+
+def test_ephemeral_folder_is_gone_at_exit(tmp_path: Path) -> None:
+    with started("--port", "0", "--ephemeral", cwd=tmp_path) as broker:
+        folder = broker.data_dir
+        assert (folder / "meta.properties").exists()
+        status, _, _ = broker.stop()
+    assert status == 0
+    assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_properties_of_file_and_set_and_advertised_listener_are_followed(tmp_path: Path) -> None:
+    file = tmp_path / "server.properties"
+    file.write_text(
+        "# a file of Kafka's\n"
+        "process.roles=broker,controller\n"
+        "node.id=3\n"
+        "controller.quorum.voters=3@localhost:9093\n"
+        "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:9093\n"
+        "inter.broker.listener.name=PLAINTEXT\n"
+        "controller.listener.names=CONTROLLER\n"
+        "broker.rack=of the file\n"
+        f"log.dirs={tmp_path}/logs\n"
+    )
+    options = ("--config", file, "--set", "broker.rack=of the option", "--advertised-listener", "kafka.example:19092")
+    with started(*options, cwd=tmp_path) as broker:
+        assert broker.data_dir == tmp_path / "logs"
+        assert broker.second_line == "pykbroker accepts clients on kafka.example:19092"
+        (port,) = listening_ports(broker.process.pid)
+        told = only_broker(("127.0.0.1", port))
+        assert (told.node_id, told.host, told.port) == (3, "kafka.example", 19092)
+        assert told.rack == "of the option"
+        assert broker.stop()[0] == 0
+
+
+def test_data_folder_by_default_is_in_the_current_one(tmp_path: Path) -> None:
+    with started("--port", "0", cwd=tmp_path) as broker:
+        assert broker.data_dir == tmp_path / "pykbroker-data"
+        with started("--ephemeral", "--port", "0", cwd=tmp_path) as another:  # beside one that runs
+            assert another.address != broker.address
+            assert another.stop()[0] == 0
+        in_use = refused("--port", "0", cwd=tmp_path)
+        assert str(tmp_path / "pykbroker-data") in in_use
+        assert "use" in in_use or "lock" in in_use
+        assert broker.stop()[0] == 0
+
+
+def test_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refused("--port", str(port), "--data-dir", tmp_path / "data", cwd=tmp_path)
+    assert line == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def test_data_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert str(file) in refused("--port", "0", "--data-dir", file, cwd=tmp_path)
+    assert "/proc/no-such-folder" in refused("--port", "0", "--data-dir", "/proc/no-such-folder", cwd=tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o500)
+    assert str(folder) in refused("--port", "0", "--data-dir", folder, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "num.partitions=many"], ["num.partitions", "many"]),
+        (["--set", "num.partitions=0"], ["num.partitions", "0"]),
+        (["--set", "num.partitions"], ["--set num.partitions", "NAME=VALUE"]),
+        (["--set", "=3"], ["--set =3", "NAME=VALUE"]),
+        (["--set", "listeners=PLAINTEXT//nowhere"], ["listeners", "PLAINTEXT//nowhere"]),
+        (["--config", "missing.properties"], ["missing.properties", "No such file or directory"]),
+        (["--config", "."], ["Is a directory"]),
+        (["--host", "192.0.2.1"], ["cannot listen on 192.0.2.1:0"]),
+        (["--set", "listeners=SSL://127.0.0.1:0"], ["SSL", "PLAINTEXT"]),
+        (["--advertised-listener", "nowhere"], ["advertised.listeners", "nowhere"]),
+        (["--ephemeral"], ["--ephemeral", "--data-dir"]),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, list) else None,
+)
+def test_what_a_person_did_wrong_is_one_line(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    line = refused("--port", "0", "--data-dir", tmp_path / "data", *arguments, cwd=tmp_path)
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_wrong_port_is_told_with_the_usage(tmp_path: Path, port: str) -> None:
+    done = subprocess.run(
+        command(f"--port={port}"),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: pykbroker start")
+    assert done.stderr.splitlines()[-1].endswith(f"argument --port: {port} is not a port (0 to 65535)")
+
+
+def test_configuration_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "server.properties"
+    file.write_bytes(b"\xff\xfe\0listeners")
+    assert str(file) in refused("--config", file, cwd=tmp_path)
+
+
+def listening_ports(pid: int) -> list[int]:
+    """The IPv4 ports that a process listens on."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            inodes.add(os.readlink(link).removeprefix("socket:[").rstrip("]"))
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return [int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes]
