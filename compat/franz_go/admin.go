@@ -14,7 +14,7 @@ import (
 
 func adminTopics(t *program.T) {
 	a, b, dry := t.Name("a"), t.Name("b"), t.Name("dry")
-	client := newClient(t)
+	client := newClient(t, quickMetadata())
 	admin := kadm.NewClient(client)
 	defer admin.Close()
 	createTopic(t, admin, 3, a, map[string]*string{"cleanup.policy": kadm.StringPtr("compact")})
@@ -48,16 +48,14 @@ func adminTopics(t *program.T) {
 	t.NoError(err, "validate")
 	t.NoError(validated[dry].Err, "validate")
 
-	topics, err := admin.ListTopics(t.Context())
-	t.NoError(err, "list topics")
+	topics := listAll(t, admin)
 	t.True(topics.Has(a) && topics.Has(b), "list topics: A or B is not listed")
 	t.True(!topics.Has(dry), "list topics: validate-only has created a topic")
 	deleted, err := admin.DeleteTopics(t.Context(), a, b)
 	t.NoError(err, "delete topics")
 	t.NoError(deleted.Error(), "delete topics")
 	t.WaitUntil("A and B are no longer listed", patient, func() bool {
-		topics, err := admin.ListTopics(t.Context())
-		t.NoError(err, "list topics")
+		topics := listAll(t, admin)
 		return !topics.Has(a) && !topics.Has(b)
 	})
 	_, err = admin.DeleteTopic(t.Context(), dry)

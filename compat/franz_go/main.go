@@ -48,40 +48,41 @@ func main() {
 
 // newClient returns a client of this scenario; the caller closes it.
 func newClient(t *program.T, options ...kgo.Opt) *kgo.Client {
-	usual := []kgo.Opt{
-		kgo.SeedBrokers(t.Bootstrap...),
-		kgo.ClientID(t.Name("client")),
-		kgo.MetadataMinAge(50 * time.Millisecond), // topics are listed right after they were changed
-	}
-	options = append(usual, options...)
+	options = append([]kgo.Opt{kgo.SeedBrokers(t.Bootstrap...), kgo.ClientID(t.Name("client"))}, options...)
 	client, err := kgo.NewClient(options...)
 	t.NoError(err, "new client")
 	return client
 }
 
-// newAdmin returns an admin client of this scenario; the caller closes it.
-func newAdmin(t *program.T) *kadm.Client { return kadm.NewClient(newClient(t)) }
+// quickMetadata lets an admin client see soon what it has changed. It is not for producers: they give up on an unknown topic after five
+// answers, which this would make a fraction of a second.
+func quickMetadata() kgo.Opt { return kgo.MetadataMinAge(50 * time.Millisecond) }
 
-// createTopic creates a topic and waits until every partition has a leader.
+// newAdmin returns an admin client of this scenario; the caller closes it.
+func newAdmin(t *program.T) *kadm.Client { return kadm.NewClient(newClient(t, quickMetadata())) }
+
+// createTopic creates a topic and waits until the leader of every partition answers (why: ../README.md).
 func createTopic(t *program.T, admin *kadm.Client, partitions int32, topic string, configs map[string]*string) {
 	_, err := admin.CreateTopic(t.Context(), partitions, 1, configs, topic)
 	t.NoError(err, "create topic "+topic)
 	t.WaitUntil("leaders of topic "+topic, patient, func() bool {
-		topics, err := admin.ListTopics(t.Context(), topic)
-		t.NoError(err, "describe topic "+topic)
-		ready := len(topics[topic].Partitions) == int(partitions)
-		for _, partition := range topics[topic].Partitions {
-			ready = ready && partition.Err == nil && partition.Leader >= 0
-		}
-		return ready
+		listed, err := admin.ListEndOffsets(t.Context(), topic)
+		return err == nil && listed.Error() == nil && len(listed[topic]) == int(partitions)
 	})
 }
 
+// listAll asks the broker for all topics. Without the question for authorized operations kadm may answer from what it asked before.
+func listAll(t *program.T, admin *kadm.Client) kadm.TopicDetails {
+	topics, err := admin.ListTopics(kadm.WithAuthorizedOps(t.Context()))
+	t.NoError(err, "list topics")
+	return topics
+}
+
 // withTopic creates a topic and leaves no admin client behind.
-func withTopic(t *program.T, partitions int32, topic string) {
+func withTopic(t *program.T, partitions int32, topic string, configs map[string]*string) {
 	admin := newAdmin(t)
 	defer admin.Close()
-	createTopic(t, admin, partitions, topic, nil)
+	createTopic(t, admin, partitions, topic, configs)
 }
 
 // produce sends the records to the partitions that they name and returns what was acknowledged.

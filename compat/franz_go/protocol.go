@@ -15,7 +15,7 @@ import (
 
 // describeCluster: DescribeCluster and Metadata agree on the cluster id, the brokers and the operations that are allowed (KIP-700).
 func describeCluster(t *program.T) {
-	client := newClient(t)
+	client := newClient(t, quickMetadata())
 	admin := kadm.NewClient(client)
 	defer admin.Close()
 	metadata, err := admin.BrokerMetadata(t.Context())
@@ -51,7 +51,7 @@ func describeCluster(t *program.T) {
 // topicPartitions: DescribeTopicPartitions page by page (KIP-966).
 func topicPartitions(t *program.T) {
 	topics := []string{t.Name("a"), t.Name("b")}
-	client := newClient(t)
+	client := newClient(t, quickMetadata())
 	admin := kadm.NewClient(client)
 	defer admin.Close()
 	for _, topic := range topics {

@@ -24,7 +24,7 @@ var codecs = []struct {
 
 func produceConsume(t *program.T) {
 	topic, records := t.Name(), program.VariedRecords()
-	withTopic(t, program.VariedPartitions, topic)
+	withTopic(t, program.VariedPartitions, topic, program.KeepForever())
 	for _, result := range produce(t, topic, records) {
 		acknowledged := result.Record
 		sent := records[acknowledged.Timestamp.UnixMilli()-program.BaseTimestamp]
@@ -37,7 +37,7 @@ func produceConsume(t *program.T) {
 func compression(t *program.T) {
 	for _, each := range codecs {
 		topic := t.Name(each.name)
-		withTopic(t, 1, topic)
+		withTopic(t, 1, topic, nil)
 		produce(t, topic, program.StandardRecords(), kgo.ProducerBatchCompression(each.codec))
 		records := readStandard(t, topic)
 		for _, record := range records {
@@ -65,7 +65,7 @@ func readStandard(t *program.T, topic string) []*kgo.Record {
 func acks(t *program.T) {
 	for name, level := range map[string]kgo.Acks{"0": kgo.NoAck(), "1": kgo.LeaderAck(), "all": kgo.AllISRAcks()} {
 		topic, records := t.Name(name), program.NumberedRecords(100)
-		withTopic(t, 1, topic)
+		withTopic(t, 1, topic, nil)
 		results := produce(t, topic, records, kgo.RequiredAcks(level), kgo.DisableIdempotentWrite())
 		for i, result := range results {
 			if name != "0" {
@@ -80,7 +80,7 @@ func acks(t *program.T) {
 func idempotent(t *program.T) {
 	const partitions, perProducer = 3, 500
 	topic := t.Name()
-	withTopic(t, partitions, topic)
+	withTopic(t, partitions, topic, nil)
 	records := make([]program.Record, 2*perProducer)
 	for i := range records {
 		records[i] = program.Record{
@@ -120,10 +120,10 @@ func largeMessages(t *program.T) {
 
 // The library does not tell a position; the end's is shown by the record that is produced after the seek.
 func seekReplay(t *program.T) {
-	topic, records := t.Name(), program.NumberedRecords(500)
+	topic, records := t.Name(), program.TimedRecords(500)
 	admin := newAdmin(t)
 	defer admin.Close()
-	createTopic(t, admin, 1, topic, nil)
+	createTopic(t, admin, 1, topic, program.KeepForever())
 	produce(t, topic, records)
 	checkListedOffsets(t, admin, topic)
 

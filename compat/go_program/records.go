@@ -47,7 +47,7 @@ func StandardRecords() []Record {
 	return records
 }
 
-// VariedRecords returns the records of `produce_consume`, with the offsets that they must get.
+// VariedRecords returns the records of `produce_consume`, with the offsets that they must get. Their topic needs KeepForever.
 func VariedRecords() []Record {
 	records := make([]Record, variedCount)
 	for i := range records {
@@ -72,17 +72,32 @@ func VariedRecords() []Record {
 	return records
 }
 
-// NumberedRecords returns `count` records of one partition whose value is their index and whose timestamps are a second apart.
+// NumberedRecords returns `count` records of one partition whose value is their index.
 func NumberedRecords(count int) []Record {
 	records := make([]Record, count)
 	for i := range records {
 		records[i] = Record{
-			Offset:    int64(i),
-			Value:     fmt.Appendf(nil, "%d", i),
-			Timestamp: BaseTimestamp + 1000*int64(i),
+			Offset: int64(i),
+			Value:  fmt.Appendf(nil, "%d", i),
 		}
 	}
 	return records
+}
+
+// TimedRecords returns NumberedRecords whose timestamps are a second apart. Their topic needs KeepForever.
+func TimedRecords(count int) []Record {
+	records := NumberedRecords(count)
+	for i := range records {
+		records[i].Timestamp = BaseTimestamp + 1000*int64(i)
+	}
+	return records
+}
+
+// KeepForever returns the configs of a topic whose records are from BaseTimestamp on. They are past the default retention: a broker may
+// delete them as soon as they are written.
+func KeepForever() map[string]*string {
+	forever := "-1"
+	return map[string]*string{"retention.ms": &forever}
 }
 
 // LargeValue returns bytes that no codec makes smaller, the same on every call.

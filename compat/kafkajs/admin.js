@@ -2,7 +2,7 @@
 
 const { AssignerProtocol, ConfigResourceTypes, ConfigSource } = require('kafkajs')
 const { check, equal, expectError } = require('./program')
-const { createTopic, newAdmin, newConsumer, newProducer, Reader, consume } = require('./client')
+const { createReadyTopic, createTopic, newAdmin, newConsumer, newProducer, Reader, consume } = require('./client')
 const { numbered, offsetsOf, range } = require('./records')
 
 const describe = async (admin, topic) => {
@@ -17,9 +17,9 @@ const adminTopics = async (t) => {
   const { brokers, controller } = await admin.describeCluster()
   const node = brokers[0].nodeId
   check(brokers.some(({ nodeId }) => nodeId === controller), `controller ${controller} is not among the brokers`)
-  equal(await createTopic(admin, a, 3, { 'cleanup.policy': 'compact' }), true, 'create A')
+  equal(await createTopic(t, admin, a, 3, { 'cleanup.policy': 'compact' }), true, 'create A')
   const replicaAssignment = [0, 1].map((partition) => ({ partition, replicas: [node] }))
-  equal(await admin.createTopics({ topics: [{ topic: b, numPartitions: -1, replicationFactor: -1, replicaAssignment }] }), true, 'create B')
+  equal(await createReadyTopic(t, admin, { topic: b, numPartitions: -1, replicationFactor: -1, replicaAssignment }), true, 'create B')
   for (const [topic, count] of [[a, 3], [b, 2]]) {
     const partitions = await describe(admin, topic)
     equal(partitions.length, count, `partitions of ${topic}`)
@@ -32,7 +32,7 @@ const adminTopics = async (t) => {
   await t.waitUntil('A has 5 partitions', async () => (await describe(admin, a)).length === 5)
   const lower = () => admin.createPartitions({ topicPartitions: [{ topic: a, count: 4 }] })
   await expectError(lower, 'INVALID_PARTITIONS', 'lower A to 4 partitions')
-  equal(await createTopic(admin, a, 1), false, 'create A again')
+  equal(await createTopic(t, admin, a, 1), false, 'create A again')
   await checkRefused(admin, dry)
   await admin.createTopics({ validateOnly: true, waitForLeaders: false, topics: [{ topic: dry, numPartitions: 2, replicationFactor: 1 }] })
   const listed = await admin.listTopics()
@@ -60,7 +60,7 @@ const checkRefused = async (admin, absent) => {
 const adminConfigs = async (t) => {
   const topic = t.name()
   const admin = await newAdmin(t)
-  await createTopic(admin, topic, 1, { 'retention.ms': '3600000' })
+  await createTopic(t, admin, topic, 1, { 'retention.ms': '3600000' })
   const described = async (type, name, config) => {
     const { resources } = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type, name }] })
     const entry = resources[0].configEntries.find(({ configName }) => configName === config)
@@ -91,7 +91,7 @@ const adminConfigs = async (t) => {
 const adminGroups = async (t) => {
   const [topic, groupId] = [t.name(), t.name('group')]
   const admin = await newAdmin(t)
-  await createTopic(admin, topic, 2)
+  await createTopic(t, admin, topic, 2)
   const producer = await newProducer(t)
   await producer.send({ topic, messages: numbered(10).map((message, i) => ({ ...message, partition: i % 2 })) })
   const reader = await new Reader(await newConsumer(t, { groupId }, t.name('member')), topic).start()
@@ -138,7 +138,7 @@ const checkLiveGroup = (t, group, topic) => {
 const adminRecords = async (t) => {
   const topic = t.name()
   const admin = await newAdmin(t)
-  await createTopic(admin, topic, 1)
+  await createTopic(t, admin, topic, 1)
   const producer = await newProducer(t)
   await producer.send({ topic, messages: numbered(100) })
   const deleteBefore = (offset) => admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset }] })

@@ -11,7 +11,6 @@ const { Failure, sleep } = require('./program')
 
 // How long a consumer must get nothing before a scenario believes that there is nothing.
 const QUIET_MS = 2000
-const LED_WITHIN_MS = 10000
 // Below the defaults (3 s and 5 s), so that members hear sooner of a rebalance and close sooner.
 const QUICK_CONSUMER = { heartbeatInterval: 200, maxWaitTimeInMs: 200 }
 // Retries after 300 ms and doubling would make expected errors slow.
@@ -41,17 +40,25 @@ const newConsumer = (t, options = {}, clientId = undefined) => {
 }
 
 /** Create a topic and wait until the leaders of its partitions answer (why: ../README.md); false if it was there already. */
-const createTopic = async (admin, topic, numPartitions, configs = {}) => {
+const createTopic = (t, admin, topic, numPartitions, configs = {}) => {
   const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
-  const created = await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] })
-  for (const end = Date.now() + LED_WITHIN_MS; created; await sleep(50)) {
+  return createReadyTopic(t, admin, { topic, numPartitions, replicationFactor: 1, configEntries })
+}
+
+/** The library's own wait for leaders fails where the metadata does not have the topic yet, so this does without it. */
+const createReadyTopic = async (t, admin, description) => {
+  const created = await admin.createTopics({ topics: [description], waitForLeaders: false })
+  let failure
+  const answers = async () => {
     try {
-      await admin.fetchTopicOffsets(topic)
-      break
+      await admin.fetchTopicOffsets(description.topic)
+      return true
     } catch (error) {
-      if (Date.now() > end) throw error
+      failure = error
+      return false
     }
   }
+  await t.waitUntil(() => `leaders of ${description.topic} answer, got ${failure}`, answers)
   return created
 }
 
@@ -114,4 +121,4 @@ const consume = async (t, topic, count, options = {}) => {
   return messages
 }
 
-module.exports = { createTopic, consume, newAdmin, newConsumer, newProducer, Reader }
+module.exports = { createReadyTopic, createTopic, consume, newAdmin, newConsumer, newProducer, Reader }

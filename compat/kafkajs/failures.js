@@ -26,7 +26,7 @@ const clientErrors = async (t) => {
   await expectError(unknown, 'UNKNOWN_TOPIC_OR_PARTITION', 'describe an unknown topic')
   check(!(await admin.listTopics()).includes(missing), 'describing has created the topic')
 
-  await createTopic(admin, topic, 1)
+  await createTopic(t, admin, topic, 1)
   const producer = await newProducer(t)
   await producer.send({ topic, messages: numbered(10) })
   await checkResets(t, producer, topic)

@@ -11,7 +11,7 @@ const PRODUCE_PAUSE_MS = 30
 const commitResume = async (t) => {
   const [topic, groupId] = [t.name(), t.name('group')]
   const admin = await newAdmin(t)
-  await createTopic(admin, topic, 1)
+  await createTopic(t, admin, topic, 1)
   const producer = await newProducer(t)
   await producer.send({ topic, messages: numbered(100) })
   const join = async () => new Reader(await newConsumer(t, { groupId }), topic).start({ run: { autoCommit: false } })
@@ -56,7 +56,7 @@ const joinAndStopAt = async (t, topic, groupId, count) => {
 const groupRebalance = async (t) => {
   const [topic, groupId] = [t.name(), t.name('group')]
   const admin = await newAdmin(t)
-  await createTopic(admin, topic, PARTITIONS)
+  await createTopic(t, admin, topic, PARTITIONS)
   const all = { left: false }
   const produced = produceMeanwhile(t, topic, all)
   produced.catch(() => {}) // it is awaited below; until then a failure of the scenario must not be hidden by this one

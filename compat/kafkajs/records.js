@@ -7,6 +7,8 @@ const { consume, createTopic, newAdmin, newConsumer, newProducer, Reader } = req
 const codecs = require('./codecs')
 
 const BASE_TIMESTAMP = 1_700_000_000_000
+// Records of that time are past the default retention: without this a broker may delete them as soon as they are written.
+const KEEP = { 'retention.ms': '-1' }
 
 const CODECS = {
   none: CompressionTypes.None,
@@ -19,14 +21,16 @@ const CODECS = {
 /** Return 0, 1, … count - 1. */
 const range = (count) => Array.from({ length: count }, (_, index) => index)
 
-const numbered = (count) => range(count).map((i) => ({ value: `${i}`, partition: 0, timestamp: `${BASE_TIMESTAMP + 1000 * i}` }))
+const numbered = (count) => range(count).map((i) => ({ value: `${i}`, partition: 0 }))
+
+const timed = (count) => numbered(count).map((message, i) => ({ ...message, timestamp: `${BASE_TIMESTAMP + 1000 * i}` }))
 
 const offsetsOf = (messages) => messages.map((message) => Number(message.offset))
 
 const produceConsume = async (t) => {
   const topic = t.name()
   const partitions = 4
-  await createTopic(await newAdmin(t), topic, partitions)
+  await createTopic(t, await newAdmin(t), topic, partitions, KEEP)
   const producer = await newProducer(t)
   const messages = range(1000).map((i) => ({
     partition: i % partitions,
@@ -71,7 +75,7 @@ const compression = async (t) => {
   const producer = await newProducer(t)
   for (const [name, codec] of Object.entries(CODECS)) {
     const topic = t.name(name)
-    await createTopic(admin, topic, 1)
+    await createTopic(t, admin, topic, 1)
     await producer.send({ topic, compression: codec, messages: STANDARD })
     await readStandard(t, topic)
   }
@@ -95,7 +99,7 @@ const acks = async (t) => {
   const producer = await newProducer(t)
   for (const [name, level] of Object.entries({ 0: 0, 1: 1, all: -1 })) {
     const topic = t.name(name)
-    await createTopic(admin, topic, 1)
+    await createTopic(t, admin, topic, 1)
     for (const [at, message] of numbered(100).entries()) {
       const acknowledged = await producer.send({ topic, acks: level, messages: [message] })
       const offsets = acknowledged.map(({ baseOffset }) => baseOffset)
@@ -109,7 +113,7 @@ const acks = async (t) => {
 /** The library numbers sequences at sending, so batches are sent one after the other, as its documentation asks. */
 const idempotent = async (t) => {
   const topic = t.name()
-  await createTopic(await newAdmin(t), topic, 3)
+  await createTopic(t, await newAdmin(t), topic, 3)
   const messages = range(1000).map((i) => ({ partition: i % 3, value: `value-${i}` }))
   for (const half of [messages.slice(0, 500), messages.slice(500)]) {
     const producer = await newProducer(t, { idempotent: true, maxInFlightRequests: 5 })
@@ -130,8 +134,8 @@ const idempotent = async (t) => {
 const largeMessages = async (t) => {
   const [topic, wideTopic] = [t.name(), t.name('wide')]
   const admin = await newAdmin(t)
-  await createTopic(admin, topic, 1)
-  await createTopic(admin, wideTopic, 1, { 'max.message.bytes': '2000000' })
+  await createTopic(t, admin, topic, 1)
+  await createTopic(t, admin, wideTopic, 1, { 'max.message.bytes': '2000000' })
   const producer = await newProducer(t)
   const large = crypto.createHash('shake256', { outputLength: 900_000 }).update('large').digest()
   const larger = crypto.createHash('shake256', { outputLength: 1_500_000 }).update('larger').digest()
@@ -154,9 +158,9 @@ const largeMessages = async (t) => {
 const seekReplay = async (t) => {
   const topic = t.name()
   const admin = await newAdmin(t)
-  await createTopic(admin, topic, 1)
+  await createTopic(t, admin, topic, 1, KEEP)
   const producer = await newProducer(t)
-  await producer.send({ topic, messages: numbered(500) })
+  await producer.send({ topic, messages: timed(500) })
 
   equal(await admin.fetchTopicOffsets(topic), [{ partition: 0, offset: '500', high: '500', low: '0' }], 'earliest and latest')
   const between = BASE_TIMESTAMP + 1000 * 250

@@ -110,7 +110,7 @@ func protocolVersions(t *program.T) {
 		topic, records := t.Name(version.String()), program.VariedRecords()[:100]
 		admin := newAdmin(t, at)
 		defer admin.Close()
-		createTopic(t, admin, program.VariedPartitions, topic, nil)
+		createTopic(t, admin, program.VariedPartitions, topic, program.KeepForever())
 		produce(t, topic, records, at)
 		program.SameRecords(t, fromLibrary(consume(t, topic, len(records), at)), records, "consumed with "+version.String())
 

@@ -7,6 +7,8 @@ package main
 
 import (
 	"errors"
+	"log"
+	"os"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -21,6 +23,7 @@ const (
 )
 
 func main() {
+	sarama.Logger = log.New(os.Stderr, "[sarama] ", log.Ltime|log.Lmicroseconds)
 	program.Main(map[string]program.Scenario{
 		"produce_consume":   produceConsume,
 		"compression":       compression,
@@ -62,7 +65,7 @@ func newAdmin(t *program.T, changes ...configure) sarama.ClusterAdmin {
 	return admin
 }
 
-// createTopic creates a topic and waits until every partition has a leader.
+// createTopic creates a topic and waits until the leader of every partition answers (why: ../README.md).
 func createTopic(t *program.T, admin sarama.ClusterAdmin, partitions int32, topic string, configs map[string]*string) {
 	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: configs}
 	t.NoError(admin.CreateTopic(topic, detail, false), "create topic "+topic)
@@ -71,10 +74,14 @@ func createTopic(t *program.T, admin sarama.ClusterAdmin, partitions int32, topi
 
 func waitForLeaders(t *program.T, admin sarama.ClusterAdmin, topic string, partitions int) {
 	t.WaitUntil("leaders of topic "+topic, patient, func() bool {
-		found := describeTopic(t, admin, topic)
-		ready := len(found.Partitions) == partitions
-		for _, partition := range found.Partitions {
-			ready = ready && partition.Err == sarama.ErrNoError && partition.Leader >= 0
+		asked := make(map[int32]int64, partitions)
+		for partition := range partitions {
+			asked[int32(partition)] = sarama.OffsetNewest
+		}
+		listed, err := admin.ListOffsets(map[string]map[int32]int64{topic: asked}, nil)
+		ready := err == nil && len(describeTopic(t, admin, topic).Partitions) == partitions
+		for _, answer := range listed[topic] {
+			ready = ready && (answer.Err == nil || answer.Err == sarama.ErrNoError)
 		}
 		return ready
 	})
@@ -87,10 +94,11 @@ func describeTopic(t *program.T, admin sarama.ClusterAdmin, topic string) *saram
 	return topics[0]
 }
 
-func withTopic(t *program.T, partitions int32, topic string) {
+// withTopic creates a topic and leaves no admin client behind.
+func withTopic(t *program.T, partitions int32, topic string, configs map[string]*string) {
 	admin := newAdmin(t)
 	defer admin.Close()
-	createTopic(t, admin, partitions, topic, nil)
+	createTopic(t, admin, partitions, topic, configs)
 }
 
 func newProducer(t *program.T, changes ...configure) sarama.SyncProducer {

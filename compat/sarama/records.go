@@ -18,7 +18,7 @@ var codecs = map[string]sarama.CompressionCodec{
 
 func produceConsume(t *program.T) {
 	topic, records := t.Name(), program.VariedRecords()
-	withTopic(t, program.VariedPartitions, topic)
+	withTopic(t, program.VariedPartitions, topic, program.KeepForever())
 	for i, acknowledged := range produce(t, topic, records) {
 		program.Equal(t, acknowledged.Partition, records[i].Partition, "acknowledged partition of record %d", i)
 		program.Equal(t, acknowledged.Offset, records[i].Offset, "acknowledged offset of record %d", i)
@@ -30,7 +30,7 @@ func produceConsume(t *program.T) {
 func compression(t *program.T) {
 	for name, codec := range codecs {
 		topic := t.Name(name)
-		withTopic(t, 1, topic)
+		withTopic(t, 1, topic, nil)
 		produce(t, topic, program.StandardRecords(), func(config *sarama.Config) {
 			config.Producer.Compression = codec
 			config.Producer.Flush.Messages = len(program.StandardRecords()) // one batch
@@ -56,7 +56,7 @@ func readStandard(t *program.T, topic string) {
 func acks(t *program.T) {
 	for name, level := range map[string]sarama.RequiredAcks{"0": sarama.NoResponse, "1": sarama.WaitForLocal, "all": sarama.WaitForAll} {
 		topic, records := t.Name(name), program.NumberedRecords(100)
-		withTopic(t, 1, topic)
+		withTopic(t, 1, topic, nil)
 		messages := produce(t, topic, records, func(config *sarama.Config) { config.Producer.RequiredAcks = level })
 		for i, message := range messages {
 			if level != sarama.NoResponse { // the offset is then undefined, the library says
@@ -71,7 +71,7 @@ func acks(t *program.T) {
 func idempotent(t *program.T) {
 	const partitions, perProducer = 3, 500
 	topic := t.Name()
-	withTopic(t, partitions, topic)
+	withTopic(t, partitions, topic, nil)
 	records := make([]program.Record, 2*perProducer)
 	for i := range records {
 		records[i] = program.Record{
@@ -117,10 +117,10 @@ func largeMessages(t *program.T) {
 
 // The library does not tell a position; the end's is shown by the record that is produced after the seek.
 func seekReplay(t *program.T) {
-	topic, records := t.Name(), program.NumberedRecords(500)
+	topic, records := t.Name(), program.TimedRecords(500)
 	admin := newAdmin(t)
 	defer admin.Close()
-	createTopic(t, admin, 1, topic, nil)
+	createTopic(t, admin, 1, topic, program.KeepForever())
 	produce(t, topic, records)
 	checkListedOffsets(t, admin, topic)
 
