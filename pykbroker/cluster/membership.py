@@ -13,6 +13,7 @@ Rules
 Not here: which changes are allowed (changes), how an image is made (apply), the engines (store).
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
@@ -35,6 +36,8 @@ from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.topic_config import TopicConfig
 from wire.errors import ErrorCode
+
+logger = logging.getLogger("pykbroker.cluster")
 
 ImageCallback = Callable[[MetadataImage, ImageDelta], None]
 PROPOSAL_ATTEMPTS = 20
@@ -92,9 +95,9 @@ class Cluster:
 
     async def stop(self) -> None:
         """Leave the cluster and close the store."""
-        if self._lease != NO_LEASE:
-            await self._store.revoke_lease(self._lease)
-            self._lease = NO_LEASE
+        lease, self._lease = self._lease, NO_LEASE
+        if lease != NO_LEASE:
+            await self._store.revoke_lease(lease)
         await self._store.close()
 
     async def propose(self, change: Callable[[MetadataImage], Change]) -> MetadataImage:
@@ -178,13 +181,20 @@ class Cluster:
             raise failure
 
     async def _keep_alive(self) -> None:
+        if self._lease == NO_LEASE:
+            return  # it is being stopped
         asked_ms = self._clock.monotonic_ms()
         if await self._store.keep_alive(self._lease):
             self.lease_ends_ms = asked_ms + self._config.broker_session_timeout_ms
             if self.image.controller_id == NO_BROKER:
                 await self._propose(lambda image: become_controller(image, self.broker_id, self._lease))
-        else:
+            return
+        try:
             await self._register(None)
+        except KafkaError as error:
+            if error.code is not ErrorCode.DUPLICATE_BROKER_REGISTRATION:
+                raise
+            logger.warning("cannot register again yet: %s", error)  # tried anew at the next heartbeat
 
     async def _pause(self, delay_ms: float) -> None:
         over = anyio.Event()

@@ -204,7 +204,7 @@ class Connection:
                     break
         finally:
             wakeups.end()
-            self._send()
+            self._send(by_task=False)
         return pos, frame_bytes, unfinished
 
     async def _receive_large(self, start: memoryview, frame_bytes: int) -> None:
@@ -293,8 +293,8 @@ class Connection:
 
     # Sending
 
-    def _send(self) -> None:
-        """Send what the socket takes now; if it blocks, a task sends the rest."""
+    def _send(self, *, by_task: bool = True) -> None:
+        """Send what the socket takes now. The rest is for a task, or for `_catch_up` where `serve` comes there next."""
         if self._is_draining or not self._outbox or self._closed:
             return
         try:
@@ -303,15 +303,14 @@ class Connection:
             self._lost(error)
             self.close()  # the client is gone: `serve` cleans up
             return
-        if not done:
+        if not done and by_task:
             self._is_draining = True
             self._server.task_group.start_soon(self._drain)
 
     async def _drain(self) -> None:
-        """Send the rest, then let reading go on."""
+        """Be the task that sends the rest."""
         try:
-            while not self._closed and not await self._outbox.send_when_writable(self._server.metrics):
-                self.last_active_ms = self._server.clock.monotonic_ms()
+            await self._send_rest()
         except OSError as error:
             self._lost(error)
             self.close()
@@ -322,6 +321,13 @@ class Connection:
             self._server.metrics.bugs_total += 1
             logger.exception("bug in connection %s", self.info.id)
             self.close()
+
+    async def _send_rest(self) -> None:
+        """Send all that is there, then let reading go on. Raises: OSError."""
+        self._is_draining = True
+        try:
+            while not self._closed and not await self._outbox.send_when_writable(self._server.metrics):
+                self.last_active_ms = self._server.clock.monotonic_ms()
         finally:
             self._is_draining = False
             if self._progress is not None:
@@ -331,13 +337,16 @@ class Connection:
         return len(self._answers) >= MAX_OUTSTANDING or self._outbox.unsent_bytes > MAX_UNSENT_BYTES
 
     def _must_wait(self) -> bool:
-        return self._is_draining or self._is_full()
+        return bool(self._outbox) or self._is_full()
 
     async def _catch_up(self) -> None:
         """Wait until the answers so far are on their way, so that a client that does not read is not read either."""
         while self._must_wait():
-            self._progress = anyio.Event()
-            await self._progress.wait()
+            if self._outbox and not self._is_draining:
+                await self._send_rest()
+            else:
+                self._progress = anyio.Event()
+                await self._progress.wait()
 
 
 def _bad_size(size: int, start: memoryview) -> str:
