@@ -47,7 +47,7 @@ _THROTTLED = re.compile(r"\d+:\d+")
 def _throttled_replicas(value: list[str]) -> str | None:
     if value == ["*"] or all(_THROTTLED.fullmatch(item) for item in value):
         return None
-    return "must be the literal '*' or a list of replicas in the format [partitionId]:[brokerId],..."
+    return "* stands for all replicas; others are listed as partition:broker,partition:broker"
 
 
 class _Table:
@@ -222,9 +222,9 @@ def validate(overrides: Mapping[str, str | None]) -> None:
     for name, text in overrides.items():
         definition = DEFINITIONS.get(name)
         if definition is None:
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {name}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"topics have no configuration {name}")
         if text is None:
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {name}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"no value is given for {name}")
         try:
             values[name] = definition.parse(text)
         except ConfigError as error:
@@ -243,12 +243,11 @@ def _check_together(values: Mapping[str, ConfigValue]) -> None:
     if value("min.compaction.lag.ms") > value("max.compaction.lag.ms"):
         raise KafkaError(
             ErrorCode.INVALID_CONFIG,
-            "conflict topic config setting min.compaction.lag.ms "
-            f"({value('min.compaction.lag.ms')}) > max.compaction.lag.ms ({value('max.compaction.lag.ms')})",
+            f"min.compaction.lag.ms={value('min.compaction.lag.ms')} is above "
+            f"max.compaction.lag.ms={value('max.compaction.lag.ms')}",
         )
     if value("remote.storage.enable"):
         raise KafkaError(
             ErrorCode.INVALID_CONFIG,
-            "Tiered Storage functionality is disabled in the broker. "
-            "Topic cannot be configured with remote log storage.",
+            "remote.storage.enable: this broker has no tiered storage",
         )

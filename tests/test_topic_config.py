@@ -43,17 +43,17 @@ def test_internal_segment_bytes_goes_below_the_least_segment() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"nope": "1"}, "Unknown topic config name: nope"),
-        ({"retention.ms": None}, "Null value not supported for topic configs: retention.ms"),
-        ({"retention.ms": "x"}, "Invalid value x for configuration retention.ms: Not a number of type LONG"),
-        ({"retention.ms": "-2"}, "Invalid value -2 for configuration retention.ms: Value must be at least -1"),
-        ({"segment.bytes": "100"}, "Value must be at least 1048576"),
-        ({"cleanup.policy": "shrink"}, "String must be one of: compact, delete"),
-        ({"min.cleanable.dirty.ratio": "2"}, "Invalid value 2.0 for"),
-        ({"message.timestamp.type": "x"}, "String must be one of: CreateTime, LogAppendTime"),
-        ({"leader.replication.throttled.replicas": "1"}, "must be the literal '*'"),
-        ({"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "5"}, "conflict topic config setting"),
-        ({"remote.storage.enable": "true"}, "Tiered Storage functionality is disabled"),
+        ({"nope": "1"}, "nope"),
+        ({"retention.ms": None}, "retention.ms"),
+        ({"retention.ms": "x"}, "retention.ms cannot be x"),
+        ({"retention.ms": "-2"}, "retention.ms cannot be -2: -1 is the least"),
+        ({"segment.bytes": "100"}, "1048576 is the least"),
+        ({"cleanup.policy": "shrink"}, "one of compact, delete"),
+        ({"min.cleanable.dirty.ratio": "2"}, "cannot be 2.0"),
+        ({"message.timestamp.type": "x"}, "CreateTime, LogAppendTime"),
+        ({"leader.replication.throttled.replicas": "1"}, "* stands for all"),
+        ({"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "5"}, "min.compaction.lag.ms"),
+        ({"remote.storage.enable": "true"}, "tiered storage"),
     ],
 )
 def test_wrong_override_is_refused_with_the_reason(overrides: dict[str, str | None], message: str) -> None:

@@ -93,8 +93,7 @@ def create_topic(
         if not isr:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICATION_FACTOR,
-                f"All brokers specified in the manual partition assignment for partition {index} are fenced or in "
-                "controlled shutdown.",
+                f"no broker that partition {index} was assigned to is alive",
             )
         if isr != ids:
             state = PartitionImage(isr[0], 0, 0, ids, isr)
@@ -107,10 +106,10 @@ def create_topic(
 
 def check_topic_is_new(image: MetadataImage, name: str) -> None:
     if name in image.topics:
-        raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
+        raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"there is a topic {name} already")
     other = image.collision_names.get(collision_name(name))
     if other is not None:
-        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic '{name}' collides with existing topic: {other}")
+        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"{name} is too much like the topic {other}")
 
 
 def delete_topic(image: MetadataImage, topic: TopicImage) -> Change:
@@ -137,8 +136,7 @@ def create_partitions(image: MetadataImage, topic: TopicImage, added: Sequence[t
         if not isr:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-                "All brokers specified in the manual partition assignment for partition "
-                f"{index} are fenced or in controlled shutdown.",
+                f"no broker that partition {index} was assigned to is alive",
             )
         if isr != ids:
             state = PartitionImage(isr[0], 0, 0, ids, isr)
@@ -205,9 +203,7 @@ def register_broker(
 ) -> Change:
     """Announce a broker that starts. Raises: DUPLICATE_BROKER_REGISTRATION while another one has its id."""
     if alive_key(broker_id) in image.key_revisions:
-        raise KafkaError(
-            ErrorCode.DUPLICATE_BROKER_REGISTRATION, f"Another broker is registered with that broker id: {broker_id}"
-        )
+        raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION, f"a living broker has the id {broker_id}")
     return Change(
         [Condition(alive_key(broker_id), 0)],
         [

@@ -93,10 +93,10 @@ def replace_all(
 
 def _check_alterations(alterations: Sequence[Alteration], nullable: tuple[Operation, ...]) -> None:
     if len({alteration.name for alteration in alterations}) < len(alterations):
-        raise KafkaError(ErrorCode.INVALID_REQUEST, "Error due to duplicate config keys")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "a configuration is altered twice by one request")
     null = [each.name for each in alterations if each.value is None and each.operation not in nullable]
     if null:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Null value not supported for : {', '.join(null)}")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"no value is given for {', '.join(null)}")
 
 
 def _listed(table: "_Table", values: Mapping[str, str], alteration: Alteration, text: str) -> list[str]:
@@ -104,11 +104,9 @@ def _listed(table: "_Table", values: Mapping[str, str], alteration: Alteration, 
     definition = table.definitions.get(name)
     operation = Operation(alteration.operation)
     if definition is None or definition.type is not ConfigType.LIST:
-        raise KafkaError(
-            ErrorCode.INVALID_CONFIG, f"Can't {operation.name} to key {name} because its type is not LIST."
-        )
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"{operation.name} is for lists, and {name} is none")
     if not text.strip():
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Configuration '{name}' values must not be empty.")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"nothing is given to add to {name} or to take from it")
     before = values[name] if name in values else table.default(name)
     items = [item.strip() for item in before.split(",") if item.strip()]
     wanted = [item.strip() for item in text.split(",")]
@@ -132,10 +130,13 @@ def _table(image: MetadataImage, config: BrokerConfig, resource: ConfigResource)
     match kind:
         case ConfigResourceType.TOPIC:
             if not name:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, "Default topic resources are not allowed.")
+                raise KafkaError(
+                    ErrorCode.INVALID_REQUEST,
+                    "which topic is missing: there is none for all",
+                )
             check_topic_name(name)
             if name not in image.topics:
-                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{name}' does not exist.")
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {name}")
             defaults = topic_config.broker_defaults(config)
             rows = topic_config.DEFINITIONS
             return _Table(
@@ -147,13 +148,16 @@ def _table(image: MetadataImage, config: BrokerConfig, resource: ConfigResource)
             return _broker_table(image, config, name)
         case ConfigResourceType.GROUP:
             if not name:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
+                raise KafkaError(
+                    ErrorCode.INVALID_REQUEST,
+                    "which group is missing: there is none for all",
+                )
             return _group_table(config)
         case ConfigResourceType.CLIENT_METRICS:
             if not name:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, "Subscription name can't be empty")
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "a subscription to client metrics needs a name")
             return _client_metrics_table()
-    raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {kind.value}")
+    raise KafkaError(ErrorCode.INVALID_REQUEST, f"there are no configurations of type {kind.value}")
 
 
 def _default_of(rows: Mapping[str, ConfigDef], name: str) -> str:
@@ -168,7 +172,7 @@ def _broker_table(image: MetadataImage, config: BrokerConfig, name: str) -> _Tab
         try:
             broker_id = int(name)
         except ValueError:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}") from None
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"{name} is not the number of a broker") from None
         if broker_id not in image.brokers:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"No broker with the id {broker_id} is registered")
     rows = broker_definitions()
@@ -192,18 +196,18 @@ def _current_list(rows: Mapping[str, ConfigDef], config: BrokerConfig, name: str
 def _check_names(rows: Mapping[str, ConfigDef], broker: str, changed: set[str]) -> None:
     def refuse(names: list[str], text: str) -> None:
         if names:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"{text}: [{', '.join(sorted(names))}]")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"{', '.join(sorted(names))} {text}")
 
     known = [rows[name] for name in changed if name in rows]
     fixed = [row.name for row in known if row.dynamic is Dynamic.READ_ONLY]
-    refuse(fixed, "Cannot update these configs dynamically")
+    refuse(fixed, "can only be set when the broker starts")
     single = [row.name for row in known if row.dynamic is Dynamic.PER_BROKER]
     if not broker:
-        refuse(single, "Cannot update these configs at default cluster level, broker id must be specified")
+        refuse(single, "can only be set for one broker, not for all")
     secure = [name for name in single if name.startswith(("ssl.", "sasl."))]
     refuse(
         secure,
-        "These security configs can be dynamically updated only per-listener using the listener prefix",
+        "can only be set for one listener, with its prefix before the name",
     )
 
 
@@ -219,8 +223,7 @@ def _check_broker_value(definition: ConfigDef, config: BrokerConfig, text: str) 
         if not current / 2 <= value <= current * 2:
             raise KafkaError(
                 ErrorCode.INVALID_REQUEST,
-                f"Dynamic thread count update validation failed for {definition.name}={value}, "
-                f"value should be between half and double the current value {current}",
+                f"{definition.name}={value}: in one step, {current} threads can be halved or doubled at most",
             )
 
 
@@ -229,9 +232,9 @@ def _check_min_isr(image: MetadataImage, broker: str, before: Mapping[str, str],
     if not image.features.get(_ELR):
         return
     if broker and before.get(MIN_ISR) != after.get(MIN_ISR):
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Broker-level {MIN_ISR} cannot be altered while ELR is enabled.")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"with ELR, {MIN_ISR} is the same for all brokers")
     if not broker and MIN_ISR in before and MIN_ISR not in after:
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Cluster-level {MIN_ISR} cannot be removed while ELR is enabled.")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"with ELR, {MIN_ISR} has to stay set for the cluster")
 
 
 # Groups and client metrics
@@ -243,13 +246,13 @@ def _group_table(config: BrokerConfig) -> _Table:
     def check(values: Mapping[str, str], changed: set[str]) -> None:
         for name, text in values.items():
             if name not in DEFINITIONS:
-                raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown group config name: {name}")
+                raise KafkaError(ErrorCode.INVALID_CONFIG, f"groups have no configuration {name}")
             value = _parsed(DEFINITIONS[name], text)
             if name in LIMITS:
                 low, high = (_limit(config, limit) for limit in LIMITS[name])
                 assert isinstance(value, int)
                 if not (low is None or low <= value) or not (high is None or value <= high):
-                    raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} must be {_range(low, high)}.")
+                    raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} is to be {_range(low, high)}")
 
     return _Table(DEFINITIONS, lambda key: _default_of(DEFINITIONS, key), check)
 
@@ -267,7 +270,7 @@ def _limit(config: BrokerConfig, name: str | None) -> int | None:
 def _range(low: int | None, high: int | None) -> str:
     if low is None:
         return f"at most {high}"
-    return f"at least {low}" if high is None else f"in the range {low} to {high} inclusive"
+    return f"at least {low}" if high is None else f"from {low} to {high}"
 
 
 def _client_metrics_table() -> _Table:
@@ -276,16 +279,15 @@ def _client_metrics_table() -> _Table:
     def check(values: Mapping[str, str], changed: set[str]) -> None:
         for name, text in values.items():
             if name not in DEFINITIONS:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown client metrics configuration: {name}")
+                raise KafkaError(ErrorCode.INVALID_REQUEST, f"client metrics have no configuration {name}")
             value = _parsed(DEFINITIONS[name], text)
             if isinstance(value, int) and not MIN_INTERVAL_MS <= value <= MAX_INTERVAL_MS:
                 raise KafkaError(
                     ErrorCode.INVALID_REQUEST,
-                    f"Invalid value {value} for {name}, interval must be between {MIN_INTERVAL_MS} and "
-                    f"{MAX_INTERVAL_MS} (1 hour)",
+                    f"{name}={value}: an interval is from {MIN_INTERVAL_MS} to {MAX_INTERVAL_MS} ms",
                 )
             if name == "match" and isinstance(value, list) and (wrong := wrong_pattern(value)) is not None:
-                raise KafkaError(ErrorCode.INVALID_CONFIG, f"Illegal client matching pattern: {wrong}")
+                raise KafkaError(ErrorCode.INVALID_CONFIG, f"match cannot be understood: {wrong}")
 
     return _Table(DEFINITIONS, lambda key: _default_of(DEFINITIONS, key), check)
 

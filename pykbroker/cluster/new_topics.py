@@ -66,16 +66,16 @@ class PlannedTopic:
 def check_topic_name(name: str) -> None:
     """Raises: INVALID_TOPIC_EXCEPTION."""
     if not name:
-        wrong = "the empty string is not allowed"
+        wrong = "it is empty"
     elif name in (".", ".."):
-        wrong = f"'{name}' is not allowed"
+        wrong = f"{name} means a directory"
     elif len(name) > MAX_NAME_LENGTH:
-        wrong = f"the length of '{name}' is longer than the max allowed length {MAX_NAME_LENGTH}"
+        wrong = f"{name} has {len(name)} characters, {MAX_NAME_LENGTH} are the most"
     elif not _NAME.fullmatch(name):
-        wrong = f"'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        wrong = f"{name} has more in it than ASCII letters, digits, '.', '_' and '-'"
     else:
         return
-    raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {wrong}")
+    raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"not a name for a topic: {wrong}")
 
 
 def is_valid_topic_name(name: str) -> bool:
@@ -85,7 +85,7 @@ def is_valid_topic_name(name: str) -> bool:
 def plan_topic(image: MetadataImage, config: BrokerConfig, topic: NewTopic) -> PlannedTopic:
     """Decide how a topic is created. Raises: KafkaError, see the file's top."""
     if topic.name == _FORBIDDEN:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Creation of internal topic {topic.name} is prohibited.")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"{topic.name} is not for clients to create")
     check_topic_name(topic.name)
     check_topic_is_new(image, topic.name)
     validate(topic.configs)
@@ -104,33 +104,38 @@ def _placed(image: MetadataImage, config: BrokerConfig, topic: NewTopic) -> list
     if factor < DEFAULT or factor == 0:
         raise KafkaError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
-            "Replication factor must be larger than 0, or -1 to use the default value.",
+            f"a replication factor of {factor}: it is 1 or more, or -1 for the default",
         )
     if count < DEFAULT or count == 0:
-        raise KafkaError(ErrorCode.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
+        raise KafkaError(
+            ErrorCode.INVALID_PARTITIONS, f"{count} partitions: a topic has 1 or more, or -1 for the default"
+        )
     factor = config.default_replication_factor if factor == DEFAULT else factor
     return assign_replicas(image.brokers.values(), topic.partition_count(config), factor, random.Random())
 
 
 def _assigned(image: MetadataImage, topic: NewTopic) -> list[tuple[int, ...]]:
-    for value, name in ((topic.replication_factor, "replication factor"), (topic.num_partitions, "numPartitions")):
+    for value, name in (
+        (topic.replication_factor, "replication factor"),
+        (topic.num_partitions, "number of partitions"),
+    ):
         if value != DEFAULT:
             raise KafkaError(
                 ErrorCode.INVALID_REQUEST,
-                f"A manual partition assignment was specified, but {name} was not set to -1.",
+                f"replicas are assigned by the request: its {name} has to be -1, not {value}",
             )
     by_partition: dict[int, tuple[int, ...]] = {}
     for partition, replicas in topic.assignments:
         if partition in by_partition:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-                f"Found multiple manual partition assignments for partition {partition}",
+                f"partition {partition} is assigned twice",
             )
         check_assignment(image, replicas)
         by_partition[partition] = tuple(replicas)
     if sorted(by_partition) != list(range(len(by_partition))):
         raise KafkaError(
-            ErrorCode.INVALID_REPLICA_ASSIGNMENT, "partitions should be a consecutive 0-based integer sequence"
+            ErrorCode.INVALID_REPLICA_ASSIGNMENT, "the assigned partitions do not count up from 0 without a gap"
         )
     ordered = [by_partition[partition] for partition in range(len(by_partition))]
     check_equal_replication(ordered, len(ordered[0]))
@@ -141,16 +146,16 @@ def check_assignment(image: MetadataImage, replicas: Sequence[int]) -> None:
     """Check the replicas that a request wants for one partition. Raises: INVALID_REPLICA_ASSIGNMENT."""
     wrong = None
     if not replicas:
-        wrong = "an empty replica list."
+        wrong = "no broker"
     for place, broker_id in enumerate(replicas):
         if broker_id not in image.brokers:
-            wrong = f"broker {broker_id}, but no such broker is registered."
+            wrong = f"broker {broker_id}, which is not in the cluster"
         elif broker_id in replicas[:place]:
-            wrong = f"the broker {broker_id} more than once."
+            wrong = f"broker {broker_id} twice"
         if wrong is not None:
             break
     if wrong is not None:
-        raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"The manual partition assignment includes {wrong}")
+        raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"a partition is assigned to {wrong}")
 
 
 def check_equal_replication(assignments: Sequence[tuple[int, ...]], factor: int) -> None:
@@ -158,9 +163,7 @@ def check_equal_replication(assignments: Sequence[tuple[int, ...]], factor: int)
         if len(replicas) != factor:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-                "The manual partition assignment includes a partition with "
-                f"{len(replicas)} replica(s), but this is not consistent with previous partitions, "
-                f"which have {factor} replica(s).",
+                f"a partition is assigned to {len(replicas)} brokers, but others have {factor}",
             )
 
 

@@ -30,13 +30,12 @@ def assign_replicas(
     if not alive:
         raise KafkaError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
-            f"Unable to replicate the partition {replication_factor} time(s): All brokers are currently fenced.",
+            "no broker is alive to have a replica",
         )
     if replication_factor > len(alive) + len(fenced):
         raise KafkaError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
-            f"Unable to replicate the partition {replication_factor} time(s): The target replication factor of "
-            f"{replication_factor} cannot be reached because only {len(alive) + len(fenced)} broker(s) are registered.",
+            f"{replication_factor} replicas need as many brokers, but the cluster has {len(alive) + len(fenced)}",
         )
     assigned: dict[tuple[int, int], tuple[int, ...]] = {}
     result = []

@@ -88,19 +88,19 @@ class ConfigDef:
         match self.type:
             case ConfigType.BOOLEAN:
                 if text.lower() not in ("true", "false"):
-                    raise self._error(text, "Expected value to be either true or false")
+                    raise self._error(text, "it is true or false")
                 return text.lower() == "true"
             case ConfigType.INT | ConfigType.SHORT | ConfigType.LONG:
                 low, high = _BOUNDS[self.type]
                 digits = text[1:] if text[:1] in ("-", "+") else text
                 if not (digits.isascii() and digits.isdigit()) or not low <= int(text) <= high:
-                    raise self._error(text, f"Not a number of type {self.type.name}")
+                    raise self._error(text, f"it is no {self.type.name}")
                 return int(text)
             case ConfigType.DOUBLE:
                 try:
                     return float(text)
                 except ValueError:
-                    raise self._error(text, "Not a number of type DOUBLE") from None
+                    raise self._error(text, "it is no DOUBLE") from None
             case ConfigType.LIST:
                 return [part.strip() for part in text.split(",")] if text else []
         return text
@@ -117,7 +117,7 @@ class ConfigDef:
         return str(value)
 
     def _error(self, text: str, wrong: str) -> ConfigError:
-        return ConfigError(f"Invalid value {text} for configuration {self.name}: {wrong}")
+        return ConfigError(f"{self.name} cannot be {text}: {wrong}")
 
 
 def _java_double(value: float) -> str:
@@ -191,27 +191,25 @@ def definitions_of(table: type) -> dict[str, ConfigDef]:
 
 
 def at_least(low: float) -> Validator:
-    return lambda value: f"Value must be at least {low}" if value < low else None
+    return lambda value: f"{low} is the least" if value < low else None
 
 
 def between(low: float, high: float) -> Validator:
     def check(value: float) -> str | None:
         if value < low:
-            return f"Value must be at least {low}"
-        return f"Value must be no more than {high}" if value > high else None
+            return f"{low} is the least"
+        return f"{high} is the most" if value > high else None
 
     return check
 
 
 def one_of(*allowed: str) -> Validator:
-    return lambda value: None if value in allowed else f"String must be one of: {', '.join(allowed)}"
+    return lambda value: None if value in allowed else f"one of {', '.join(allowed)} is possible"
 
 
 def one_of_ignoring_case(*allowed: str) -> Validator:
     folded = {name.upper() for name in allowed}
-    return lambda value: (
-        None if value.upper() in folded else f"String must be one of (case insensitive): {', '.join(allowed)}"
-    )
+    return lambda value: None if value.upper() in folded else f"one of {', '.join(allowed)} is possible"
 
 
 def some_of(*allowed: str, empty: bool = False) -> Validator:
@@ -219,15 +217,15 @@ def some_of(*allowed: str, empty: bool = False) -> Validator:
 
     def check(value: list[str]) -> str | None:
         if not value and not empty:
-            return "List must not be empty"
+            return "the list is empty"
         wrong = [item for item in value if item not in allowed]
-        return f"String must be one of: {', '.join(allowed)}" if wrong else None
+        return f"one of {', '.join(allowed)} is possible" if wrong else None
 
     return check
 
 
 def not_empty(value: str | list[str]) -> str | None:
-    return None if value else "Value must be non-empty"
+    return None if value else "it is empty"
 
 
 def host_counts(value: str) -> str | None:
@@ -241,6 +239,6 @@ def host_counts(value: str) -> str | None:
 
 def minus_one_or_between(low: int, high: int) -> Validator:
     def check(value: int) -> str | None:
-        return None if value == -1 or low <= value <= high else f"Value must be between {low} and {high} or equal to -1"
+        return None if value == -1 or low <= value <= high else f"{low} to {high} are possible, and -1"
 
     return check

@@ -27,7 +27,7 @@ _DURATION = re.compile(
 def _offset_reset(value: str) -> str | None:
     if value in ("latest", "earliest") or _DURATION.fullmatch(value):
         return None
-    return "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
+    return "not earliest, latest or by_duration: and an ISO duration such as PT1H"
 
 
 class _Table:

@@ -86,10 +86,10 @@ def describe_cluster(ctx: RequestContext, request: DescribeClusterRequest) -> De
     if request.endpoint_type == _ENDPOINT_CONTROLLERS:
         raise KafkaError(
             ErrorCode.MISMATCHED_ENDPOINT_TYPE,
-            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
+            "controllers are asked for, but this is a listener of a broker",
         )
     if request.endpoint_type != _ENDPOINT_BROKERS:
-        raise KafkaError(ErrorCode.UNSUPPORTED_ENDPOINT_TYPE, f"Unsupported endpoint type {request.endpoint_type}")
+        raise KafkaError(ErrorCode.UNSUPPORTED_ENDPOINT_TYPE, f"{request.endpoint_type} is no type of endpoint")
     image = ctx.services.cluster.image
     return DescribeClusterResponse(
         cluster_id=image.cluster_id,

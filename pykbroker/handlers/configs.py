@@ -125,33 +125,33 @@ def _entries(ctx: RequestContext, resource_type: int, name: str) -> Iterable[Con
         case ConfigResourceType.BROKER if not name:
             return default_broker_entries(image)
         case ConfigResourceType.BROKER:
-            _check_own_id(name, broker_id, " or empty string,")
+            _check_own_id(name, broker_id, " or nothing")
             return broker_entries(image, config, broker_id)
         case ConfigResourceType.BROKER_LOGGER:
             if not name:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "the number of the broker is missing")
             _check_own_id(name, broker_id)
             return _logger_entries()
         case ConfigResourceType.GROUP:
             if not name:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "the name of the group is missing")
             return group_entries(image, config, broker_id, name)
         case ConfigResourceType.CLIENT_METRICS:
             if not name:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "the name of the subscription to client metrics is missing")
             return client_metrics_entries(image, name)
-    raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type: {resource_type}")
+    raise KafkaError(ErrorCode.INVALID_REQUEST, f"there are no configurations of type {resource_type}")
 
 
 def _check_own_id(name: str, broker_id: int, alternative: str = "") -> None:
     try:
         asked = int(name)
     except ValueError:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}") from None
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"{name} is not the number of a broker") from None
     if asked != broker_id:
         raise KafkaError(
             ErrorCode.INVALID_REQUEST,
-            f"Unexpected broker id, expected {broker_id}{alternative} but received {name}",
+            f"broker {name} is asked for, but this is broker {broker_id}: ask for it{alternative}",
         )
 
 
@@ -215,12 +215,12 @@ async def _alter(
 
     def one(image: MetadataImage, resource: tuple[int, str], alterations: Sequence[Alteration]) -> Change:
         if times[resource] > 1:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "Each resource must appear at most once.")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "the request names this resource more than once")
         if loggers and resource[0] == ConfigResourceType.BROKER_LOGGER:
             _check_levels(ctx, resource[1], alterations)
             return Change()
         if resource[0] not in set(ConfigResourceType):
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {resource[0]}")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"there are no configurations of type {resource[0]}")
         known = (ConfigResourceType(resource[0]), resource[1])
         return set_configs(image, known, decide(image, ctx.services.config, known, alterations))
 
@@ -281,25 +281,25 @@ def _logger_entries() -> list[ConfigEntry]:
 def _check_levels(ctx: RequestContext, name: str, alterations: Sequence[Alteration]) -> None:
     broker_id = ctx.services.cluster.broker_id
     if not name.removeprefix("-").isdecimal():
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"{name} is not the number of a broker")
     if int(name) != broker_id:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unexpected node id. Expected {broker_id}, but received {name}")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"broker {name} is meant, but this is broker {broker_id}")
     loggers = _loggers()
     for alteration in alterations:
         if alteration.operation not in (Operation.SET, Operation.DELETE):
             shown = Operation(alteration.operation).name if alteration.operation in set(Operation) else "Unknown"
             raise KafkaError(
-                ErrorCode.INVALID_REQUEST, f"{shown} operation is not allowed for the BROKER_LOGGER resource"
+                ErrorCode.INVALID_REQUEST,
+                f"{shown}: the level of a logger is set or deleted",
             )
         if alteration.operation == Operation.DELETE and alteration.name == ROOT:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "Removing the log level of the root logger is not allowed")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "the root logger needs a log level")
         if alteration.name not in loggers:
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Logger {alteration.name} does not exist!")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"there is no logger {alteration.name}")
         if alteration.operation == Operation.SET and alteration.value not in _LEVELS:
             raise KafkaError(
                 ErrorCode.INVALID_CONFIG,
-                f"Cannot set the log level of {alteration.name} to {alteration.value} as it is not a supported log "
-                f"level. Valid log levels are {', '.join(_LEVELS)}",
+                f"{alteration.value} for {alteration.name} is none of the log levels {', '.join(_LEVELS)}",
             )
 
 

@@ -88,7 +88,7 @@ async def _after_creation(ctx: RequestContext, names: Sequence[str], answer: Met
 def _check_names_and_ids(ctx: RequestContext, asked: Iterable[MetadataRequestTopic]) -> None:
     for topic in asked:
         if ctx.api_version < IDS_FROM and (topic.name is None or topic.topic_id != ZERO_UUID):
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "Topic ids are not supported before version 12")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"version {ctx.api_version} asks for topics by their names")
     if all(topic.name is None and topic.topic_id == ZERO_UUID for topic in asked) and asked:
         raise KafkaError(ErrorCode.INVALID_REQUEST, "A topic has neither a name nor an id")
 
@@ -302,7 +302,7 @@ def _single(found: list[Coordinator]) -> FindCoordinatorResponse:
     one = found[0]
     message = {
         ErrorCode.NONE: "NONE",
-        ErrorCode.COORDINATOR_NOT_AVAILABLE: "The coordinator is not available.",
+        ErrorCode.COORDINATOR_NOT_AVAILABLE: "no broker coordinates it at present",
     }.get(ErrorCode(one.error_code), one.error_message)
     return FindCoordinatorResponse(
         error_code=one.error_code, error_message=message, node_id=one.node_id, host=one.host, port=one.port

@@ -80,7 +80,7 @@ def _append(
     )
     if partition.is_internal and ctx.client_id != ADMIN_CLIENT_ID:
         raise KafkaError(
-            ErrorCode.INVALID_TOPIC_EXCEPTION, f"cannot append to internal topic {partition.topic_partition.topic}"
+            ErrorCode.INVALID_TOPIC_EXCEPTION, f"{partition.topic_partition.topic} is written by the broker itself only"
         )
     records = data.records
     if records is None or len(records) == 0:

@@ -24,7 +24,7 @@ Sources: Kafka's ReplicationControlManager and ControllerApis; KIP-525 (configs 
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pykbroker.cluster.changes import Change, delete_topic
 from pykbroker.cluster.changes import create_partitions as add_partitions
@@ -58,6 +58,7 @@ from wire.messages.topics import (
     DeleteTopicsResponse,
     DeleteTopicState,
 )
+from wire.primitives import uuid_text
 from wire.schema import ZERO_UUID
 
 CONFIGS_FROM = 5
@@ -99,13 +100,13 @@ class _Creation:
         for topic in wanted:
             try:
                 if partitions > MAX_PARTITIONS_PER_REQUEST:
-                    raise KafkaError(ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request.")
+                    raise _too_many(partitions)
                 planned = plan_topic(image, self._config, topic)
                 other = taken.setdefault(collision_name(topic.name), topic.name)
                 if other != topic.name:
                     raise KafkaError(
                         ErrorCode.INVALID_TOPIC_EXCEPTION,
-                        f"Topic '{topic.name}' collides with another topic of the request: {other}",
+                        f"{topic.name} is too much like {other} in the same request",
                     )
             except KafkaError as error:
                 self.results.append(_refused(topic.name, error))
@@ -113,7 +114,9 @@ class _Creation:
             change += planned.change
             self.results.append(self._created(image, planned))
         for name in (name for name, count in times.items() if count > 1):
-            self.results.append(_refused(name, KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")))
+            self.results.append(
+                _refused(name, KafkaError(ErrorCode.INVALID_REQUEST, "the topic is named more than once"))
+            )
         return change
 
     def _created(self, image: MetadataImage, planned: PlannedTopic) -> CreatableTopicResult:
@@ -128,12 +131,14 @@ class _Creation:
 
     def _configs(self, image: MetadataImage, planned: PlannedTopic) -> list[CreatableTopicConfigs]:
         if planned.configs:
-            entries = topic_entries(image, self._config, self._ctx.services.cluster.broker_id, planned.configs)
-            return [_shown(entry) for entry in entries]
+            return self._effective(image, planned.configs)
         if self._default_configs is None:
-            entries = topic_entries(image, self._config, self._ctx.services.cluster.broker_id, {})
-            self._default_configs = [_shown(entry) for entry in entries]
+            self._default_configs = self._effective(image, {})
         return self._default_configs
+
+    def _effective(self, image: MetadataImage, configs: Mapping[str, str]) -> list[CreatableTopicConfigs]:
+        broker_id = self._ctx.services.cluster.broker_id
+        return [_shown(entry) for entry in topic_entries(image, self._config, broker_id, configs, whole_chains=True)]
 
 
 def _wanted(topic: CreatableTopic) -> NewTopic:
@@ -164,7 +169,7 @@ async def delete_topics(ctx: RequestContext, request: DeleteTopicsRequest) -> De
     if not ctx.services.config.delete_topic_enable:
         raise KafkaError(
             ErrorCode.TOPIC_DELETION_DISABLED if ctx.api_version >= 3 else ErrorCode.INVALID_REQUEST,
-            "Topic deletion is disabled.",
+            "delete.topic.enable is false",
         )
     asked = request.topics or [DeleteTopicState(name=name) for name in request.topic_names]
     results: list[DeletableTopicResult] = []
@@ -202,29 +207,36 @@ def _without_repetitions(
     found: list[tuple[DeleteTopicState, KafkaError | None]] = []
     for state in asked:
         if state.name is None and state.topic_id == ZERO_UUID:
-            found.append((state, wrong("Neither topic name nor id were specified.")))
+            found.append((state, wrong("a topic without a name or an id")))
         elif state.name is not None and state.topic_id != ZERO_UUID:
-            found.append((state, wrong("You may not specify both topic name and topic id.")))
+            found.append((state, wrong("a topic with both a name and an id")))
     for name, count in names.items():
         topic = image.topics.get(name)
         if count > 1:
-            found.append((DeleteTopicState(name=name), wrong("Duplicate topic name.")))
+            found.append((DeleteTopicState(name=name), wrong("the topic is named more than once")))
         elif topic is not None and topic.id in ids:
-            text = "The provided topic name maps to an ID that was already supplied."
+            text = "the request has the id of this topic, too"
             found.append((DeleteTopicState(name=name, topic_id=topic.id), wrong(text)))
             del ids[topic.id]
         else:
             found.append((DeleteTopicState(name=name), None))
     for topic_id, count in ids.items():
         state = DeleteTopicState(name=None, topic_id=topic_id)
-        found.append((state, wrong("Duplicate topic id.") if count > 1 else None))
+        found.append((state, wrong("the request has this topic id more than once") if count > 1 else None))
     return found
+
+
+def _too_many(partitions: int) -> KafkaError:
+    return KafkaError(
+        ErrorCode.POLICY_VIOLATION,
+        f"{partitions} new partitions are too many for one request, {MAX_PARTITIONS_PER_REQUEST} are the most",
+    )
 
 
 def _unknown(state: DeleteTopicState) -> KafkaError:
     if state.name is not None:
-        return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
-    return KafkaError(ErrorCode.UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")
+        return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {state.name}")
+    return KafkaError(ErrorCode.UNKNOWN_TOPIC_ID, f"no topic has the id {uuid_text(state.topic_id)}")
 
 
 async def create_partitions(ctx: RequestContext, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
@@ -245,7 +257,9 @@ async def create_partitions(ctx: RequestContext, request: CreatePartitionsReques
             results.append(result)
         results.extend(
             CreatePartitionsTopicResult(
-                name=name, error_code=ErrorCode.INVALID_REQUEST, error_message="Duplicate topic name."
+                name=name,
+                error_code=ErrorCode.INVALID_REQUEST,
+                error_message="the topic is named more than once",
             )
             for name, count in times.items()
             if count > 1
@@ -263,14 +277,14 @@ def _grown(image: MetadataImage, request: CreatePartitionsTopic) -> Change:
     current = len(topic.partitions)
     added = request.count - current
     if added == 0:
-        raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"Topic already has {current} partition(s).")
+        raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"{topic.name} has {current} partitions already")
     if added < 0:
         raise KafkaError(
             ErrorCode.INVALID_PARTITIONS,
-            f"The topic {topic.name} currently has {current} partition(s); {request.count} would not be an increase.",
+            f"{topic.name} has {current} partitions: {request.count} would be fewer",
         )
     if added > MAX_PARTITIONS_PER_REQUEST:
-        raise KafkaError(ErrorCode.POLICY_VIOLATION, "Excessively large number of additional partitions per request.")
+        raise _too_many(added)
     return add_partitions(image, topic, _new_replicas(image, topic, request, added))
 
 
@@ -283,8 +297,7 @@ def _new_replicas(
     if len(request.assignments) != added:
         raise KafkaError(
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-            f"Attempted to add {added} additional partition(s), but only {len(request.assignments)} "
-            "assignment(s) were specified.",
+            f"{added} partitions are to be added, but {len(request.assignments)} are assigned",
         )
     for assignment in request.assignments:
         check_assignment(image, assignment.broker_ids)

@@ -256,7 +256,7 @@ class LogDirs:
         """Make the directory of a new partition. Raises: StorageError."""
         online = [directory for directory in self._directories if directory.offline is None]
         if not online:
-            raise StorageError("all log directories are offline")
+            raise StorageError("no log directory is online")
         from pykbroker.log.partition_log import PartitionLog
 
         directory = min(online, key=self._counts.__getitem__)

@@ -56,7 +56,7 @@ def _headers_from(segment: Segment, offset: int) -> Iterator[tuple[BatchHeader, 
     try:
         yield from segment.headers(found[0])
     except BrokenSegmentError as broken:
-        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"No record batch at position {broken.position}") from None
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"no batch begins at position {broken.position}") from None
 
 
 def _records(

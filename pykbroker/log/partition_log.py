@@ -80,7 +80,7 @@ class PartitionLog(ReadableLog):
         """Append a client's batch, stamped in place, or the batches of a coordinator; return their offsets.
 
         Raises: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE,
-        UNSUPPORTED_COMPRESSION_TYPE, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE,
+        UNKNOWN_SERVER_ERROR (of a codec), OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE,
         TRANSACTION_COORDINATOR_FENCED, KAFKA_STORAGE_ERROR. Source: KIP-98, KIP-101.
         """
         storage = self._storage
@@ -160,8 +160,7 @@ class PartitionLog(ReadableLog):
     def _larger_than_segment(self, size: int) -> KafkaError:
         return Refusal(
             ErrorCode.RECORD_LIST_TOO_LARGE,
-            f"Message batch size is {size} bytes in append to partition {self.topic_partition}, which exceeds the "
-            f"maximum configured segment size of {self._rules.segment_bytes}.",
+            f"a batch of {size} bytes for {self.topic_partition}, where segment.bytes is {self._rules.segment_bytes}",
         )
 
     def _append_internal(self, records: memoryview, leader_epoch: int) -> AppendInfo:
@@ -200,7 +199,7 @@ class PartitionLog(ReadableLog):
             for header, batch in iter_batches(records):
                 if crc32c(batch[CRC_START:]) != header.crc:
                     raise KafkaError(
-                        ErrorCode.CORRUPT_MESSAGE, f"Record is corrupt in topic partition {self.topic_partition}."
+                        ErrorCode.CORRUPT_MESSAGE, f"a leader's batch for {self.topic_partition} has another CRC"
                     )
                 if header.base_offset < self.log_end_offset:
                     raise KafkaError(
@@ -285,8 +284,7 @@ class PartitionLog(ReadableLog):
         if offset > self.log_end_offset:
             raise KafkaError(
                 ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"Cannot increment the log start offset to {offset} of partition {self.topic_partition} since it is "
-                f"larger than the high watermark {self.log_end_offset}",
+                f"{self.topic_partition} ends at {self.log_end_offset}, it cannot start at {offset}",
             )
         if offset > self.log_start_offset:
             self.log_start_offset = offset

@@ -128,8 +128,8 @@ class ProducerStates:
         if producer_epoch < state.producer_epoch:
             raise Refusal(
                 ErrorCode.INVALID_PRODUCER_EPOCH,
-                f"Epoch of producer {producer_id} in {self.topic_partition} is {producer_epoch}, which is smaller than "
-                f"the last seen epoch {state.producer_epoch}",
+                f"producer {producer_id} of epoch {producer_epoch} writes to {self.topic_partition} after one of epoch "
+                f"{state.producer_epoch}",
             )
         if state.producer_epoch == NO_EPOCH:
             return
@@ -137,23 +137,22 @@ class ProducerStates:
             if base_sequence != 0:
                 raise Refusal(
                     ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
-                    f"Invalid sequence number for new epoch of producer {producer_id} in partition "
-                    f"{self.topic_partition}: {producer_epoch} (request epoch), {base_sequence} (seq. number), "
-                    f"{state.producer_epoch} (current producer epoch)",
+                    f"producer {producer_id} begins epoch {producer_epoch} in {self.topic_partition} with sequence "
+                    f"{base_sequence} instead of 0 (its epoch was {state.producer_epoch})",
                 )
             return
         expected = state.next_sequence if state.next_sequence >= 0 else 0
         if base_sequence != expected:
             raise Refusal(
                 ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
-                f"Out of order sequence number for producer {producer_id} in partition {self.topic_partition}: "
-                f"{base_sequence} (incoming seq. number), {expected - 1} (current end sequence number)",
+                f"producer {producer_id} sends sequence {base_sequence} to {self.topic_partition}, where {expected} is "
+                "due",
             )
 
     def _not_transactional(self, producer_id: int) -> Refusal:
         return Refusal(
             ErrorCode.INVALID_TXN_STATE,
-            f"Expected transactional write from producer {producer_id} in partition {self.topic_partition}",
+            f"producer {producer_id} writes outside of its open transaction in {self.topic_partition}",
         )
 
     def check_marker(self, producer_id: int, producer_epoch: int, coordinator_epoch: int) -> None:
@@ -169,8 +168,8 @@ class ProducerStates:
         if coordinator_epoch < state.coordinator_epoch:
             raise Refusal(
                 ErrorCode.TRANSACTION_COORDINATOR_FENCED,
-                f"Invalid coordinator epoch for producer {producer_id} in {self.topic_partition}: {coordinator_epoch} "
-                f"(zombie), {state.coordinator_epoch} (current)",
+                f"a marker for producer {producer_id} in {self.topic_partition} comes from a coordinator of epoch "
+                f"{coordinator_epoch}, after one of epoch {state.coordinator_epoch}",
             )
 
     # --- updates after an append

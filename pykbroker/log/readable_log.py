@@ -102,8 +102,8 @@ class ReadableLog:
         if offset < self.log_start_offset or offset > self.log_end_offset:
             raise KafkaError(
                 ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"Received request for offset {offset} for partition {self.topic_partition}, but we only have log "
-                f"segments from offset {self.log_start_offset} up to {self.log_end_offset}.",
+                f"{self.topic_partition} has the offsets from {self.log_start_offset} up to {self.log_end_offset}, "
+                f"not {offset}",
             )
         local = self._local
         if offset >= end_offset or offset >= self.log_end_offset or local is None:

@@ -240,7 +240,7 @@ class Segment:
                     return found, BATCH_OVERHEAD + header.batch_length, header.base_offset
         except BrokenSegmentError as broken:
             raise KafkaError(
-                ErrorCode.CORRUPT_MESSAGE, f"No record batch at position {broken.position} of {self.file.path}"
+                ErrorCode.CORRUPT_MESSAGE, f"no batch begins at position {broken.position} of {self.file.path}"
             ) from None
         return None
 

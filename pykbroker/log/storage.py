@@ -115,7 +115,7 @@ class LogDirectory:
     def check_online(self) -> None:
         """Raises: KAFKA_STORAGE_ERROR."""
         if self.offline is not None:
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"Log directory {self.path} is offline")
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.path} is offline")
 
 
 class Flusher:

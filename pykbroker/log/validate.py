@@ -92,17 +92,17 @@ def check_one_batch(records: memoryview) -> None:
     """
     size = _first_batch_size(records)
     if size is None or size > len(records):
-        raise Refusal(ErrorCode.INVALID_RECORD, "Produce requests must have at least one record batch per partition")
+        raise Refusal(ErrorCode.INVALID_RECORD, "there is no whole batch")
     if records[MAGIC_POSITION] != MAGIC:
         raise Refusal(
-            ErrorCode.INVALID_RECORD, "Produce requests are only allowed to contain record batches with magic version 2"
+            ErrorCode.INVALID_RECORD, f"a batch of magic {records[MAGIC_POSITION]}: clients write batches of magic 2"
         )
     rest = records[size:]
     next_size = _first_batch_size(rest)
     if next_size is not None and next_size <= len(rest):
         raise Refusal(
             ErrorCode.INVALID_RECORD,
-            "Produce requests are only allowed to contain exactly one record batch per partition",
+            "a second batch follows the first: a request has one for each partition",
         )
 
 
@@ -114,13 +114,13 @@ def _first_batch_size(records: memoryview) -> int | None:
     if length < _MIN_RECORD_BYTES:
         raise KafkaError(
             ErrorCode.CORRUPT_MESSAGE,
-            f"Record size {length} is less than the minimum record overhead ({_MIN_RECORD_BYTES})",
+            f"a batch of {length} bytes, of which {_MIN_RECORD_BYTES} are the least",
         )
     if len(records) <= MAGIC_POSITION:
         return None
     magic = struct.unpack_from(">b", records, MAGIC_POSITION)[0]
     if not 0 <= magic <= MAGIC:
-        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"Invalid magic found in record: {magic}")
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"a batch of magic {magic}, which does not exist")
     return int(BATCH_OVERHEAD + length)
 
 
@@ -144,7 +144,7 @@ def reject(records: memoryview, topic_partition: TopicPartition, max_message_byt
 def _corrupt(stored: int, computed: int, topic_partition: TopicPartition) -> Refusal:
     return Refusal(
         ErrorCode.CORRUPT_MESSAGE,
-        f"Record is corrupt (stored crc = {stored}, computed crc = {computed}) in topic partition {topic_partition}.",
+        f"a batch for {topic_partition} says that its CRC is {stored}, but it is {computed}",
     )
 
 
@@ -155,44 +155,39 @@ def _check_header(
     if header.base_offset != 0:
         raise Refusal(
             ErrorCode.INVALID_RECORD,
-            f"The baseOffset of the record batch in the append to {topic_partition} should be 0, but it is "
-            f"{header.base_offset}",
+            f"a batch for {topic_partition} whose first offset is {header.base_offset} instead of 0",
         )
     if header.size > max_message_bytes:
         raise too_large(header.size, topic_partition, max_message_bytes)
     if batch_crc(batch) != header.crc:
         raise _corrupt(header.crc, batch_crc(batch), topic_partition)
     if header.attributes & CODEC_MASK > Codec.ZSTD:
-        raise Refusal(
-            ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"Unknown compression type id: {header.attributes & CODEC_MASK}"
-        )
+        raise Refusal(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"there is no codec {header.attributes & CODEC_MASK}")
     count_from_offsets = header.last_offset_delta + 1
     if count_from_offsets <= 0:
         raise Refusal(
-            ErrorCode.INVALID_RECORD, f"Batch has an invalid offset range: [{header.base_offset}, {header.last_offset}]"
+            ErrorCode.INVALID_RECORD, f"a batch whose last offset is {header.last_offset_delta} behind its first"
         )
     if header.record_count <= 0:
-        raise Refusal(ErrorCode.INVALID_RECORD, f"Invalid reported count for record batch: {header.record_count}")
+        raise Refusal(ErrorCode.INVALID_RECORD, f"a batch of {header.record_count} records")
     if header.record_count != count_from_offsets:
         raise Refusal(
             ErrorCode.INVALID_RECORD,
-            f"Inconsistent batch offset range [{header.base_offset}, {header.last_offset}] and count of records "
-            f"{header.record_count}",
+            f"a batch of {header.record_count} records with {count_from_offsets} offsets",
         )
     if header.is_control:
-        raise Refusal(ErrorCode.INVALID_RECORD, "Clients are not allowed to write control records")
+        raise Refusal(ErrorCode.INVALID_RECORD, "a control batch, which is not for clients to write")
     if header.producer_id >= 0 and header.base_sequence < 0:
         raise Refusal(
             ErrorCode.INVALID_RECORD,
-            f"Invalid sequence number {header.base_sequence} in record batch with producerId {header.producer_id}",
+            f"a batch of producer {header.producer_id} with the sequence number {header.base_sequence}",
         )
 
 
 def too_large(size: int, topic_partition: TopicPartition, max_message_bytes: int) -> Refusal:
     return Refusal(
         ErrorCode.MESSAGE_TOO_LARGE,
-        f"The record batch size in the append to {topic_partition} is {size} bytes which exceeds the maximum "
-        f"configured value of {max_message_bytes}.",
+        f"a batch of {size} bytes for {topic_partition}, where max.message.bytes is {max_message_bytes}",
     )
 
 

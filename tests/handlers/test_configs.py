@@ -166,16 +166,16 @@ async def test_secret_is_never_told(rig: ClusterRig) -> None:
     ("kind", "name", "code", "message"),
     [
         (TOPIC, "nope", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ""),
-        (TOPIC, "a b", ErrorCode.INVALID_TOPIC_EXCEPTION, "Topic name is invalid"),
-        (TOPIC, "", ErrorCode.INVALID_TOPIC_EXCEPTION, "the empty string"),
-        (BROKER, "7", ErrorCode.INVALID_REQUEST, "Unexpected broker id, expected 1 or empty string, but received 7"),
-        (BROKER, "x", ErrorCode.INVALID_REQUEST, "Broker id must be an integer, but it is: x"),
-        (LOGGER, "7", ErrorCode.INVALID_REQUEST, "Unexpected broker id, expected 1 but received 7"),
-        (LOGGER, "", ErrorCode.INVALID_REQUEST, "Broker id must not be empty"),
-        (GROUP, "", ErrorCode.INVALID_REQUEST, "Group name must not be empty"),
-        (METRICS, "", ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty"),
-        (1, "x", ErrorCode.INVALID_REQUEST, "Unsupported resource type: 1"),
-        (99, "x", ErrorCode.INVALID_REQUEST, "Unsupported resource type: 99"),
+        (TOPIC, "a b", ErrorCode.INVALID_TOPIC_EXCEPTION, "a b"),
+        (TOPIC, "", ErrorCode.INVALID_TOPIC_EXCEPTION, "empty"),
+        (BROKER, "7", ErrorCode.INVALID_REQUEST, "broker 7 is asked for, but this is broker 1"),
+        (BROKER, "x", ErrorCode.INVALID_REQUEST, "x is not the number of a broker"),
+        (LOGGER, "7", ErrorCode.INVALID_REQUEST, "broker 7 is asked for, but this is broker 1"),
+        (LOGGER, "", ErrorCode.INVALID_REQUEST, "number of the broker"),
+        (GROUP, "", ErrorCode.INVALID_REQUEST, "name of the group"),
+        (METRICS, "", ErrorCode.INVALID_REQUEST, "name of the subscription"),
+        (1, "x", ErrorCode.INVALID_REQUEST, "type 1"),
+        (99, "x", ErrorCode.INVALID_REQUEST, "type 99"),
     ],
 )
 async def test_resource_that_cannot_be_described_says_why(
@@ -217,26 +217,26 @@ async def test_list_is_appended_to_and_subtracted_from(rig: ClusterRig) -> None:
             "nope",
             [("retention.ms", SET, "7")],
             ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-            "The topic 'nope' does not exist.",
+            "nope",
         ),
-        ("", [("retention.ms", SET, "7")], ErrorCode.INVALID_REQUEST, "Default topic resources are not allowed."),
-        ("t", [("nope", SET, "7")], ErrorCode.INVALID_CONFIG, "Unknown topic config name: nope"),
-        ("t", [("retention.ms", SET, "x")], ErrorCode.INVALID_CONFIG, "Not a number of type LONG"),
-        ("t", [("retention.ms", SET, None)], ErrorCode.INVALID_REQUEST, "Null value not supported for : retention.ms"),
+        ("", [("retention.ms", SET, "7")], ErrorCode.INVALID_REQUEST, "which topic"),
+        ("t", [("nope", SET, "7")], ErrorCode.INVALID_CONFIG, "nope"),
+        ("t", [("retention.ms", SET, "x")], ErrorCode.INVALID_CONFIG, "no LONG"),
+        ("t", [("retention.ms", SET, None)], ErrorCode.INVALID_REQUEST, "retention.ms"),
         (
             "t",
             [("retention.ms", APPEND, "7")],
             ErrorCode.INVALID_CONFIG,
-            "Can't APPEND to key retention.ms because its",
+            "APPEND is for lists, and retention.ms",
         ),
-        ("t", [("cleanup.policy", APPEND, "")], ErrorCode.INVALID_CONFIG, "values must not be empty"),
-        ("t", [("cleanup.policy", APPEND, "foo")], ErrorCode.INVALID_CONFIG, "String must be one of: compact, delete"),
+        ("t", [("cleanup.policy", APPEND, "")], ErrorCode.INVALID_CONFIG, "nothing is given"),
+        ("t", [("cleanup.policy", APPEND, "foo")], ErrorCode.INVALID_CONFIG, "compact, delete"),
         ("t", [("retention.ms", 9, "7")], ErrorCode.INVALID_REQUEST, "Unknown operation 9"),
         (
             "t",
             [("retention.ms", SET, "7"), ("retention.ms", DELETE, None)],
             ErrorCode.INVALID_REQUEST,
-            "Error due to duplicate config keys",
+            "twice",
         ),
     ],
 )
@@ -259,7 +259,7 @@ async def test_one_wrong_resource_does_not_hold_up_the_others(rig: ClusterRig) -
 
 async def test_resource_that_is_twice_in_a_request_is_refused_both_times(rig: ClusterRig) -> None:
     change: tuple[int, str, Changes] = (TOPIC, "t", [("retention.ms", SET, "7")])
-    refused = (ErrorCode.INVALID_REQUEST, "Each resource must appear at most once.")
+    refused = (ErrorCode.INVALID_REQUEST, "the request names this resource more than once")
     assert await alter(rig, change, change) == [refused, refused]
 
 
@@ -273,7 +273,7 @@ async def test_change_that_is_only_validated_changes_nothing(rig: ClusterRig) ->
 async def test_older_request_replaces_all_that_was_set(rig: ClusterRig) -> None:
     assert await replace(rig, (TOPIC, "t", {"retention.ms": "9"}), (TOPIC, "nope", {})) == [
         OK,
-        (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "The topic 'nope' does not exist."),
+        (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "there is no topic nope"),
     ]
     assert await replace(rig, (TOPIC, "t", {"cleanup.policy": "compact"})) == [OK]
     assert rig.cluster.image.config(TOPIC, "t") == {"cleanup.policy": "compact"}
@@ -283,9 +283,9 @@ async def test_older_request_replaces_all_that_was_set(rig: ClusterRig) -> None:
 
 async def test_older_request_refuses_nulls_and_loggers(rig: ClusterRig) -> None:
     assert await replace(rig, (TOPIC, "t", {"retention.ms": None}), (LOGGER, "1", {"root": "INFO"}), (99, "x", {})) == [
-        (ErrorCode.INVALID_REQUEST, "Null value not supported for : retention.ms"),
-        (ErrorCode.INVALID_REQUEST, "Unknown resource type 8"),
-        (ErrorCode.INVALID_REQUEST, "Unknown resource type 99"),
+        (ErrorCode.INVALID_REQUEST, "no value is given for retention.ms"),
+        (ErrorCode.INVALID_REQUEST, "there are no configurations of type 8"),
+        (ErrorCode.INVALID_REQUEST, "there are no configurations of type 99"),
     ]
 
 
@@ -307,15 +307,15 @@ async def test_broker_value_overrides_the_default_of_all_brokers(rig: ClusterRig
 @pytest.mark.parametrize(
     ("name", "key", "value", "message"),
     [
-        ("1", "num.partitions", "2", "Cannot update these configs dynamically: [num.partitions]"),
-        ("1", "message.max.bytes", "x", "Not a number of type INT"),
-        ("1", "message.max.bytes", "-1", "Value must be at least 0"),
-        ("", "listeners", "PLAINTEXT://:1", "Cannot update these configs at default cluster level"),
-        ("1", "ssl.keystore.password", "x", "can be dynamically updated only per-listener"),
-        ("1", "log.cleaner.threads", "9", "Dynamic thread count update validation failed for log.cleaner.threads=9"),
-        ("1", "num.io.threads", "1", "Dynamic thread count update validation failed for num.io.threads=1"),
+        ("1", "num.partitions", "2", "num.partitions can only be set when the broker starts"),
+        ("1", "message.max.bytes", "x", "no INT"),
+        ("1", "message.max.bytes", "-1", "0 is the least"),
+        ("", "listeners", "PLAINTEXT://:1", "listeners can only be set for one broker"),
+        ("1", "ssl.keystore.password", "x", "for one listener"),
+        ("1", "log.cleaner.threads", "9", "log.cleaner.threads=9"),
+        ("1", "num.io.threads", "1", "num.io.threads=1"),
         ("7", "message.max.bytes", "1", "No broker with the id 7 is registered"),
-        ("x", "message.max.bytes", "1", "Node id must be an integer, but it is: x"),
+        ("x", "message.max.bytes", "1", "x is not the number of a broker"),
     ],
 )
 async def test_broker_change_that_is_wrong_is_an_invalid_request(
@@ -369,12 +369,12 @@ async def test_level_of_a_logger_is_told_and_set(rig: ClusterRig, logger: loggin
 @pytest.mark.parametrize(
     ("name", "change", "code", "message"),
     [
-        ("1", ("no.such.logger", SET, "INFO"), ErrorCode.INVALID_CONFIG, "Logger no.such.logger does not exist!"),
-        ("1", ("root", SET, "LOUD"), ErrorCode.INVALID_CONFIG, "not a supported log level"),
-        ("1", ("root", APPEND, "INFO"), ErrorCode.INVALID_REQUEST, "APPEND operation is not allowed"),
-        ("1", ("root", DELETE, None), ErrorCode.INVALID_REQUEST, "Removing the log level of the root logger"),
-        ("7", ("root", SET, "INFO"), ErrorCode.INVALID_REQUEST, "Unexpected node id. Expected 1, but received 7"),
-        ("", ("root", SET, "INFO"), ErrorCode.INVALID_REQUEST, "Node id must be an integer, but it is: "),
+        ("1", ("no.such.logger", SET, "INFO"), ErrorCode.INVALID_CONFIG, "no.such.logger"),
+        ("1", ("root", SET, "LOUD"), ErrorCode.INVALID_CONFIG, "none of the log levels"),
+        ("1", ("root", APPEND, "INFO"), ErrorCode.INVALID_REQUEST, "APPEND"),
+        ("1", ("root", DELETE, None), ErrorCode.INVALID_REQUEST, "the root logger"),
+        ("7", ("root", SET, "INFO"), ErrorCode.INVALID_REQUEST, "broker 7 is meant, but this is broker 1"),
+        ("", ("root", SET, "INFO"), ErrorCode.INVALID_REQUEST, "is not the number of a broker"),
     ],
 )
 async def test_level_that_cannot_be_set_says_why(
@@ -409,11 +409,11 @@ async def test_group_overrides_what_the_broker_gives_all(rig: ClusterRig) -> Non
 @pytest.mark.parametrize(
     ("group", "key", "value", "code", "message"),
     [
-        ("g", "nope", "1", ErrorCode.INVALID_CONFIG, "Unknown group config name: nope"),
-        ("g", "consumer.session.timeout.ms", "5", ErrorCode.INVALID_CONFIG, "in the range 45000 to 60000 inclusive"),
-        ("g", "streams.num.standby.replicas", "3", ErrorCode.INVALID_CONFIG, "must be at most 2"),
-        ("g", "share.auto.offset.reset", "x", ErrorCode.INVALID_CONFIG, "must be either 'earliest', 'latest'"),
-        ("", "consumer.session.timeout.ms", "50000", ErrorCode.INVALID_REQUEST, "Default group resources are not"),
+        ("g", "nope", "1", ErrorCode.INVALID_CONFIG, "nope"),
+        ("g", "consumer.session.timeout.ms", "5", ErrorCode.INVALID_CONFIG, "from 45000 to 60000"),
+        ("g", "streams.num.standby.replicas", "3", ErrorCode.INVALID_CONFIG, "at most 2"),
+        ("g", "share.auto.offset.reset", "x", ErrorCode.INVALID_CONFIG, "earliest, latest"),
+        ("", "consumer.session.timeout.ms", "50000", ErrorCode.INVALID_REQUEST, "which group"),
     ],
 )
 async def test_group_change_that_is_wrong_says_why(
@@ -439,12 +439,12 @@ async def test_client_metrics_subscription_is_set_and_told(rig: ClusterRig) -> N
 @pytest.mark.parametrize(
     ("name", "key", "value", "code", "message"),
     [
-        ("m", "interval.ms", "5", ErrorCode.INVALID_REQUEST, "interval must be between 100 and 3600000"),
-        ("m", "match", "client_id", ErrorCode.INVALID_CONFIG, "Illegal client matching pattern: client_id"),
-        ("m", "match", "colour=x", ErrorCode.INVALID_CONFIG, "Illegal client matching pattern: colour=x"),
-        ("m", "match", "client_id=(", ErrorCode.INVALID_CONFIG, "Illegal client matching pattern: client_id=("),
-        ("m", "nope", "x", ErrorCode.INVALID_REQUEST, "Unknown client metrics configuration: nope"),
-        ("", "interval.ms", "1000", ErrorCode.INVALID_REQUEST, "Subscription name can't be empty"),
+        ("m", "interval.ms", "5", ErrorCode.INVALID_REQUEST, "from 100 to 3600000"),
+        ("m", "match", "client_id", ErrorCode.INVALID_CONFIG, "match cannot be understood: client_id"),
+        ("m", "match", "colour=x", ErrorCode.INVALID_CONFIG, "match cannot be understood: colour=x"),
+        ("m", "match", "client_id=(", ErrorCode.INVALID_CONFIG, "match cannot be understood: client_id=("),
+        ("m", "nope", "x", ErrorCode.INVALID_REQUEST, "nope"),
+        ("", "interval.ms", "1000", ErrorCode.INVALID_REQUEST, "a name"),
     ],
 )
 async def test_client_metrics_change_that_is_wrong_says_why(

@@ -51,14 +51,14 @@ async def error_of(rig: ClusterRig, topic: CreatableTopic) -> tuple[ErrorCode, s
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("", "the empty string is not allowed"),
-        (".", "'.' is not allowed"),
-        ("..", "'..' is not allowed"),
-        ("a" * 250, "is longer than the max allowed length 249"),
-        ("a/b", "contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"),
-        ("a\0b", "contains one or more characters"),
-        ("\u00e9", "contains one or more characters"),
-        ("a\n", "contains one or more characters"),
+        ("", "empty"),
+        (".", ". means"),
+        ("..", ".. means"),
+        ("a" * 250, "249"),
+        ("a/b", "ASCII letters, digits, '.', '_' and '-'"),
+        ("a\0b", "ASCII"),
+        ("\u00e9", "ASCII"),
+        ("a\n", "ASCII"),
     ],
 )
 async def test_name_that_is_no_topic_name_is_an_invalid_topic(rig: ClusterRig, name: str, reason: str) -> None:
@@ -73,7 +73,7 @@ async def test_longest_name_is_created(rig: ClusterRig) -> None:
 
 async def test_existing_topic_is_not_created_again(rig: ClusterRig) -> None:
     await create(rig, new("a.b"))
-    assert await error_of(rig, new("a.b", 0, 0)) == (ErrorCode.TOPIC_ALREADY_EXISTS, "Topic 'a.b' already exists.")
+    assert await error_of(rig, new("a.b", 0, 0)) == (ErrorCode.TOPIC_ALREADY_EXISTS, "there is a topic a.b already")
 
 
 async def test_name_that_collides_is_an_invalid_topic(rig: ClusterRig) -> None:
@@ -81,26 +81,26 @@ async def test_name_that_collides_is_an_invalid_topic(rig: ClusterRig) -> None:
     assert [result.error_code for result in results.values()] == [0, ErrorCode.INVALID_TOPIC_EXCEPTION]
     assert await error_of(rig, new("a_b")) == (
         ErrorCode.INVALID_TOPIC_EXCEPTION,
-        "Topic 'a_b' collides with existing topic: a.b",
+        "a_b is too much like the topic a.b",
     )
 
 
 @pytest.mark.parametrize(
     ("topic", "code", "reason"),
     [
-        (new("t", 0), ErrorCode.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value."),
-        (new("t", -2), ErrorCode.INVALID_PARTITIONS, "non-positive"),
-        (new("t", 1, 0), ErrorCode.INVALID_REPLICATION_FACTOR, "Replication factor must be larger than 0"),
-        (new("t", 0, 0), ErrorCode.INVALID_REPLICATION_FACTOR, "must be larger than 0"),
-        (new("t", 1, 2), ErrorCode.INVALID_REPLICATION_FACTOR, "cannot be reached because only 1 broker(s)"),
-        (new("t", 0, 0, nope="1"), ErrorCode.INVALID_CONFIG, "Unknown topic config name: nope"),
-        (new("t", retention_ms=None), ErrorCode.INVALID_CONFIG, "Null value not supported for topic configs"),
-        (new("t", assignments=[(1, [1])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "consecutive 0-based"),
-        (new("t", assignments=[(0, [1]), (0, [1])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "Found multiple"),
-        (new("t", assignments=[(0, [1, 1])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "the broker 1 more than once"),
-        (new("t", assignments=[(0, [7])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "broker 7, but no such broker"),
-        (new("t", assignments=[(0, [])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "an empty replica list"),
-        (new("__cluster_metadata"), ErrorCode.INVALID_REQUEST, "is prohibited"),
+        (new("t", 0), ErrorCode.INVALID_PARTITIONS, "0 partitions"),
+        (new("t", -2), ErrorCode.INVALID_PARTITIONS, "-2 partitions"),
+        (new("t", 1, 0), ErrorCode.INVALID_REPLICATION_FACTOR, "a replication factor of 0"),
+        (new("t", 0, 0), ErrorCode.INVALID_REPLICATION_FACTOR, "a replication factor of"),
+        (new("t", 1, 2), ErrorCode.INVALID_REPLICATION_FACTOR, "the cluster has 1"),
+        (new("t", 0, 0, nope="1"), ErrorCode.INVALID_CONFIG, "nope"),
+        (new("t", retention_ms=None), ErrorCode.INVALID_CONFIG, "no value"),
+        (new("t", assignments=[(1, [1])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "from 0"),
+        (new("t", assignments=[(0, [1]), (0, [1])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "twice"),
+        (new("t", assignments=[(0, [1, 1])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "broker 1 twice"),
+        (new("t", assignments=[(0, [7])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "broker 7"),
+        (new("t", assignments=[(0, [])]), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "no broker"),
+        (new("__cluster_metadata"), ErrorCode.INVALID_REQUEST, "not for clients"),
     ],
 )
 async def test_topic_that_cannot_be_created_is_refused_with_the_reason(
@@ -113,7 +113,7 @@ async def test_topic_that_cannot_be_created_is_refused_with_the_reason(
 
 
 async def test_assignment_together_with_counts_is_an_invalid_request(rig: ClusterRig) -> None:
-    for partitions, factor, reason in ((1, -1, "numPartitions was not set to -1"), (-1, 1, "replication factor was")):
+    for partitions, factor, reason in ((1, -1, "has to be -1"), (-1, 1, "replication factor has to be -1")):
         topic = new("t", assignments=[(0, [1])])
         topic.num_partitions, topic.replication_factor = partitions, factor
         code, message = await error_of(rig, topic)
@@ -125,7 +125,7 @@ async def test_assignments_of_different_sizes_are_refused(rig: ClusterRig) -> No
     await rig.add_broker(2)
     code, message = await error_of(rig, new("t", assignments=[(0, [1]), (1, [1, 2])]))
     assert code is ErrorCode.INVALID_REPLICA_ASSIGNMENT
-    assert "not consistent with previous partitions" in message
+    assert "a partition is assigned to" in message
 
 
 async def test_assignment_decides_replicas_and_leaders(rig: ClusterRig) -> None:
@@ -149,7 +149,7 @@ async def test_name_that_is_twice_in_a_request_is_refused_once(rig: ClusterRig) 
     answer = await rig.call("CreateTopics", 7, topics=[new("twice"), new("once"), new("twice", 2)])
     assert [(result.name, result.error_code, result.error_message) for result in answer.topics] == [
         ("once", 0, None),
-        ("twice", ErrorCode.INVALID_REQUEST, "Duplicate topic name."),
+        ("twice", ErrorCode.INVALID_REQUEST, "the topic is named more than once"),
     ]
     assert set(rig.cluster.image.topics) == {"once"}
 
@@ -285,15 +285,15 @@ async def test_new_partitions_go_where_they_are_assigned(rig: ClusterRig) -> Non
 @pytest.mark.parametrize(
     ("count", "assignments", "code", "reason"),
     [
-        (2, None, ErrorCode.INVALID_PARTITIONS, "Topic already has 2 partition(s)."),
-        (1, None, ErrorCode.INVALID_PARTITIONS, "1 would not be an increase."),
-        (-1, None, ErrorCode.INVALID_PARTITIONS, "-1 would not be an increase."),
-        (100_000, None, ErrorCode.POLICY_VIOLATION, "Excessively large number of additional partitions"),
-        (4, [[1]], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "but only 1 assignment(s) were specified"),
-        (3, [], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "but only 0 assignment(s) were specified"),
-        (3, [[7]], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "broker 7, but no such broker is registered"),
-        (3, [[1, 1]], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "the broker 1 more than once"),
-        (3, [[]], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "an empty replica list"),
+        (2, None, ErrorCode.INVALID_PARTITIONS, "2 partitions already"),
+        (1, None, ErrorCode.INVALID_PARTITIONS, "1 would be fewer"),
+        (-1, None, ErrorCode.INVALID_PARTITIONS, "-1 would be fewer"),
+        (100_000, None, ErrorCode.POLICY_VIOLATION, "partitions are too many"),
+        (4, [[1]], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "1 are assigned"),
+        (3, [], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "0 are assigned"),
+        (3, [[7]], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "broker 7"),
+        (3, [[1, 1]], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "broker 1 twice"),
+        (3, [[]], ErrorCode.INVALID_REPLICA_ASSIGNMENT, "no broker"),
     ],
 )
 async def test_growth_that_makes_no_sense_is_refused_with_the_reason(
