@@ -181,14 +181,14 @@ class Cluster:
             raise failure
 
     async def _keep_alive(self) -> None:
-        if self._lease == NO_LEASE:
-            return  # it is being stopped
         asked_ms = self._clock.monotonic_ms()
         if await self._store.keep_alive(self._lease):
             self.lease_ends_ms = asked_ms + self._config.broker_session_timeout_ms
             if self.image.controller_id == NO_BROKER:
                 await self._propose(lambda image: become_controller(image, self.broker_id, self._lease))
             return
+        if self._lease == NO_LEASE:
+            return  # this broker is being stopped
         try:
             await self._register(None)
         except KafkaError as error:
