@@ -66,7 +66,8 @@ class Broker:
     def bootstrap(self) -> str:
         """host:port of the first listener, as advertised."""
         endpoint = self._advertised[0]
-        return f"{endpoint.host}:{endpoint.port}"
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+        return f"{host}:{endpoint.port}"
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -175,6 +176,8 @@ class Broker:
             )
             for endpoint in self.config.advertised_endpoints
         ]
+        if any(endpoint.host in ("0.0.0.0", "::") for endpoint in self._advertised):
+            raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
 
 
 async def _shielded(stop: Callable[[], Awaitable[None]]) -> None:

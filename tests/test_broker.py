@@ -58,6 +58,25 @@ async def test_advertised_listener_is_what_clients_are_told(tmp_path: Path) -> N
         assert (told.host, told.port) == ("kafka.example", 19092)
 
 
+async def test_listener_on_all_addresses_needs_an_advertised_one(tmp_path: Path) -> None:
+    listeners = "PLAINTEXT://0.0.0.0:0"
+    with pytest.raises(StartError, match=r"advertised\.listeners"):
+        async with Broker(config_for(tmp_path, listeners=listeners)):
+            pass
+    advertised = "PLAINTEXT://localhost:0"
+    async with running(tmp_path, listeners=listeners, advertised_listeners=advertised) as broker:
+        assert broker.bootstrap == f"localhost:{broker.addresses[0][1]}"
+
+
+async def test_listener_on_ipv6_is_told_as_clients_write_it(tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    async with running(tmp_path, listeners="PLAINTEXT://[::1]:0") as broker:
+        assert broker.bootstrap == f"[::1]:{broker.addresses[0][1]}"
+
+
 async def test_each_listener_tells_its_own_address(tmp_path: Path) -> None:
     async with running(
         tmp_path,

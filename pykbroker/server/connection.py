@@ -113,10 +113,11 @@ class Connection:
                 if answer.parked is not None:
                     answer.parked.cancel()
             self._answers.clear()
-            self._outbox.clear()
+            self._outbox.close()
 
     def close(self) -> None:
-        """Close from our side; `serve` ends."""
+        """Close from our side: nothing is sent any more, and `serve` ends when it awaits next."""
+        self._outbox.close()
         self._scope.cancel()
 
     def _lost(self, error: OSError) -> None:

@@ -180,8 +180,7 @@ class Dispatcher:
         except TypeError:  # there are slices of files among them
             pieces.insert(
                 0,
-                _RESPONSE_SIZE_AND_ID.pack(size + sum(map(len, pieces)), correlation_id)
-                + route.response_header_bytes,
+                _RESPONSE_SIZE_AND_ID.pack(size + sum(map(len, pieces)), correlation_id) + route.response_header_bytes,
             )
             return pieces
         head = _RESPONSE_SIZE_AND_ID.pack(size + len(body), correlation_id) + route.response_header_bytes

@@ -43,8 +43,11 @@ class Outbox:
     def extend(self, chunks: Iterable[Records]) -> None:
         self._pieces.extend(chunks)
 
-    def clear(self) -> None:
-        self._pieces.clear()
+    def close(self) -> None:
+        """Drop what is there and what comes: the stream may end in the middle of an answer."""
+        self._pieces = deque(maxlen=0)
+        self._is_cold = False
+        self.unsent_bytes = 0
 
     def send(self, metrics: Metrics) -> bool:
         """Send until all is sent (True) or the socket or a cold file would block (False). Raises: OSError."""

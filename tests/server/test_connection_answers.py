@@ -460,9 +460,11 @@ async def test_disk_error_while_sending_closes_that_connection(
 
         with monkeypatch.context() as patch:
             patch.setattr("os.sendfile", fail)
-            await client.send(fetch_of(TOPIC), version=12)
+            sent = broker.metrics.bytes_out_total
+            await client.send_bytes(client.encode(fetch_of(TOPIC), 12) + client.encode(VERSIONS, 3))
             with pytest.raises(EOFError):
                 await client.receive()
+            assert broker.metrics.bytes_out_total - sent < 200  # the head of the answer, and nothing after it
         assert values_of(await other.ask(fetch_of(TOPIC), 12)) == [bytes(100_000)]
     assert ["Input/output error" in record.getMessage() for record in caplog.records] == [True]
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import os
+import resource
 import socket
 import warnings
 from pathlib import Path
@@ -176,3 +178,25 @@ def test_address_that_cannot_be_listened_on_is_named(host: str) -> None:
         with pytest.raises(ListenError, match=f"^cannot listen on {host}:{port}: "):
             Listener.bind("PLAINTEXT", host, port)
         gc.collect()  # a socket left open would warn
+
+
+async def test_without_descriptors_clients_wait_until_there_are_some(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path) as broker, Client.connect(broker) as served, Client.connect(broker) as client:
+        await served.ask(VERSIONS, 3)
+        await client.ask(VERSIONS, 3)
+        with socket.socket() as waiting:
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            free = os.dup(waiting.fileno())
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+            try:
+                waiting.connect(broker.addresses[0])
+                waiting.setblocking(False)
+                await until(lambda: caplog.records)
+                assert (await served.ask(VERSIONS, 3)).error_code == 0
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert (await Client(waiting).ask(VERSIONS, 3)).error_code == 0
+    assert {record.getMessage() for record in caplog.records} == {"cannot accept a client: Too many open files"}

@@ -140,10 +140,12 @@ def test_client_that_is_gone_is_an_error(ends: Ends) -> None:
         outbox_of(ours, b"nobody").send(Metrics())
 
 
-def test_cleared_outbox_sends_nothing(ends: Ends) -> None:
+def test_closed_outbox_sends_nothing_any_more(ends: Ends) -> None:
     ours, theirs = ends
     outbox = outbox_of(ours, b"forget me")
-    outbox.clear()
+    outbox.close()
+    outbox.extend([b"and me"])
+    assert not outbox
     assert outbox.send(Metrics())
     with pytest.raises(BlockingIOError):
         theirs.recv(1)
