@@ -5,7 +5,8 @@ Rules
 - Synonyms are in order of strength: this topic (or group), this broker at run time, all brokers at run time, this
   broker's properties, the default. The first one gives the value and its source.
 - A topic's configuration falls back to the broker's one that it is named after in `BROKER_SYNONYMS`; of a chain (ms,
-  minutes, hours) only the first is told, as in Kafka.
+  minutes, hours) only the first is told to who describes a topic, but who creates one learns the source of the chain's
+  strongest, as in Kafka.
 - The value of a sensitive configuration is never told. A name that no table knows is treated as sensitive.
 
 Not here: changing them (config_changes), the requests (handlers/configs).
@@ -13,6 +14,7 @@ Sources: KIP-226, KIP-524; Kafka's ConfigHelper.
 """
 
 import enum
+import operator
 from collections.abc import Mapping
 
 import attrs
@@ -37,6 +39,7 @@ class ConfigSource(enum.IntEnum):
 
 
 Synonym = tuple[str, str | None, ConfigSource]
+_SOURCE_OF = operator.itemgetter(2)
 
 
 @attrs.frozen
@@ -51,9 +54,18 @@ class ConfigEntry:
 
 
 def topic_entries(
-    image: MetadataImage, config: BrokerConfig, broker_id: int, overrides: Mapping[str, str]
+    image: MetadataImage,
+    config: BrokerConfig,
+    broker_id: int,
+    overrides: Mapping[str, str],
+    *,
+    whole_chains: bool = False,
 ) -> list[ConfigEntry]:
-    """Return what holds for a topic with these overrides, in the order of the names."""
+    """Return what holds for a topic with these overrides, in the order of the names.
+
+    With `whole_chains` all of a chain of the broker's configurations (ms, minutes, hours) are synonyms, as for Kafka's
+    controller.
+    """
     defaults = topic_config.broker_defaults(config)
     levels = broker_levels(image, config, broker_id)
     entries = []
@@ -63,8 +75,10 @@ def topic_entries(
         synonyms: list[Synonym] = []
         if name in overrides:
             synonyms.append((name, _shown(definition, overrides[name]), ConfigSource.DYNAMIC_TOPIC))
-        for broker_name in topic_config.BROKER_SYNONYMS.get(name, ())[:1]:
+        chain = topic_config.BROKER_SYNONYMS.get(name, ())
+        for broker_name in chain if whole_chains else chain[:1]:
             synonyms += broker_synonyms(broker_name, BROKER_DEFINITIONS[broker_name], levels)
+        synonyms.sort(key=_SOURCE_OF)
         value = synonyms[0][1] if name in overrides else definition.render(defaults[name])
         entries.append(_entry(name, definition, value, synonyms))
     return entries

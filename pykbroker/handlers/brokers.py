@@ -33,6 +33,7 @@ from wire.messages.brokers import (
     SupportedFeatureKey,
 )
 
+PRODUCE = 0
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 _ENDPOINT_BROKERS, _ENDPOINT_CONTROLLERS = 1, 2
 
@@ -65,6 +66,9 @@ def api_versions(ctx: RequestContext, request: ApiVersionsRequest) -> ApiVersion
 
 def _served(key: int) -> ApiVersion:
     api = API_BY_KEY[key]
+    if key == PRODUCE:
+        # Kafka says so for librdkafka's sake, which looks at Produce to tell what else a broker can; it refuses 0-2.
+        return ApiVersion(api_key=key, min_version=0, max_version=api.max_version)
     return ApiVersion(api_key=key, min_version=api.min_version, max_version=api.max_version)
 
 

@@ -1,17 +1,17 @@
 """Fetch (key 1, versions 4-18): read records, waiting for them if there are too few.
 
-- Partitions are read in the order of the request (or session) until `max_bytes`; the first that has data gives its first batch
-  whole even if that is larger. Data leaves as slices of segment files.
-- With fewer than `min_bytes`, the answer waits for up to `max_wait_ms`: it is woken by what moves the high watermark, and then
-  reads once more. An error anywhere is answered at once.
+- Partitions are read in the order of the request (or session) until `max_bytes`; the first that has data gives its
+  first batch whole even if that is larger. Data leaves as slices of segment files.
+- With fewer than `min_bytes`, the answer waits for up to `max_wait_ms`: it is woken by what moves the high watermark,
+  and then reads once more. An error anywhere is answered at once.
 - isolation_level 1 (read_committed) reads up to the last stable offset and lists the aborted transactions in the range.
 - Sessions (7+): see `pykbroker.replication.fetch_session`.
 
 Errors: OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH,
-UNKNOWN_LEADER_EPOCH, KAFKA_STORAGE_ERROR; for the whole request FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH,
-FETCH_SESSION_TOPIC_ID_ERROR.
-Versions: 5 log_start_offset; 7 sessions (KIP-227); 9 current_leader_epoch (KIP-320); 11 rack_id (KIP-392); 12 diverging_epoch;
-13 topic ids (KIP-516); 15 replica_state (KIP-903); 16 node_endpoints (KIP-951).
+UNKNOWN_LEADER_EPOCH, KAFKA_STORAGE_ERROR; for the whole request FETCH_SESSION_ID_NOT_FOUND,
+INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR.
+Versions: 5 log_start_offset; 7 sessions (KIP-227); 9 current_leader_epoch (KIP-320); 11 rack_id (KIP-392); 12
+diverging_epoch; 13 topic ids (KIP-516); 15 replica_state (KIP-903); 16 node_endpoints (KIP-951).
 """
 
 import attrs
@@ -35,9 +35,9 @@ from wire.messages.fetch import (
 )
 
 TOPIC_IDS_FROM = 13
-LEADERS_FROM = 12
-ENDPOINTS_FROM = 16
+LEADERS_FROM = 16  # the field is there from 12 on, but not for this
 READ_COMMITTED = 1
+_NOT_IN_METADATA = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 
 
 def fetch(ctx: RequestContext, request: FetchRequest) -> FetchResponse | Parked:
@@ -45,7 +45,7 @@ def fetch(ctx: RequestContext, request: FetchRequest) -> FetchResponse | Parked:
     context = sessions.begin(request, uses_topic_ids=ctx.api_version >= TOPIC_IDS_FROM)
     if context.error_code != ErrorCode.NONE:
         return FetchResponse(error_code=context.error_code)
-    reading = _Reading(ctx, request, context)
+    reading = _Reading(ctx, request, context, replica_id_of(request))
     reading.read()
     if (
         request.max_wait_ms <= 0
@@ -89,6 +89,7 @@ class _Reading:
     ctx: RequestContext
     request: FetchRequest
     context: FetchContext
+    replica_id: int  # of the broker that asks, -1 for a consumer
     bytes_read: int = 0
     has_error: bool = False
     results: list[tuple[SessionPartition, PartitionData]] = attrs.field(factory=list)
@@ -117,6 +118,8 @@ class _Reading:
             else replicas.partition(entry.topic, wanted.partition)
         )
         partition.check_leader(wanted.current_leader_epoch)
+        if self.replica_id >= 0:
+            self._check_follower(partition)
         log = partition.log
         is_read_committed = self.request.isolation_level == READ_COMMITTED
         if wanted.last_fetched_epoch >= 0:
@@ -152,6 +155,11 @@ class _Reading:
         self.waiting_for.append((partition, wanted.fetch_offset))
         return data
 
+    def _check_follower(self, partition: Partition) -> None:
+        """Raises: NOT_LEADER_OR_FOLLOWER for a broker that has no replica, or leads."""
+        if self.replica_id == partition.broker_id or self.replica_id not in partition.replicas:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
     def _data(self, partition: Partition, entry: SessionPartition) -> PartitionData:
         return PartitionData(
             partition_index=entry.wanted.partition,
@@ -168,7 +176,8 @@ class _Reading:
             partition_index=entry.wanted.partition,
             error_code=code,
             high_watermark=-1,
-            aborted_transactions=None,
+            # Kafka's answer of a partition that its metadata does not have is built elsewhere than the others.
+            aborted_transactions=[] if code in _NOT_IN_METADATA else None,
             records=b"",
         )
         if code in (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH):
@@ -198,7 +207,7 @@ class _Reading:
             response.session_id = self.ctx.services.fetch_sessions.open(
                 context,
                 uses_topic_ids=self.ctx.api_version >= TOPIC_IDS_FROM,
-                is_privileged=is_from_replica(self.request),
+                is_privileged=self.replica_id >= 0,
             )
         elif context.session is not None:
             response.session_id = context.session.id
@@ -208,7 +217,7 @@ class _Reading:
             if not response.responses or not _is_same_topic(response.responses[-1], entry):
                 response.responses.append(FetchableTopicResponse(entry.topic, entry.topic_id))
             response.responses[-1].partitions.append(data)
-        if self.has_error and self.ctx.api_version >= ENDPOINTS_FROM:
+        if self.has_error and self.ctx.api_version >= LEADERS_FROM and self.replica_id < 0:
             leaders = {data.current_leader.leader_id for _, data in self.results} - {-1}
             response.node_endpoints = [NodeEndpoint(*endpoint) for endpoint in endpoints(self.ctx, leaders)]
         return response
@@ -223,8 +232,9 @@ class _Reading:
                     partitions[key] = partitions.pop(key)
 
 
-def is_from_replica(request: FetchRequest) -> bool:
-    return request.replica_id >= 0 or request.replica_state.replica_id >= 0
+def replica_id_of(request: FetchRequest) -> int:
+    """Return the id of the broker that asks, -1 for a consumer; -2 is a debugging consumer's."""
+    return max(request.replica_id, request.replica_state.replica_id)
 
 
 def _is_same_topic(response: FetchableTopicResponse, entry: SessionPartition) -> bool:

@@ -312,7 +312,7 @@ def _single(found: list[Coordinator]) -> FindCoordinatorResponse:
 def _coordinator(ctx: RequestContext, key_type: int, key: str) -> Coordinator:
     topic_name = _COORDINATORS.get(key_type)
     if topic_name is None:
-        return _no_coordinator(key, ErrorCode.INVALID_REQUEST, f"Unknown coordinator type {key_type}")
+        return _no_coordinator(key, ErrorCode.INVALID_REQUEST, f"there is no type {key_type} of coordinators")
     if key_type == _SHARE_KEY_TYPE and (ctx.api_version < 6 or not _SHARE_KEY.fullmatch(key)):
         return _no_coordinator(key, ErrorCode.INVALID_REQUEST)
     image = ctx.services.cluster.image

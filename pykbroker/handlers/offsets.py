@@ -1,17 +1,20 @@
 """ListOffsets (key 2, versions 1-11), DeleteRecords (21, 0-2), OffsetForLeaderEpoch (23, 2-4).
 
-ListOffsets finds the offset that belongs to a timestamp: that of the first record not older than it, or for a negative one
+ListOffsets finds the offset that belongs to a timestamp: that of the first record not older than it, or for a negative
+one:
 - -1 the end (the high watermark; the last stable offset for read_committed), -2 the log start;
 - -3 the record with the greatest timestamp (7+, KIP-734); -4 the first offset on local disk (8+, KIP-405);
 - -5 the last offset in tiered storage (9+, KIP-1005), -6 the first offset not yet uploaded to it (11+, KIP-1023).
   There is no tiered storage here: all data is local, nothing is uploaded.
 - Not found: offset -1. A partition named twice: INVALID_REQUEST. Errors besides: UNKNOWN_TOPIC_OR_PARTITION,
-  NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, UNSUPPORTED_VERSION (a timestamp of a later version).
+  NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, UNSUPPORTED_VERSION (a timestamp of a later
+  version).
 
-DeleteRecords moves the log start offset: POLICY_VIOLATION for compacted topics, OFFSET_OUT_OF_RANGE beyond the high watermark (KIP-107).
+DeleteRecords moves the log start offset: POLICY_VIOLATION for compacted topics, OFFSET_OUT_OF_RANGE beyond the high
+watermark (KIP-107).
 
-OffsetForLeaderEpoch answers where a leader epoch ends in this log: the start of the next epoch, or the log end offset for the
-current one; epoch and offset -1 where the epoch is not known (KIP-101, KIP-320).
+OffsetForLeaderEpoch answers where a leader epoch ends in this log: the start of the next epoch, or the log end offset
+for the current one; epoch and offset -1 where the epoch is not known (KIP-101, KIP-320).
 """
 
 from collections.abc import Callable, Iterator
@@ -66,13 +69,17 @@ Answer = TypeVar("Answer")
 
 def list_offsets(ctx: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
     twice = set(_named_twice(request))
+    refused = set()
     response = ListOffsetsResponse()
     for topic in request.topics:
         answers = []
         for wanted in topic.partitions:
             failed = partial(ListOffsetsPartitionResponse, wanted.partition_index)
-            if (topic.name, wanted.partition_index) in twice:
-                answers.append(failed(ErrorCode.INVALID_REQUEST))
+            key = (topic.name, wanted.partition_index)
+            if key in twice:
+                if key not in refused:  # one answer for all
+                    answers.append(failed(ErrorCode.INVALID_REQUEST))
+                refused.add(key)
             else:
                 answers.append(_answer_or(failed, _list_offset, ctx, request, topic.name, wanted))
         response.topics.append(ListOffsetsTopicResponse(topic.name, answers))
@@ -105,7 +112,7 @@ def _list_offset(
         else partition.log.log_end_offset
     )
     found = _find(partition, timestamp, end_offset)
-    if found is None or (timestamp >= 0 or timestamp == MAX_TIMESTAMP) and found[1] >= end_offset:
+    if found is None or ((timestamp >= 0 or timestamp == MAX_TIMESTAMP) and found[1] >= end_offset):
         found = (-1, -1, -1)
     found_timestamp, offset, leader_epoch = found
     return ListOffsetsPartitionResponse(
@@ -120,11 +127,15 @@ def _list_offset(
 def _find(partition: Partition, timestamp: int, end_offset: int) -> tuple[int, int, int] | None:
     """Return (timestamp, offset, leader epoch); the timestamp is -1 where an offset was asked for, not a record."""
     log = partition.log
-    if timestamp in (LATEST, EARLIEST_PENDING_UPLOAD):
-        return -1, end_offset, log.epoch_for_offset(end_offset - 1) if end_offset > log.log_start_offset else partition.leader_epoch
+    if timestamp == LATEST:
+        return (
+            -1,
+            end_offset,
+            log.epoch_for_offset(end_offset - 1) if end_offset > log.log_start_offset else partition.leader_epoch,
+        )
     if timestamp in (EARLIEST, EARLIEST_LOCAL):
         return -1, log.log_start_offset, log.epoch_for_offset(log.log_start_offset)
-    if timestamp == LATEST_TIERED:
+    if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
         return None
     if timestamp == MAX_TIMESTAMP:
         return log.offset_of_max_timestamp()
@@ -169,7 +180,10 @@ def _end_of_epoch(ctx: RequestContext, topic: str, wanted: OffsetForLeaderPartit
 
 
 def _answer_or(
-    failed: Callable[[ErrorCode], Answer], answer: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs
+    failed: Callable[[ErrorCode], Answer],
+    answer: Callable[Arguments, Answer],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
 ) -> Answer:
     """Return a partition's answer, or the one with the error code that it ended in."""
     try:

@@ -4,13 +4,15 @@
 - acks=0 gets no answer; an error then closes the connection, since nothing else can tell the client.
 - acks=1 is answered after the append, acks=all (-1) when every partition's high watermark has passed it, or with
   REQUEST_TIMED_OUT after `timeout_ms`; the records may still be committed later.
+- A transactional batch without a transactional id fails the whole request.
 - An idempotent producer's duplicate is answered with the offset of the original.
 
-Errors: INVALID_REQUIRED_ACKS, UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS (before the
-append), NOT_ENOUGH_REPLICAS_AFTER_APPEND, REQUEST_TIMED_OUT, INVALID_TOPIC_EXCEPTION (an internal topic), and those of
+Errors: INVALID_REQUIRED_ACKS, UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS
+(before the append), NOT_ENOUGH_REPLICAS_AFTER_APPEND, REQUEST_TIMED_OUT, INVALID_TOPIC_EXCEPTION (an internal topic),
+TRANSACTIONAL_ID_AUTHORIZATION_FAILED, UNSUPPORTED_COMPRESSION_TYPE (zstd below version 7), and those of
 `PartitionLog.append_as_leader`.
-Versions: 5 log_start_offset; 8 record_errors, error_message (KIP-467); 10 current_leader and node_endpoints (KIP-951); 13 topic
-ids in place of names (KIP-516).
+Versions: 5 log_start_offset; 7 zstd (KIP-110); 8 record_errors, error_message (KIP-467); 10 current_leader and
+node_endpoints (KIP-951); 13 topic ids in place of names (KIP-516).
 Source: KIP-98, KIP-679.
 """
 
@@ -19,9 +21,11 @@ import attrs
 from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.leaders import endpoints, leader_of
-from pykbroker.log.refusal import RecordsError
+from pykbroker.log.refusal import NotOneBatch, RecordsError
+from pykbroker.log.validate import check_one_batch
 from pykbroker.replication.partition import ALL, Partition
 from pykbroker.waiters import Parked
+from wire.compression import Codec
 from wire.errors import ErrorCode
 from wire.messages.produce import (
     BatchIndexAndErrorMessage,
@@ -31,11 +35,26 @@ from wire.messages.produce import (
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
+    TopicProduceData,
     TopicProduceResponse,
 )
+from wire.records import CODEC_MASK, TRANSACTIONAL_BIT
 
 TOPIC_IDS_FROM = 13
 LEADERS_FROM = 10
+ZSTD_FROM = 7
+_ATTRIBUTES_AT = 22  # the low byte of a batch's attributes
+_LOOK_CLOSER = TRANSACTIONAL_BIT | Codec.ZSTD
+# Kafka tells the log start offset with an error that its log found, except with these.
+_WITHOUT_LOG_START_OFFSET = frozenset(
+    {
+        ErrorCode.CORRUPT_MESSAGE,
+        ErrorCode.MESSAGE_TOO_LARGE,
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+    }
+)
 ADMIN_CLIENT_ID = "__admin_client"  # may write internal topics, as in Kafka
 
 
@@ -48,9 +67,9 @@ def produce(ctx: RequestContext, request: ProduceRequest) -> ProduceResponse | P
         response.responses.append(TopicProduceResponse(topic.name, topic.topic_id, answers))
         for data in topic.partition_data:
             try:
-                if not -1 <= acks <= 1:
-                    raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
-                answers.append(_append(ctx, topic.name, topic.topic_id, data, acks, appended))
+                answers.append(_append(ctx, request, topic, data, appended))
+            except _NotAuthorized:
+                return _refused(request)
             except KafkaError as error:
                 answers.append(_error_answer(data.index, error))
             except StorageError as error:
@@ -66,27 +85,36 @@ def produce(ctx: RequestContext, request: ProduceRequest) -> ProduceResponse | P
 
 def _append(
     ctx: RequestContext,
-    name: str,
-    topic_id: bytes,
+    request: ProduceRequest,
+    topic: TopicProduceData,
     data: PartitionProduceData,
-    acks: int,
     appended: list[tuple[Partition, int, PartitionProduceResponse]],
 ) -> PartitionProduceResponse:
     replicas = ctx.services.replicas
     partition = (
-        replicas.partition_by_id(topic_id, data.index)
+        replicas.partition_by_id(topic.topic_id, data.index)
         if ctx.api_version >= TOPIC_IDS_FROM
-        else replicas.partition(name, data.index)
+        else replicas.partition(topic.name, data.index)
     )
+    records = data.records
+    if records is None or len(records) == 0:
+        raise KafkaError(ErrorCode.INVALID_RECORD)
+    assert isinstance(records, memoryview)
+    if len(records) > _ATTRIBUTES_AT and records[_ATTRIBUTES_AT] & _LOOK_CLOSER:
+        _check_attributes(ctx, request, records[_ATTRIBUTES_AT])
+    if not -1 <= request.acks <= 1:
+        check_one_batch(records)
+        raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
     if partition.is_internal and ctx.client_id != ADMIN_CLIENT_ID:
         raise KafkaError(
             ErrorCode.INVALID_TOPIC_EXCEPTION, f"{partition.topic_partition.topic} is written by the broker itself only"
         )
-    records = data.records
-    if records is None or len(records) == 0:
-        raise KafkaError(ErrorCode.INVALID_RECORD, f"no record batch for {partition.topic_partition}")
-    assert isinstance(records, memoryview)
-    info = partition.append(records, acks=acks)
+    try:
+        info = partition.append(records, acks=request.acks)
+    except KafkaError as error:
+        if isinstance(error, NotOneBatch) or error.code in _WITHOUT_LOG_START_OFFSET:
+            raise
+        return _error_answer(data.index, error, partition.log.log_start_offset)
     answer = PartitionProduceResponse(
         data.index, ErrorCode.NONE, info.base_offset, info.log_append_time_ms, info.log_start_offset
     )
@@ -94,9 +122,50 @@ def _append(
     return answer
 
 
-def _error_answer(index: int, error: KafkaError) -> PartitionProduceResponse:
+def _check_attributes(ctx: RequestContext, request: ProduceRequest, attributes: int) -> None:
+    """Check what only a transactional or a zstd batch can have wrong.
+
+    Raises: UNSUPPORTED_COMPRESSION_TYPE, UNKNOWN_SERVER_ERROR.
+    """
+    if attributes & TRANSACTIONAL_BIT and request.transactional_id is None:
+        raise _NotAuthorized
+    if ctx.api_version < ZSTD_FROM:
+        if attributes & CODEC_MASK == Codec.ZSTD:
+            raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
+        if attributes & CODEC_MASK > Codec.ZSTD:  # with the log's error, but without its start offset
+            raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
+
+
+class _NotAuthorized(Exception):
+    """A transactional batch came without a transactional id: Kafka refuses the whole request.
+
+    Partitions before it in the request have their records then: a producer of Kafka's sends no such mixture.
+    """
+
+
+def _refused(request: ProduceRequest) -> ProduceResponse | None:
+    error = KafkaError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    response = ProduceResponse(
+        responses=[
+            TopicProduceResponse(
+                topic.name, topic.topic_id, [_error_answer(data.index, error) for data in topic.partition_data]
+            )
+            for topic in request.topic_data
+        ]
+    )
+    if request.acks == 0:
+        _close_on_error(response)
+    return response
+
+
+def _error_answer(index: int, error: KafkaError, log_start_offset: int = -1) -> PartitionProduceResponse:
     answer = PartitionProduceResponse(
-        index, error.code, base_offset=-1, log_append_time_ms=-1, log_start_offset=-1, error_message=error.message
+        index,
+        error.code,
+        base_offset=-1,
+        log_append_time_ms=-1,
+        log_start_offset=log_start_offset,
+        error_message=error.message,
     )
     if isinstance(error, RecordsError):
         answer.record_errors = [

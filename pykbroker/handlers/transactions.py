@@ -1,14 +1,14 @@
 """InitProducerId (key 22, versions 0-5): give an idempotent producer its id.
 
-- Without a transactional id every call gets a new producer id with epoch 0; ids come in blocks from the store, so no two brokers
-  give the same one.
-- A transactional id that is empty is INVALID_REQUEST. Others need a transaction coordinator, which this broker does not have yet:
-  COORDINATOR_NOT_AVAILABLE.
+- Without a transactional id every call gets a new producer id with epoch 0; ids come in blocks from the store, so no
+  two brokers give the same one.
+- A transactional id that is empty is INVALID_REQUEST; one with a timeout that is not positive or over
+  transaction.max.timeout.ms INVALID_TRANSACTION_TIMEOUT. Others need a transaction coordinator, which this broker does
+  not have yet: COORDINATOR_NOT_AVAILABLE.
 
 Sources: KIP-98, KIP-360.
 """
 
-from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import RequestContext
 from wire.errors import ErrorCode
 from wire.messages.transactions import InitProducerIdRequest, InitProducerIdResponse
@@ -16,7 +16,13 @@ from wire.messages.transactions import InitProducerIdRequest, InitProducerIdResp
 
 async def init_producer_id(ctx: RequestContext, request: InitProducerIdRequest) -> InitProducerIdResponse:
     if request.transactional_id == "":
-        raise KafkaError(ErrorCode.INVALID_REQUEST)
+        return _refused(ErrorCode.INVALID_REQUEST)
     if request.transactional_id is not None:
-        raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        if not 0 < request.transaction_timeout_ms <= ctx.services.config.transaction_max_timeout_ms:
+            return _refused(ErrorCode.INVALID_TRANSACTION_TIMEOUT)
+        return _refused(ErrorCode.COORDINATOR_NOT_AVAILABLE)
     return InitProducerIdResponse(producer_id=await ctx.services.producer_ids.next(), producer_epoch=0)
+
+
+def _refused(code: ErrorCode) -> InitProducerIdResponse:
+    return InitProducerIdResponse(error_code=code, producer_id=-1, producer_epoch=-1)

@@ -19,6 +19,10 @@ class Refusal(KafkaError):
         return f"{self.code.name}: {self.reason}"
 
 
+class NotOneBatch(Refusal):
+    """What a request holds for a partition is not exactly one batch; Kafka finds that before its log is asked."""
+
+
 class RecordsError(KafkaError):
     """A batch was refused because of some of its records; the client is told (index in the batch, message) of each."""
 

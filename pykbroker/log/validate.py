@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 
 from pykbroker.errors import KafkaError
-from pykbroker.log.refusal import RecordsError, Refusal
+from pykbroker.log.refusal import NotOneBatch, RecordsError, Refusal
 from pykbroker.log.rules import AppendRules
 from pykbroker.topic_partition import TopicPartition
 from wire.compression import Codec
@@ -92,15 +92,15 @@ def check_one_batch(records: memoryview) -> None:
     """
     size = _first_batch_size(records)
     if size is None or size > len(records):
-        raise Refusal(ErrorCode.INVALID_RECORD, "there is no whole batch")
+        raise NotOneBatch(ErrorCode.INVALID_RECORD, "there is no whole batch")
     if records[MAGIC_POSITION] != MAGIC:
-        raise Refusal(
+        raise NotOneBatch(
             ErrorCode.INVALID_RECORD, f"a batch of magic {records[MAGIC_POSITION]}: clients write batches of magic 2"
         )
     rest = records[size:]
     next_size = _first_batch_size(rest)
     if next_size is not None and next_size <= len(rest):
-        raise Refusal(
+        raise NotOneBatch(
             ErrorCode.INVALID_RECORD,
             "a second batch follows the first: a request has one for each partition",
         )
@@ -162,7 +162,9 @@ def _check_header(
     if batch_crc(batch) != header.crc:
         raise _corrupt(header.crc, batch_crc(batch), topic_partition)
     if header.attributes & CODEC_MASK > Codec.ZSTD:
-        raise Refusal(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"there is no codec {header.attributes & CODEC_MASK}")
+        raise Refusal(  # an exception that Kafka's broker has no code for
+            ErrorCode.UNKNOWN_SERVER_ERROR, f"there is no codec {header.attributes & CODEC_MASK}"
+        )
     count_from_offsets = header.last_offset_delta + 1
     if count_from_offsets <= 0:
         raise Refusal(

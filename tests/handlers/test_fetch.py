@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.rig import ANOTHER_BROKER, TOPIC_ID, HandlerRig, topic
+from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, topic
 from wire.errors import ErrorCode
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
 from wire.records import Record, build_batch, iter_batches, read_records
@@ -221,3 +221,16 @@ def test_fetch_by_an_unknown_topic_id_is_unknown_topic_id(rig: HandlerRig) -> No
     unknown.topics[0].topic_id = b"?" * 16
     (partition,) = partitions_of(rig.call(unknown))
     assert partition.error_code == ErrorCode.UNKNOWN_TOPIC_ID
+
+
+@pytest.mark.parametrize("replica_id", [BROKER_ID, 99])
+def test_fetch_of_a_broker_that_is_no_follower_is_refused(rig: HandlerRig, replica_id: int) -> None:
+    append(rig, 0, b"a")
+    asked = request((0, 0))
+    asked.replica_state.replica_id = replica_id
+    (partition,) = partitions_of(rig.call(asked))
+    assert partition.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert partition.records == b""
+    asked.replica_state.replica_id = ANOTHER_BROKER
+    (partition,) = partitions_of(rig.call(asked))
+    assert partition.error_code == ErrorCode.NONE

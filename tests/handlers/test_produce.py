@@ -6,6 +6,7 @@ import pytest
 
 from pykbroker.errors import CloseConnection
 from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, offsets_topic, topic
+from wire.compression import Codec
 from wire.errors import ErrorCode
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.records import Record, build_batch
@@ -147,3 +148,38 @@ def test_duplicate_of_an_idempotent_producer_gets_the_original_offset(rig: Handl
     assert [send(0).base_offset, send(2).base_offset, send(0).base_offset] == [0, 2, 0]
     assert rig.replicas.partition("t", 0).log.log_end_offset == 4
     assert send(6).error_code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
+def test_transactional_batch_without_a_transactional_id_fails_the_whole_request(rig: HandlerRig) -> None:
+    transactional = batch(b"x", producer_id=5, producer_epoch=0, base_sequence=0, is_transactional=True)
+    response = rig.call(request((0, transactional), (1, batch(b"a"))), LAST_BY_NAME)
+    assert codes_of(response) == [ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED] * 2
+    assert {answer.log_start_offset for answer in partitions_of(response)} == {-1}
+    assert [rig.replicas.partition("t", index).log.log_end_offset for index in (0, 1)] == [0, 0]
+
+
+def test_transactional_batch_without_a_transactional_id_and_acks_closes_the_connection(rig: HandlerRig) -> None:
+    transactional = batch(b"x", producer_id=5, producer_epoch=0, base_sequence=0, is_transactional=True)
+    with pytest.raises(CloseConnection):
+        rig.send(request((0, transactional), acks=0), LAST_BY_NAME)
+
+
+def test_zstd_batch_is_served_from_version_7(rig: HandlerRig) -> None:
+    zstd = batch(b"x", codec=Codec.ZSTD)
+    assert codes_of(rig.call(request((0, zstd)), 6)) == [ErrorCode.UNSUPPORTED_COMPRESSION_TYPE]
+    assert codes_of(rig.call(request((0, zstd)), 7)) == [ErrorCode.NONE]
+
+
+def test_acks_out_of_range_are_looked_at_after_the_partition(rig: HandlerRig) -> None:
+    response = rig.call(request((0, batch(b"a")), (7, batch(b"a")), acks=2), LAST_BY_NAME)
+    assert codes_of(response) == [ErrorCode.INVALID_REQUIRED_ACKS, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+
+
+def test_log_start_offset_is_told_with_an_error_that_the_log_found(rig: HandlerRig) -> None:
+    rig.call(request((0, batch(b"a")), (1, batch(b"a"))), LAST_BY_NAME)
+    for index in (0, 1):
+        rig.replicas.partition("t", index).delete_records(1)
+    control, two = batch(b"x", is_control=True), batch(b"x") + batch(b"y")
+    response = rig.call(request((0, control), (1, two)), LAST_BY_NAME)
+    assert codes_of(response) == [ErrorCode.INVALID_RECORD] * 2
+    assert [answer.log_start_offset for answer in partitions_of(response)] == [1, -1]

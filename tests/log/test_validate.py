@@ -56,8 +56,8 @@ REFUSED = {
     "delta_5": (changed(23, ">i", 5), ErrorCode.INVALID_RECORD),
     "delta_negative": (changed(23, ">i", -2), ErrorCode.INVALID_RECORD),
     "control_bit": (changed(21, ">h", 0x20), ErrorCode.INVALID_RECORD),
-    "codec_5": (changed(21, ">h", 5), ErrorCode.UNSUPPORTED_COMPRESSION_TYPE),
-    "codec_7": (changed(21, ">h", 7), ErrorCode.UNSUPPORTED_COMPRESSION_TYPE),
+    "codec_5": (changed(21, ">h", 5), ErrorCode.UNKNOWN_SERVER_ERROR),
+    "codec_7": (changed(21, ">h", 7), ErrorCode.UNKNOWN_SERVER_ERROR),
     "no_sequence": (bytes(batch(b"v", producer_id=5, producer_epoch=0)), ErrorCode.INVALID_RECORD),
     "too_large": (bytes(batch(bytes(1_048_588))), ErrorCode.MESSAGE_TOO_LARGE),
 }
