@@ -1,0 +1,16 @@
+"""All stories in the order in which they are told: later ones use what earlier ones made.
+
+What every broker serves comes first, so that a story which a broker is spared changes nothing for the others.
+"""
+
+from golden import cases_cluster, cases_groups, cases_records, cases_refusals
+
+STORIES = (
+    *cases_records.STORIES,
+    *cases_refusals.STORIES,
+    *cases_groups.CLASSIC,
+    *cases_cluster.CONFIGS,
+    *cases_cluster.TRANSACTIONS,
+    *cases_groups.NEWER,
+    *cases_cluster.OTHERS,
+)
