@@ -295,12 +295,17 @@ class Connection:
     # Sending
 
     def _send(self, *, by_task: bool = True) -> None:
-        """Send what the socket takes now. The rest is for a task, or for `_catch_up` where `serve` comes there next."""
+        """Send what the socket takes now. The rest is for a task; or else for `_catch_up`, where `serve` comes next.
+
+        Raises: OSError, in `serve` alone.
+        """
         if self._is_draining or not self._outbox or self._closed:
             return
         try:
             done = self._outbox.send(self._server.metrics)
         except OSError as error:
+            if not by_task:
+                raise
             self._lost(error)
             self.close()  # the client is gone: `serve` cleans up
             return
