@@ -152,7 +152,7 @@ async def test_stop_with_clients_that_wait_idle_or_do_not_read_is_quick(tmp_path
                 await clients.enter_async_context(Client.connect(broker, receive_buffer=4096)) for _ in range(3)
             ]
             await create_topic(idle, TOPIC)
-            await idle.ask(produce_of(TOPIC, bytes(16 * 1024 * 1024)), 9)
+            await idle.ask(produce_of(TOPIC, bytes(8 * 1024 * 1024)), 9)
             signal = partition_of(broker, TOPIC).high_watermark_moved
             await waiting.send(*[fetch_of(TOPIC, 1, max_wait_ms=60_000)] * 10, version=12)
             before = broker.metrics.bytes_out_total

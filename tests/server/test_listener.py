@@ -126,7 +126,7 @@ async def test_connection_that_does_not_take_its_answer_is_idle(tmp_path: Path) 
     async with running(tmp_path, clock=clock, connections_max_idle_ms="10000") as broker:
         async with Client.connect(broker) as producer:
             await create_topic(producer, "any")
-            await producer.ask(produce_of("any", bytes(32 * 1024 * 1024)), 9)
+            await producer.ask(produce_of("any", bytes(8 * 1024 * 1024)), 9)
         async with Client.connect(broker, receive_buffer=4096) as client:
             before = broker.metrics.bytes_out_total
             await client.send(fetch_of("any"), version=12)
