@@ -7,6 +7,10 @@ Rules
 - A batch becomes part of the log with its write; what is derived from it (indexes, producers) is updated after that.
 - A new epoch is in `leader-epoch-checkpoint` before its first record is in the log.
 - An empty partition is a directory: segments, descriptors and tables come with the first record.
+- The append that reaches `flush.messages` flushes before it returns, as in Kafka, so that nothing is acknowledged or
+  shown to consumers before; if that fails, so does the append. This holds up everyone, not only this partition: who
+  sets it pays for each flush anyway, and no answer, whatever its acks, has to know of flushes. What rolling a segment
+  or `flush.ms` flushes is acknowledged already, and left to a thread.
 
 Not here: roles, ISR and the high watermark (replication/partition.py); reading (readable_log.py); what is wrong with a
 client's batch (validate.py); reading a directory at start (recovery.py).
@@ -139,7 +143,10 @@ class PartitionLog(ReadableLog):
         return AppendInfo(first, last, now if rules.log_append_time else -1, self.log_start_offset)
 
     def _write(self, records: RecordBytes, size: int, last: int, youngest: int, now: int) -> None:
-        """Write one stamped batch. Raises: OSError; then the log is as before."""
+        """Write one stamped batch, and flush it where it is due.
+
+        Raises: OSError, then the log is as before; KAFKA_STORAGE_ERROR, then its directory is offline.
+        """
         rules = self._rules
         local = self._local
         if local is None:
@@ -148,8 +155,8 @@ class PartitionLog(ReadableLog):
             self.roll()
         local.append(rules, records, size, last, youngest)
         self.log_end_offset = last + 1
-        if last - self._flush_requested >= rules.flush_messages - 1:
-            self.request_flush()
+        if last - self.recovery_point >= rules.flush_messages - 1:
+            self.flush()
 
     def _begin(self, base_offset: int, now: int) -> LocalLog:
         directory = str(self.directory)
@@ -373,7 +380,7 @@ class PartitionLog(ReadableLog):
 
     def request_flush(self) -> None:
         """Have the thread flush everything up to the end of the log. Raises: OSError."""
-        job = self._flush_job()
+        job = self._flush_job(self._flush_requested)
         if job is not None:
             self._flush_requested = self.log_end_offset
             self.last_flush_ms = self._storage.clock.time_ms()
@@ -382,20 +389,22 @@ class PartitionLog(ReadableLog):
     def flush(self) -> None:
         """Flush everything up to the end of the log, now. Raises: KAFKA_STORAGE_ERROR."""
         try:
-            job = self._flush_job()
+            # Not from where flushes were asked for: the thread may not have come to them yet.
+            job = self._flush_job(self.recovery_point)
             if job is not None:
                 flush_now(job)
                 self.recovery_point = self._flush_requested = job.end_offset
+                self.last_flush_ms = self._storage.clock.time_ms()
         except OSError as error:
             self._storage.fail(f"flush failed: {error}")
             raise self._storage.failed(error) from error
 
-    def _flush_job(self) -> FlushJob | None:
+    def _flush_job(self, start_offset: int) -> FlushJob | None:
         local = self._local
-        if local is None or self._flush_requested >= self.log_end_offset:
+        if local is None or start_offset >= self.log_end_offset:
             return None
         files = []
-        for segment in local.from_offset(self._flush_requested):
+        for segment in local.from_offset(start_offset):
             segment.write_indexes()
             files += [file.open() for file in segment.files() if file.exists()]
         return FlushJob(self.topic_partition, self.log_end_offset, tuple(files), local.directory)

@@ -15,6 +15,7 @@ from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log.log_dirs import LogDirs, parse_directory_name
+from pykbroker.log.partition_log import PartitionLog
 from pykbroker.topic_partition import TopicPartition
 from tests.log.support import (
     NOW,
@@ -214,14 +215,39 @@ def test_flush_messages_moves_the_recovery_point(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)
     dirs, log = new_log(tmp_path, clock, flush_messages=2)
     append(log, b"1")
-    wait_for_flusher(dirs)
-    dirs.checkpoint_recovery_points()
     assert log.recovery_point == 0
     append(log, b"2")
-    wait_for_flusher(dirs)
-    dirs.checkpoint_recovery_points()
     assert log.recovery_point == 2
+    dirs.checkpoint_recovery_points()
     assert (tmp_path / "recovery-point-offset-checkpoint").read_text() == "0\n1\ntopic 0 2\n"
+
+
+def test_append_that_reaches_flush_messages_has_flushed_all_before_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, log = new_log(tmp_path, flush_messages=3, internal_segment_bytes=200)
+    flushed: list[str] = []
+
+    def fsync(fd: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{fd}"))
+
+    append(log, bytes(90))
+    append(log, bytes(90))
+    monkeypatch.setattr(os, "fsync", fsync)
+    append(log, bytes(90))
+    assert len(log.segments) == 3
+    assert {segment.file.path for segment in log.segments} <= set(flushed)
+
+
+def test_append_whose_flush_fails_is_a_storage_error(tmp_path: Path) -> None:
+    dirs, log = new_log(tmp_path, flush_messages=1)
+    append(log, b"1")
+    break_fsync(log)
+    with pytest.raises(KafkaError) as raised:
+        append(log, b"2")
+    assert raised.value.code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert dirs.directories[0].offline is not None
+    assert log.recovery_point == 1
 
 
 def test_flush_ms_is_followed(tmp_path: Path) -> None:
@@ -302,16 +328,19 @@ def test_too_many_open_files_fails_and_the_next_succeeds(tmp_path: Path) -> None
     dirs.close()
 
 
+def break_fsync(log: PartitionLog) -> None:
+    """Have the index of the active segment lie where it can be written but not flushed."""
+    index = log.segments[-1].offset_index.file.open(create=True)
+    special = os.open("/dev/null", os.O_RDWR)  # its fsync fails with EINVAL
+    os.dup2(special, index.fd)
+    os.close(special)
+
+
 def test_failed_flush_takes_the_directory_offline(tmp_path: Path) -> None:
     dirs, log = new_log(tmp_path)
     append(log, b"1")
     directory = dirs.directories[0]
-    reader, writer = os.pipe()  # fsync of a pipe fails with EINVAL
-    os.close(reader)
-    segment = log.segments[0]
-    opened = segment.file.open()
-    os.dup2(writer, opened.fd)
-    os.close(writer)
+    break_fsync(log)
     log.request_flush()
     directory.flusher.stop()
     assert directory.offline is not None
@@ -357,6 +386,8 @@ def test_ephemeral_close_leaves_no_thread(tmp_path: Path) -> None:
     dirs = open_dirs(tmp_path, ephemeral=True)
     log = dirs.create(TP, TOPIC_ID, topic_config(flush_messages=1))
     append(log, b"v")
+    log.roll()
+    dirs.directories[0].flusher.remove_directory(str(tmp_path / "gone"))
     assert set(threading.enumerate()) != before
     dirs.close()
     assert set(threading.enumerate()) == before
