@@ -58,6 +58,7 @@ class ReplicaManager:
     def open(self) -> None:
         """Take over what the last run left; call once, before the first image."""
         self._high_watermarks = self._log_dirs.high_watermarks()
+        self._log_dirs.high_watermark_of = self._high_watermark_of
         self._schedule_checkpoint()
 
     def close(self) -> None:
@@ -193,6 +194,11 @@ class ReplicaManager:
     def _checkpoint_regularly(self) -> None:
         self.checkpoint_high_watermarks()
         self._schedule_checkpoint()
+
+    def _high_watermark_of(self, topic_partition: TopicPartition) -> int:
+        """What retention may not go beyond; as on disk until the metadata makes the log a replica."""
+        partition = self._partitions.get(topic_partition.topic, {}).get(topic_partition.partition)
+        return self._high_watermarks.get(topic_partition, 0) if partition is None else partition.high_watermark
 
     def checkpoint_high_watermarks(self) -> None:
         """Write the high watermarks of all replicas, if any has moved."""
