@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig
 from pykbroker.log.log_dirs import LogDirs
@@ -71,3 +73,27 @@ def values_of(log: PartitionLog, offset: int = 0, max_bytes: int = 1 << 20) -> l
 
 def files(path: Path) -> dict[str, bytes]:
     return {name: (path / name).read_bytes() for name in sorted(os.listdir(path))}
+
+
+def forget_pages(fd: int) -> None:
+    """Make a file cold: its pages leave the page cache."""
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def skip_unless_pages_can_be_forgotten(folder: Path) -> None:
+    """Try it with a file of its own, as asking for a page may already bring it back."""
+    scratch = folder / "scratch"
+    fd = os.open(scratch, os.O_RDWR | os.O_CREAT)
+    try:
+        os.pwrite(fd, bytes(8192), 0)
+        forget_pages(fd)
+        os.preadv(fd, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return
+    except OSError as error:
+        pytest.skip(f"this file system cannot tell what is in the page cache: {error}")
+    finally:
+        os.close(fd)
+        scratch.unlink()
+    pytest.skip("this file system keeps what it is told to forget")
