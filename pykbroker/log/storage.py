@@ -110,7 +110,7 @@ class LogDirectory:
         """Take the directory offline."""
         if self.offline is None:
             self.offline = reason
-            logger.error("log directory %s is offline: %s", self.path, reason)
+            logger.error("%s goes offline: %s", self.path, reason)
 
     def check_online(self) -> None:
         """Raises: KAFKA_STORAGE_ERROR."""

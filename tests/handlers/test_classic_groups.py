@@ -258,7 +258,7 @@ def test_describe_of_an_unknown_group_from_version_6_on_returns_group_id_not_fou
     (described,) = rig.call(DescribeGroupsRequest(groups=["nobody"], include_authorized_operations=True), 6).groups
 
     assert (described.error_code, described.group_state) == (ErrorCode.GROUP_ID_NOT_FOUND, "Dead")
-    assert described.error_message == "Group nobody not found."
+    assert "nobody" in described.error_message
     assert described.authorized_operations == NOT_ASKED
 
 
