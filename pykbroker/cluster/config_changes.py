@@ -74,7 +74,7 @@ def alter_incrementally(
                 assert text is not None
                 values[name] = ",".join(_listed(table, values, alteration, text))
             case _:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown operation {alteration.operation}")
+                raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)  # an operation that Kafka trips over
     changed = {alteration.name for alteration in alterations if alteration.operation != Operation.DELETE}
     table.check(values, changed)
     return values

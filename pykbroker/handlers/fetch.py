@@ -37,6 +37,7 @@ from wire.messages.fetch import (
 TOPIC_IDS_FROM = 13
 LEADERS_FROM = 16  # the field is there from 12 on, but not for this
 READ_COMMITTED = 1
+# Kafka builds the answers of partitions that its metadata does not have elsewhere than the others, which come first.
 _NOT_IN_METADATA = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 
 
@@ -100,14 +101,19 @@ class _Reading:
         self.has_error = False
         self.results = []
         self.waiting_for = []
+        not_in_metadata: list[tuple[SessionPartition, PartitionData]] = []
         for entry in self.context.partitions.values():
             try:
                 data = self._read_partition(entry)
             except KafkaError as error:
                 data = self._error(entry, error.code)
+                if error.code in _NOT_IN_METADATA:
+                    not_in_metadata.append((entry, data))
+                    continue
             except StorageError:
                 data = self._error(entry, ErrorCode.KAFKA_STORAGE_ERROR)
             self.results.append((entry, data))
+        self.results += not_in_metadata
 
     def _read_partition(self, entry: SessionPartition) -> PartitionData:
         replicas = self.ctx.services.replicas
@@ -176,7 +182,6 @@ class _Reading:
             partition_index=entry.wanted.partition,
             error_code=code,
             high_watermark=-1,
-            # Kafka's answer of a partition that its metadata does not have is built elsewhere than the others.
             aborted_transactions=[] if code in _NOT_IN_METADATA else None,
             records=b"",
         )

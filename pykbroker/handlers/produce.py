@@ -21,7 +21,7 @@ import attrs
 from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.leaders import endpoints, leader_of
-from pykbroker.log.refusal import NotOneBatch, RecordsError
+from pykbroker.log.refusal import NotOneBatch, RecordsError, Refusal
 from pykbroker.log.validate import check_one_batch
 from pykbroker.replication.partition import ALL, Partition
 from pykbroker.waiters import Parked
@@ -106,7 +106,7 @@ def _append(
         check_one_batch(records)
         raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
     if partition.is_internal and ctx.client_id != ADMIN_CLIENT_ID:
-        raise KafkaError(
+        raise Refusal(
             ErrorCode.INVALID_TOPIC_EXCEPTION, f"{partition.topic_partition.topic} is written by the broker itself only"
         )
     try:

@@ -3,13 +3,14 @@
 What every broker serves comes first, so that a story which a broker is spared changes nothing for the others.
 """
 
-from golden import cases_cluster, cases_groups, cases_records, cases_refusals
+from golden import cases_cluster, cases_corners, cases_groups, cases_records, cases_refusals
 
 STORIES = (
     *cases_records.STORIES,
     *cases_refusals.STORIES,
     *cases_groups.CLASSIC,
     *cases_cluster.CONFIGS,
+    *cases_corners.STORIES,
     *cases_cluster.TRANSACTIONS,
     *cases_groups.NEWER,
     *cases_cluster.OTHERS,

@@ -135,6 +135,8 @@ def security(caller: Caller) -> None:
     caller.every(
         "AlterUserScramCredentials", {"upsertions": [scram], "deletions": [{"name": "absent", "mechanism": 1}]}
     )
+    caller.settle("DescribeUserScramCredentials", 0, {"users": [{"name": "reader"}]},
+                  lambda answer: not answer.results[0].error_code)  # fmt: skip
     caller.every("DescribeUserScramCredentials", {"users": [{"name": "reader"}, {"name": "absent"}]})
 
 

@@ -43,7 +43,7 @@ MOMENTS = {
     "transaction_start_time_ms",
 }
 # Words for people: that there are some is compared, not which.
-WORDS = {"error_message", "batch_index_error_message"}
+WORDS = {"error_message", "batch_index_error_message", "documentation"}
 # The same kind of made-up name has one set of correspondences.
 PAIRED = {
     "cluster_id": "cluster",
@@ -59,7 +59,7 @@ KEYED = {
     ("ApiVersions", "supported_features"): "name",
     ("ApiVersions", "finalized_features"): "name",
 }
-# Where a list's order is that of a hash table in Kafka: (API, list) -> what to sort its elements by.
+# Where a list's order is that of a hash table in Kafka: (API, list) -> the fields to sort its elements by.
 UNORDERED = {
     ("Metadata", "topics"): "name",
     ("ListOffsets", "topics"): "name",
@@ -69,9 +69,10 @@ UNORDERED = {
     ("DeleteRecords", "topics"): "name",
     ("DeleteRecords", "topics[].partitions"): "partition_index",
     ("DescribeGroups", "groups"): "group_id",
+    ("Produce", "responses"): "name",
     ("Produce", "responses[].partition_responses"): "index",
     ("DescribeConfigs", "results[].configs"): "name",
-    ("ListConfigResources", "config_resources"): "resource_name",
+    ("ListConfigResources", "config_resources"): "resource_type resource_name",
     ("ListGroups", "groups"): "group_id",
     ("DeleteGroups", "results"): "group_id",
 }
@@ -191,7 +192,7 @@ def _leaves(call: Call, value: Any, path: Path) -> dict[Path, object]:
             found[f"{at}.count"] = len(held)
             key = UNORDERED.get((call.name, _INDEX.sub("[]", at)))
             if key is not None:
-                held = sorted(held, key=lambda item: (getattr(item, key) is None, getattr(item, key)))
+                held = sorted(held, key=lambda item: [(value is None, value) for value in _named(item, key)])
             for index, item in enumerate(held):
                 if isinstance(spec.element, type):
                     found |= _leaves(call, item, f"{at}[{index}]")
@@ -204,6 +205,10 @@ def _leaves(call: Call, value: Any, path: Path) -> dict[Path, object]:
                 held = bytes(held)
             found[at] = held
     return found
+
+
+def _named(item: object, names: str) -> list[Any]:
+    return [getattr(item, name) for name in names.split()]
 
 
 def _is_nothing(value: object) -> bool:
