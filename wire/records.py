@@ -127,7 +127,7 @@ def codec_of(attributes: int) -> Codec:
     try:
         return Codec(attributes & CODEC_MASK)
     except ValueError:
-        raise ProtocolError(f"Unknown compression type id: {attributes & CODEC_MASK}") from None
+        raise ProtocolError(f"there is no codec {attributes & CODEC_MASK}") from None
 
 
 def increment_sequence(sequence: int, increment: int) -> int:
