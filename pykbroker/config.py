@@ -221,7 +221,7 @@ class BrokerConfig:
     # Our own. Whether every client's batch is checked record by record, also where Kafka looks at its header only; and
     # how much of one batch is looked at where the topic needs its records checked or compressed anew: a batch with more
     # decompressed bytes is refused as MESSAGE_TOO_LARGE, so that nobody waits for it. A record counts as 256 bytes at
-    # least, and so does each of its headers.
+    # least, and so does each of its headers; compressing anew counts four times.
     pykbroker_strict_records: bool = boolean(False, internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
 

@@ -6,6 +6,7 @@ Not here: what the configurations are (topic_config.py).
 from pykbroker.topic_config import TopicConfig
 from wire.compression import Codec
 
+RECOMPRESSION_COST = 4  # times that of walking, at least: gzip manages no more than 50 MB a second
 _FOREVER_MS = 0x7FFFFFFFFFFFFFFF
 _CODECS = {"uncompressed": Codec.NONE, "gzip": Codec.GZIP, "snappy": Codec.SNAPPY, "lz4": Codec.LZ4, "zstd": Codec.ZSTD}
 
@@ -23,6 +24,7 @@ class AppendRules:
         "log_append_time",
         "max_batch_bytes",
         "max_message_bytes",
+        "max_recompressed_bytes",
         "max_record_bytes",
         "retention_bytes",
         "retention_ms",
@@ -44,7 +46,8 @@ class AppendRules:
         self.index_interval_bytes = config.index_interval_bytes
         self.max_message_bytes = config.max_message_bytes
         self.max_record_bytes = config.max_decompressed_message_bytes
-        self.max_batch_bytes = max_batch_bytes  # what is walked or compressed anew, when decompressed
+        self.max_batch_bytes = max_batch_bytes  # of what is walked, when decompressed
+        self.max_recompressed_bytes = max_batch_bytes // RECOMPRESSION_COST
         self.flush_messages = config.flush_messages
         self.flush_ms = config.flush_ms
         self.retention_ms = config.retention_ms

@@ -66,7 +66,7 @@ def prepare(records: memoryview, topic_partition: TopicPartition, rules: AppendR
             set_create_time(batch, youngest)
     if rules.codec is not None and rules.codec != header.codec:
         try:
-            batch = memoryview(recompress(batch, rules.codec, rules.level, rules.max_batch_bytes))
+            batch = memoryview(recompress(batch, rules.codec, rules.level, rules.max_recompressed_bytes))
         except LimitError as large:
             raise Refusal(ErrorCode.MESSAGE_TOO_LARGE, str(large)) from None
         except ProtocolError as broken:

@@ -8,6 +8,7 @@ import pytest
 from pykbroker.errors import KafkaError
 from pykbroker.log.partition_log import PartitionLog
 from pykbroker.log.refusal import RecordsError
+from pykbroker.log.rules import RECOMPRESSION_COST
 from pykbroker.log.validate import MAX_RECORD_ERRORS
 from tests.log.support import NOW, TOPIC_ID, TP, append, batch, new_log, open_dirs, topic_config, values_of
 from wire.compression import Codec
@@ -192,6 +193,14 @@ def test_compression_bomb_is_too_large_where_records_are_looked_at(
     assert raised.value.code == ErrorCode.MESSAGE_TOO_LARGE
     assert log.log_end_offset == 0
     append(log, b"good", codec=codec)
+
+
+def test_compressing_anew_counts_four_times(tmp_path: Path) -> None:
+    log = limited_log(tmp_path, compression_type="gzip")
+    append(log, bytes(1048576 // RECOMPRESSION_COST - 100), codec=Codec.ZSTD)
+    with pytest.raises(KafkaError) as raised:
+        append(log, bytes(1048576 // RECOMPRESSION_COST), codec=Codec.ZSTD)
+    assert raised.value.code == ErrorCode.MESSAGE_TOO_LARGE
 
 
 def test_too_many_small_records_are_too_large_where_records_are_looked_at(tmp_path: Path) -> None:
