@@ -9,8 +9,8 @@ from golden.cases_records import TOPIC
 from wire.compression import Codec
 from wire.crc32c import crc32c
 
-STAMPED, COMPACTED, SMALL = "stamped", "compacted", "small"
-ATTRIBUTES, LAST_OFFSET_DELTA, RECORD_COUNT = 21, 23, 57  # where they stand in a batch
+STAMPED, COMPACTED, SMALL, ZSTD = "stamped", "compacted", "small", "zstd"
+ATTRIBUTES, LAST_OFFSET_DELTA, PRODUCER_EPOCH, RECORD_COUNT = 21, 23, 51, 57  # where they stand in a batch
 
 
 def changed(records: bytes, position: int, form: str, value: int, *, with_crc: bool = True) -> bytes:
@@ -70,6 +70,32 @@ def produce_refusals(caller: Caller) -> None:
         caller.every("Produce", {**produced(caller, "absent", good), "acks": acks})
     caller.every("Produce", produced(caller, TOPIC, batch(b"one", producer_id=7, sequence=0, transactional=True)))
     caller.every("Produce", produced(caller, TOPIC, batch(b"one", transactional=True)))
+
+
+def sequences(caller: Caller) -> None:
+    """What an idempotent producer can have wrong, each a producer of its own in each version."""
+    steps = [
+        [(0, 0), (0, 0), (0, 1), (0, 3), (0, 1), (0, 0)],
+        [(1, 0), (0, 1), (2, 1), (2, 0), (1, 1)],
+        [(0, 2147483647), (0, 0)],
+    ]
+    for version in caller.versions("Produce"):
+        for number, story in enumerate(steps):
+            for epoch, sequence in story:
+                records = batch(b"one", producer_id=1000 + 10 * version + number, sequence=sequence)
+                caller.call("Produce", version, produced(caller, TOPIC, changed(records, PRODUCER_EPOCH, ">h", epoch)))
+
+
+def zstd(caller: Caller) -> None:
+    config = [{"name": "compression.type", "value": "zstd"}]
+    made = {"name": ZSTD, "num_partitions": 1, "replication_factor": 1, "configs": config}
+    created = caller.call("CreateTopics", 7, {"topics": [made], "timeout_ms": 30000})
+    partitions = [{"partition_index": 0, "timestamp": -1, "current_leader_epoch": 0}]
+    caller.settle("ListOffsets", 9, {"replica_id": -1, "topics": [{"name": ZSTD, "partitions": partitions}]},
+                  lambda answer: not answer.topics[0].partitions[0].error_code)  # fmt: skip
+    asked = [{"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1000}]
+    topics = [{"topic": ZSTD, "topic_id": created.topics[0].topic_id, "partitions": asked}]
+    caller.every("Fetch", {"max_wait_ms": 10, "min_bytes": 0, "session_epoch": -1, "topics": topics})
 
 
 def produced(caller: Caller, topic: str, records: bytes | None) -> Values:
@@ -187,4 +213,6 @@ STORIES = (
     Story(fetch_refusals),
     Story(offset_refusals),
     Story(topic_refusals),
+    Story(sequences),
+    Story(zstd),
 )
