@@ -9,7 +9,7 @@ from pykbroker.groups.coordinator import OFFSETS_TOPIC
 from pykbroker.groups.offsets import CommittedOffset
 from pykbroker.groups.records import offset_commit_record
 from pykbroker.topic_partition import TopicPartition
-from tests.handlers.group_rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, GroupRig, offsets_topic, topic
+from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, offsets_topic, topic
 from wire.compression import Codec
 from wire.crc32c import crc32c
 from wire.errors import ErrorCode
@@ -22,19 +22,19 @@ OFFSETS_PARTITION = TopicPartition(OFFSETS_TOPIC, 0)
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[GroupRig]:
-    rig = GroupRig(tmp_path, {"offsets.load.buffer.size": "1000"})
+def rig(tmp_path: Path) -> Iterator[HandlerRig]:
+    rig = HandlerRig(tmp_path, {"offsets.load.buffer.size": "1000"})
     rig.set_topics(T, offsets_topic())
     yield rig
     rig.close()
 
 
-def reload(rig: GroupRig) -> None:
+def reload(rig: HandlerRig) -> None:
     rig.set_topics(T, offsets_topic(leader=ANOTHER_BROKER))
     rig.set_topics(T, offsets_topic())
 
 
-def commit(rig: GroupRig, offset: int, partition: int = 0) -> None:
+def commit(rig: HandlerRig, offset: int, partition: int = 0) -> None:
     outcome: list[ErrorCode] = []
     rig.groups.shard_for("g").commit_offsets(
         "g",
@@ -47,7 +47,7 @@ def commit(rig: GroupRig, offset: int, partition: int = 0) -> None:
     assert outcome == [ErrorCode.NONE]
 
 
-def append_in_transaction(rig: GroupRig, offset: int, producer_id: int = 9) -> None:
+def append_in_transaction(rig: HandlerRig, offset: int, producer_id: int = 9) -> None:
     record = offset_commit_record("g", "t", 0, CommittedOffset(offset, -1, "", 0))
     batch = build_batch(
         [Record(timestamp=1, key=record.key, value=record.value)],
@@ -59,21 +59,21 @@ def append_in_transaction(rig: GroupRig, offset: int, producer_id: int = 9) -> N
     rig.replicas.append_internal(OFFSETS_PARTITION, batch)
 
 
-def append_marker(rig: GroupRig, control_type: ControlType, producer_id: int = 9) -> int:
+def append_marker(rig: HandlerRig, control_type: ControlType, producer_id: int = 9) -> int:
     marker = build_end_txn_marker(
         control_type, producer_id=producer_id, producer_epoch=0, coordinator_epoch=0, timestamp=1
     )
     return rig.replicas.append_internal(OFFSETS_PARTITION, marker).last_offset
 
 
-def fetched(rig: GroupRig) -> dict[int, int]:
+def fetched(rig: HandlerRig) -> dict[int, int]:
     response = rig.call(OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id="g", topics=None)]), 9)
     (group,) = response.groups
     assert group.error_code == 0
     return {row.partition_index: row.committed_offset for found in group.topics for row in found.partitions}
 
 
-def test_long_partition_is_loaded_a_slice_at_a_time(rig: GroupRig) -> None:
+def test_long_partition_is_loaded_a_slice_at_a_time(rig: HandlerRig) -> None:
     for partition in range(60):
         commit(rig, 1000 + partition, partition)
     reload(rig)
@@ -86,7 +86,7 @@ def test_long_partition_is_loaded_a_slice_at_a_time(rig: GroupRig) -> None:
     assert fetched(rig) == {partition: 1000 + partition for partition in range(60)}
 
 
-def test_loading_stops_when_the_partition_is_lost_meanwhile(rig: GroupRig) -> None:
+def test_loading_stops_when_the_partition_is_lost_meanwhile(rig: HandlerRig) -> None:
     for partition in range(60):
         commit(rig, 1, partition)
     reload(rig)
@@ -98,7 +98,7 @@ def test_loading_stops_when_the_partition_is_lost_meanwhile(rig: GroupRig) -> No
     )
 
 
-def test_records_above_the_high_watermark_are_loaded_but_not_read_yet(rig: GroupRig) -> None:
+def test_records_above_the_high_watermark_are_loaded_but_not_read_yet(rig: HandlerRig) -> None:
     commit(rig, 5)
     rig.set_topics(T, offsets_topic(isr=(BROKER_ID, ANOTHER_BROKER)))
     record = offset_commit_record("g", "t", 0, CommittedOffset(6, -1, "", 0))
@@ -113,7 +113,7 @@ def test_records_above_the_high_watermark_are_loaded_but_not_read_yet(rig: Group
     assert fetched(rig) == {0: 6}
 
 
-def test_records_that_cannot_be_read_are_passed_over(rig: GroupRig) -> None:
+def test_records_that_cannot_be_read_are_passed_over(rig: HandlerRig) -> None:
     commit(rig, 5)
     keys = [b"\x00\x63a newer broker's", b"\x00\x01torn", b"", None]
     records = [Record(timestamp=1, key=key, value=b"\0\0") for key in keys]
@@ -123,7 +123,7 @@ def test_records_that_cannot_be_read_are_passed_over(rig: GroupRig) -> None:
     assert fetched(rig) == {0: 5}
 
 
-def test_partition_that_cannot_be_read_has_no_coordinator(rig: GroupRig) -> None:
+def test_partition_that_cannot_be_read_has_no_coordinator(rig: HandlerRig) -> None:
     batch = build_batch([Record(timestamp=1, key=b"\0\1", value=b"not what the codec says")])
     batch[22] |= Codec.GZIP  # the low byte of the attributes
     batch[17:21] = crc32c(batch[21:]).to_bytes(4, "big")
@@ -135,7 +135,7 @@ def test_partition_that_cannot_be_read_has_no_coordinator(rig: GroupRig) -> None
     assert rig.call(ListGroupsRequest()).groups == []
 
 
-def test_unfinished_transaction_is_pending_after_loading(rig: GroupRig) -> None:
+def test_unfinished_transaction_is_pending_after_loading(rig: HandlerRig) -> None:
     append_in_transaction(rig, 7)
     reload(rig)
 
@@ -148,7 +148,7 @@ def test_unfinished_transaction_is_pending_after_loading(rig: GroupRig) -> None:
 
 @pytest.mark.parametrize(("control_type", "offsets"), [(ControlType.COMMIT, {0: 7}), (ControlType.ABORT, {})])
 def test_finished_transaction_is_decided_after_loading(
-    rig: GroupRig, control_type: ControlType, offsets: dict[int, int]
+    rig: HandlerRig, control_type: ControlType, offsets: dict[int, int]
 ) -> None:
     append_in_transaction(rig, 7)
     append_marker(rig, control_type)
@@ -157,7 +157,7 @@ def test_finished_transaction_is_decided_after_loading(
     assert fetched(rig) == offsets
 
 
-def test_many_tombstones_are_written_in_several_batches(rig: GroupRig) -> None:
+def test_many_tombstones_are_written_in_several_batches(rig: HandlerRig) -> None:
     shard = rig.groups.shard_for("g")
     keys = [("g" * 200, "t" * 200, partition) for partition in range(3000)]
     shard.commit_in_parts([offset_commit_record(*key, CommittedOffset(1, -1, "", 0)) for key in keys])
