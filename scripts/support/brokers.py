@@ -10,8 +10,8 @@ Not here: Apache Kafka's own set-up (compat/apache_kafka.py).
 from __future__ import annotations
 
 import re
-import shutil
 import os
+import shutil
 import subprocess
 import sys
 import time
