@@ -94,8 +94,8 @@ const adminGroups = async (t) => {
   await createTopic(t, admin, topic, 2)
   const producer = await newProducer(t)
   await producer.send({ topic, messages: numbered(10).map((message, i) => ({ ...message, partition: i % 2 })) })
-  const reader = await new Reader(await newConsumer(t, { groupId }, t.name('member')), topic).start()
-  await reader.take(t, 10)
+  const reader = await new Reader(t, await newConsumer(t, { groupId }, t.name('member')), topic).start()
+  await reader.take(10)
 
   const listed = async () => (await admin.listGroups()).groups.filter((group) => group.groupId === groupId)
   equal(await listed(), [{ groupId, protocolType: 'consumer' }], 'listed group')
@@ -149,7 +149,7 @@ const adminRecords = async (t) => {
   equal(offsetsOf(await consume(t, topic, 70)), range(70).map((i) => 30 + i), 'offsets after deletion')
   await deleteBefore('-1')
   equal(await low(), '100', 'earliest offset after deletion of all')
-  const reader = await new Reader(await newConsumer(t), topic).start()
+  const reader = await new Reader(t, await newConsumer(t), topic).start()
   await reader.nothing('after deletion of all')
   await expectError(() => deleteBefore('1000'), 'OFFSET_OUT_OF_RANGE', 'delete records before 1000')
 }

@@ -13,15 +13,16 @@ const { Failure, sleep } = require('./program')
 const QUIET_MS = 2000
 // Below the defaults (3 s and 5 s), so that members hear sooner of a rebalance and close sooner.
 const QUICK_CONSUMER = { heartbeatInterval: 200, maxWaitTimeInMs: 200 }
-// Retries after 300 ms and doubling would make expected errors slow.
+// For the admin client, where retries from 300 ms on would make expected errors slow. Not for consumers: they would give up after two
+// seconds, and a fresh broker's first group waits longer for its coordinator.
 const QUICK_RETRY = { initialRetryTime: 50, retries: 8 }
 
 const logCreator = () => ({ label, namespace, log }) => {
-  console.error(`${label} [${namespace}] ${log.message} ${log.error ?? ''}`)
+  console.error(`${log.timestamp} ${label} [${namespace}] ${log.message} ${log.error ?? ''}`)
 }
 
 const kafka = (t, clientId = t.name('client')) =>
-  new Kafka({ clientId, brokers: t.bootstrap, retry: QUICK_RETRY, logLevel: logLevel.WARN, logCreator })
+  new Kafka({ clientId, brokers: t.bootstrap, logLevel: logLevel.WARN, logCreator })
 
 const connected = async (t, client) => {
   t.atEnd(() => client.disconnect())
@@ -29,7 +30,7 @@ const connected = async (t, client) => {
   return client
 }
 
-const newAdmin = (t) => connected(t, kafka(t).admin())
+const newAdmin = (t) => connected(t, kafka(t).admin({ retry: QUICK_RETRY }))
 
 const newProducer = (t, options = {}) =>
   connected(t, kafka(t).producer({ createPartitioner: Partitioners.DefaultPartitioner, ...options }))
@@ -62,15 +63,26 @@ const createReadyTopic = async (t, admin, description) => {
   return created
 }
 
+/** Call `crashed` when the consumer has given up. A crash that the library restarts from by itself is none to its users. */
+const onFinalCrash = (consumer, crashed) =>
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    if (!payload.restart) crashed(payload.error)
+  })
+
 /** Consume into a list that grows, from the beginning unless the options say otherwise. */
 class Reader {
-  constructor(consumer, topic) {
+  constructor(t, consumer, topic) {
+    this.t = t
     this.consumer = consumer
     this.topic = topic
     this.messages = []
+    this.joined = false
     this.crash = null
-    consumer.on(consumer.events.CRASH, ({ payload }) => {
-      this.crash = payload.error
+    consumer.on(consumer.events.GROUP_JOIN, () => {
+      this.joined = true
+    })
+    onFinalCrash(consumer, (error) => {
+      this.crash = error
     })
   }
 
@@ -82,6 +94,10 @@ class Reader {
       },
       ...run,
     })
+    await this.t.waitUntil('the consumer joins its group', () => {
+      if (this.crash) throw this.crash
+      return this.joined
+    })
     return this
   }
 
@@ -92,8 +108,8 @@ class Reader {
   }
 
   /** Return the messages once there are `count` of them. */
-  async take(t, count) {
-    await t.waitUntil(
+  async take(count) {
+    await this.t.waitUntil(
       () => `${count} records, got ${this.messages.length}`,
       () => {
         if (this.crash) throw this.crash
@@ -115,10 +131,10 @@ class Reader {
 /** Read `count` messages of a topic from the beginning. */
 const consume = async (t, topic, count, options = {}) => {
   const consumer = await newConsumer(t, options)
-  const reader = await new Reader(consumer, topic).start()
-  const messages = await reader.take(t, count)
+  const reader = await new Reader(t, consumer, topic).start()
+  const messages = await reader.take(count)
   await consumer.disconnect()
   return messages
 }
 
-module.exports = { createReadyTopic, createTopic, consume, newAdmin, newConsumer, newProducer, Reader }
+module.exports = { createReadyTopic, createTopic, consume, newAdmin, newConsumer, newProducer, onFinalCrash, Reader }

@@ -53,12 +53,12 @@ const clientErrors = async (t) => {
 
 /** Seek to 1000 of 10 records; the library resets to where the subscription says, and cannot be told not to. */
 const checkResets = async (t, producer, topic) => {
-  const earliest = await new Reader(await newConsumer(t), topic).start()
+  const earliest = await new Reader(t, await newConsumer(t), topic).start()
   earliest.seek(1000)
-  equal((await earliest.take(t, 1))[0].offset, '0', 'offset 1000 with reset to the start')
+  equal((await earliest.take(1))[0].offset, '0', 'offset 1000 with reset to the start')
 
   // The library does not tell when it has reset: records are produced until one arrives, and that must be none of the first 10.
-  const latest = await new Reader(await newConsumer(t), topic).start({ fromBeginning: false })
+  const latest = await new Reader(t, await newConsumer(t), topic).start({ fromBeginning: false })
   latest.seek(1000)
   await t.waitUntil('a record after the reset to the end', async () => {
     await producer.send({ topic, messages: [{ value: 'new' }] })

@@ -1,7 +1,7 @@
 'use strict'
 
 const { check, equal, sleep } = require('./program')
-const { createTopic, newAdmin, newConsumer, newProducer, Reader } = require('./client')
+const { createTopic, newAdmin, newConsumer, newProducer, onFinalCrash, Reader } = require('./client')
 const { numbered, offsetsOf, range } = require('./records')
 
 const PARTITIONS = 6
@@ -14,7 +14,7 @@ const commitResume = async (t) => {
   await createTopic(t, admin, topic, 1)
   const producer = await newProducer(t)
   await producer.send({ topic, messages: numbered(100) })
-  const join = async () => new Reader(await newConsumer(t, { groupId }), topic).start({ run: { autoCommit: false } })
+  const join = async () => new Reader(t, await newConsumer(t, { groupId }), topic).start({ run: { autoCommit: false } })
   const commit = (reader, offset, metadata) => reader.consumer.commitOffsets([{ topic, partition: 0, offset, metadata }])
 
   const first = await joinAndStopAt(t, topic, groupId, 40)
@@ -27,19 +27,19 @@ const commitResume = async (t) => {
   equal(Number(high) - Number(committed[0].partitions[0].offset), 60, 'lag')
 
   const second = await join()
-  equal(offsetsOf(await second.take(t, 60)), range(60).map((i) => 40 + i), 'offsets of the second consumer')
+  equal(offsetsOf(await second.take(60)), range(60).map((i) => 40 + i), 'offsets of the second consumer')
   await commit(second, '100')
   await second.consumer.disconnect()
 
   const third = await join()
   await third.nothing('third consumer')
   await producer.send({ topic, messages: [{ value: 'after' }] }) // the library does not tell a position: the next record shows it
-  equal((await third.take(t, 1))[0].offset, '100', 'position of the third consumer')
+  equal((await third.take(1))[0].offset, '100', 'position of the third consumer')
 }
 
 /** Read `count` messages and pause, as the library would go on to the rest of the batch. */
 const joinAndStopAt = async (t, topic, groupId, count) => {
-  const reader = new Reader(await newConsumer(t, { groupId }), topic)
+  const reader = new Reader(t, await newConsumer(t, { groupId }), topic)
   const eachBatch = async ({ batch, isRunning }) => {
     for (const message of batch.messages) {
       if (!isRunning() || reader.messages.length === count) break
@@ -48,7 +48,7 @@ const joinAndStopAt = async (t, topic, groupId, count) => {
     if (reader.messages.length === count) reader.consumer.pause([{ topic }])
   }
   await reader.start({ run: { autoCommit: false, eachBatchAutoResolve: false, eachMessage: undefined, eachBatch } })
-  await reader.take(t, count)
+  await reader.take(count)
   return reader
 }
 
@@ -104,15 +104,15 @@ class Member {
 
   async start() {
     this.consumer = await newConsumer(this.t, { groupId: this.groupId }, this.t.name(this.id))
-    const { GROUP_JOIN, REBALANCING, CRASH } = this.consumer.events
+    const { GROUP_JOIN, REBALANCING } = this.consumer.events
     this.consumer.on(GROUP_JOIN, ({ payload }) => {
       this.owned = payload.memberAssignment[this.topic] ?? []
     })
     this.consumer.on(REBALANCING, () => {
       this.owned = []
     })
-    this.consumer.on(CRASH, ({ payload }) => {
-      this.crash = payload.error
+    onFinalCrash(this.consumer, (error) => {
+      this.crash = error
     })
     await this.consumer.subscribe({ topics: [this.topic], fromBeginning: true })
     await this.consumer.run({ eachMessage: async ({ message }) => this.seen.add(String(message.value)) })

@@ -168,18 +168,18 @@ const seekReplay = async (t) => {
     equal(await admin.fetchTopicOffsetsByTimestamp(topic, timestamp), [{ partition: 0, offset }], `offset at time ${timestamp}`)
   }
 
-  const reader = await new Reader(await newConsumer(t), topic).start()
+  const reader = await new Reader(t, await newConsumer(t), topic).start()
   for (const offset of [123, 0, 499, 250]) {
     reader.seek(offset)
-    equal((await reader.take(t, 1))[0].offset, `${offset}`, `seek to ${offset}`)
+    equal((await reader.take(1))[0].offset, `${offset}`, `seek to ${offset}`)
   }
   reader.seek(0)
-  const replayed = await reader.take(t, 500)
+  const replayed = await reader.take(500)
   equal(replayed.map(({ value }) => String(value)), range(500).map(String), 'replay')
-  const atEnd = await new Reader(await newConsumer(t), topic).start({ fromBeginning: false })
+  const atEnd = await new Reader(t, await newConsumer(t), topic).start({ fromBeginning: false })
   await atEnd.nothing('at the end')
   await producer.send({ topic, messages: [{ value: 'after' }] })
-  equal((await atEnd.take(t, 1))[0].offset, '500', 'first offset after the end')
+  equal((await atEnd.take(1))[0].offset, '500', 'first offset after the end')
 }
 
 module.exports = { produceConsume, compression, crossCompression, acks, idempotent, largeMessages, seekReplay, numbered, offsetsOf, range }
