@@ -1,8 +1,8 @@
 """The command `pykbroker`.
 
-`start` runs one broker until SIGTERM or SIGINT. What a person did wrong – a port that is taken, a folder that cannot be
-written or is in use, a bad property – is one line on stderr and exit status 1; everything else is a traceback, because it
-is a bug.
+`start` runs one broker until SIGTERM or SIGINT. What a person did wrong – a port that is taken, a folder that cannot
+be written or is in use, a bad property – is one line on stderr and exit status 1; everything else is a traceback,
+because it is a bug.
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    # What is imported stays for good: collecting garbage meanwhile finds nothing and takes a tenth of the time to start.
+    # What is imported stays for good: collecting garbage meanwhile finds nothing, and takes a tenth of the start.
     gc.disable()
     options = _parser().parse_args(arguments, namespace=Options())
     logging.basicConfig(

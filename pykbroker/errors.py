@@ -1,8 +1,8 @@
-"""The two kinds of failure that code in the broker raises on purpose.
+"""The kinds of failure that code in the broker raises on purpose.
 
 `KafkaError` is a protocol outcome: raised where it is known, caught in a handler's per-partition loop or in dispatch.
-`StorageError` means that the disk failed: the log directory goes offline. `wire.errors.ProtocolError` (the peer's bytes are
-wrong) closes the connection; an AssertionError is our own bug. Nothing else is caught anywhere.
+`StorageError` means that the disk failed: the log directory goes offline. `wire.errors.ProtocolError` (the peer's bytes
+are wrong) and `CloseConnection` end the connection. Anything else is a bug of ours, and is caught only to be counted.
 """
 
 from wire.errors import ErrorCode

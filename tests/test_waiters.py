@@ -18,7 +18,7 @@ def test_parked_answer_is_built_once_by_the_first_release() -> None:
 def test_parked_answer_is_released_at_its_deadline() -> None:
     clock = SimulatedClock()
     sent: list[object] = []
-    parked = Parked(lambda: clock.time_ms(), clock=clock, timeout_ms=500)
+    parked = Parked(clock.time_ms, clock=clock, timeout_ms=500)
     parked.deliver = lambda build: sent.append(build())
     started = clock.time_ms()
     clock.advance(499)

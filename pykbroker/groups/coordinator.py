@@ -42,7 +42,7 @@ class GroupCoordinator:
         self._replicas = replicas
         self._new_uuid = new_uuid
         self._partition_count = 0
-        self._shards: dict[int, "GroupShard"] = {}
+        self._shards: dict[int, GroupShard] = {}
         replicas.on_leadership.append(self._on_leadership)
 
     def shard_for(self, group_id: str) -> "GroupShard":

@@ -5,10 +5,10 @@ Owns: the sessions and what each remembers of its partitions.
 Rules, by (session id, epoch) of the request
 - (0, -1) no session; (0, 0) all partitions are named and a session is wanted; (id, 0) the same, and `id` ends;
   (id, -1) `id` ends; (id, n) the next request of `id`: its topics are added or changed, its forgotten ones removed.
-- An answer within a session leaves out partitions of which there is nothing new; errors are always told, and again in the next
-  answer. Partitions that had data go to the end of the line, so that a small `max_bytes` starves none.
-- At most `max_sessions`. A new one takes the place of one unused for longer than `eviction_ms`, or of a smaller one that is
-  at least that old; otherwise the client gets session id 0 and goes on without.
+- An answer within a session leaves out partitions of which there is nothing new; errors are always told, and again in
+  the next answer. Partitions that had data go to the end of the line, so that a small `max_bytes` starves none.
+- At most `max_sessions`. A new one takes the place of one unused for longer than `eviction_ms`, or of a smaller one
+  that is at least that old; otherwise the client gets session id 0 and goes on without.
 - Sessions are privileged where they belong to followers: those are evicted only for other followers.
 
 Source: KIP-227; Kafka's `FetchSession`.

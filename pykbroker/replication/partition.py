@@ -5,9 +5,10 @@ Owns: role, leader epoch, ISR, follower progress, high watermark, last stable of
 Rules
 - Only a leader appends for clients and answers them; whoever asks with another leader epoch is told so (KIP-320).
 - The high watermark is the smallest log end offset in the ISR and never goes back while this replica leads.
-- acks=all needs `min.insync.replicas` in-sync replicas before the append; it is answered when the high watermark has passed it.
-- What waits for data subscribes to a signal, what waits for an offset to be committed to `when_committed`; both learn when the
-  replica stops leading or is deleted.
+- acks=all needs `min.insync.replicas` in-sync replicas before the append; it is answered when the high watermark has
+  passed it.
+- What waits for data subscribes to a signal, what waits for an offset to be committed to `when_committed`; both learn
+  when the replica stops leading or is deleted.
 
 Not here: bytes, offsets and sequences (log), which replicas exist (replica_manager).
 Sources: KIP-101, KIP-320, KIP-392; Kafka's `Partition`.

@@ -3,9 +3,9 @@
 Owns: topic partition -> Partition, and the high watermark checkpoint.
 
 Rules
-- `on_image` is the only place where replicas come and go. A topic that was deleted and created again has another id: its old
-  log is removed, not reused.
-- A partition of ours that the metadata does not know is UNKNOWN_TOPIC_OR_PARTITION; one that exists but has no replica here is
+- `on_image` is the only place where replicas come and go. A topic that was deleted and created again has another id:
+  its old log is removed, not reused.
+- A partition that the metadata does not know is UNKNOWN_TOPIC_OR_PARTITION; one that exists but has no replica here is
   NOT_LEADER_OR_FOLLOWER; an unknown topic id is UNKNOWN_TOPIC_ID.
 - High watermarks are written to disk from time to time and on closing, so that a restart does not begin at zero.
 

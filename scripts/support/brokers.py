@@ -9,8 +9,8 @@ Not here: Apache Kafka's own set-up (compat/apache_kafka.py).
 
 from __future__ import annotations
 
-import re
 import os
+import re
 import shutil
 import subprocess
 import sys
