@@ -1,4 +1,4 @@
-"""Stock clients against this broker, each in the scenarios of compat/README.md. Slow: programs are built, JVMs start."""
+"""Stock clients against this broker, each in the scenarios of compat/README.md. Slow: programs are built first."""
 
 import subprocess
 import sys
