@@ -93,7 +93,7 @@ class LogDirs:
                 self._load_directory(directory)
         except OSError as error:
             self._unlock()
-            raise StorageError(f"cannot use the log directory: {error}") from error
+            raise StorageError(f"cannot use {error.filename} as a log directory: {error.strerror}") from error
         except StorageError:
             self._unlock()
             raise
