@@ -217,11 +217,14 @@ async def test_many_starts_and_stops_leak_nothing(tmp_path: Path) -> None:
 
     await start_and_stop()
     gc.collect()
-    before = descriptors(), threading.active_count(), len(anyio.get_running_tasks())
+    before = descriptors(), len(anyio.get_running_tasks())
+    threads = threading.active_count()
     for _ in range(STARTS):
         await start_and_stop()
     gc.collect()
-    assert (descriptors(), threading.active_count(), len(anyio.get_running_tasks())) == before
+    assert (descriptors(), len(anyio.get_running_tasks())) == before
+    # Workers of the backend's pool come and go; what a broker leaked would be there STARTS times.
+    assert threading.active_count() < threads + STARTS / 2
 
 
 async def test_several_brokers_live_in_one_process(tmp_path: Path) -> None:
