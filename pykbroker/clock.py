@@ -68,6 +68,15 @@ class Clock(ABC):
         heapq.heapify(self._heap)
         self._sweep_at = max(2 * len(self._heap), MIN_TIMERS_TO_SWEEP)
 
+    async def sleep(self, delay_ms: float) -> None:
+        """Wait for as long on this clock; unlike `anyio.sleep`, it follows a simulated one."""
+        over = anyio.Event()
+        timer = self.call_later(delay_ms, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
+
     def _earlier_deadline(self) -> None:
         """Called when a new timer became the first to fire."""
         return

@@ -38,12 +38,12 @@ from pykbroker.cluster.keys import (
     to_json,
     topic_key,
     topic_value,
-    uuid_text,
 )
 from pykbroker.cluster.store import Condition, Delete, DeletePrefix, Operation, Put
 from pykbroker.config import Endpoint
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
+from wire.primitives import uuid_text
 from wire.schema import Uuid
 
 PRODUCER_ID_BLOCK = 1000

@@ -22,6 +22,7 @@ import attrs
 
 from pykbroker.cluster.image import ConfigResource, PartitionImage
 from pykbroker.config import Endpoint
+from wire.primitives import uuid_text
 from wire.schema import Uuid
 
 CLUSTER_KEY = "/cluster"
@@ -61,12 +62,8 @@ def config_key(resource: ConfigResource) -> str:
 # Values
 
 
-def uuid_text(value: Uuid) -> str:
-    """Write an id as Kafka does: 22 characters of URL-safe base64."""
-    return base64.urlsafe_b64encode(value)[:22].decode()
-
-
 def uuid_of_text(text: str) -> Uuid:
+    """Read an id out of a key or value. Unlike `parse_uuid` it takes any length: a reader tolerates foreign keys."""
     return base64.urlsafe_b64decode(text + "==")
 
 

@@ -30,12 +30,12 @@ from pykbroker.cluster.changes import (
 )
 from pykbroker.cluster.features import FINALIZED_AT_FOUNDING
 from pykbroker.cluster.image import EMPTY, NO_BROKER, ConfigResourceType, ImageDelta, MetadataImage
-from pykbroker.cluster.keys import uuid_text
 from pykbroker.cluster.store import NO_LEASE, Batch, Event, Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.topic_config import TopicConfig
 from wire.errors import ErrorCode
+from wire.primitives import uuid_text
 
 logger = logging.getLogger("pykbroker.cluster")
 
@@ -90,7 +90,7 @@ class Cluster:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._store.run)
             while True:
-                await self._pause(self._config.broker_heartbeat_interval_ms)
+                await self._clock.sleep(self._config.broker_heartbeat_interval_ms)
                 await self._keep_alive()
 
     async def stop(self) -> None:
@@ -167,7 +167,7 @@ class Cluster:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._store.run)
             while True:
-                await self._pause(self._config.broker_heartbeat_interval_ms / 10)
+                await self._clock.sleep(self._config.broker_heartbeat_interval_ms / 10)
                 try:
                     await self._register(cluster_id, after_unclean_stop=True)
                     break
@@ -195,11 +195,3 @@ class Cluster:
             if error.code is not ErrorCode.DUPLICATE_BROKER_REGISTRATION:
                 raise
             logger.warning("cannot register again yet: %s", error)  # tried anew at the next heartbeat
-
-    async def _pause(self, delay_ms: float) -> None:
-        over = anyio.Event()
-        timer = self._clock.call_later(delay_ms, over.set)
-        try:
-            await over.wait()
-        finally:
-            timer.cancel()

@@ -134,7 +134,7 @@ class SqliteStore(Store):
 
     async def run(self) -> None:
         while self._shared:
-            await self._pause(POLL_INTERVAL_MS)
+            await self._clock.sleep(POLL_INTERVAL_MS)
             await self._poll()
 
     async def close(self) -> None:
@@ -196,14 +196,6 @@ class SqliteStore(Store):
                 raise StorageError(f"{self._path}: {error}") from error
 
         return await anyio.to_thread.run_sync(call)
-
-    async def _pause(self, delay_ms: float) -> None:
-        over = anyio.Event()
-        timer = self._clock.call_later(delay_ms, over.set)
-        try:
-            await over.wait()
-        finally:
-            timer.cancel()
 
     # In the worker thread
 
