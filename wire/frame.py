@@ -27,6 +27,7 @@ from wire.schema import NO_TAGS, Records
 API_VERSIONS = 18
 
 _REQUEST = Struct(">hhih")
+_request_at = _REQUEST.unpack_from
 _RESPONSE = Struct(">ii")
 _SIZE = Struct(">i")
 _NEVER = 32768
@@ -52,8 +53,17 @@ def response_header_version(api_key: int, version: int) -> int:
 
 def decode_request_header(buffer: Buffer, pos: int = 0) -> tuple[RequestHeader, int]:
     """Read the header and return it with the position of the body. Raises: ProtocolError."""
+    api_key, version, correlation_id, client_id, unknown_tags, pos = read_request_header(buffer, pos)
+    return RequestHeader(api_key, version, correlation_id, client_id, unknown_tags), pos
+
+
+def read_request_header(buffer: Buffer, pos: int = 0) -> tuple[int, int, int, str | None, Mapping[int, bytes], int]:
+    """Read the header as the fields of a `RequestHeader` and the position of the body, for who needs no object.
+
+    Raises: ProtocolError.
+    """
     try:
-        api_key, version, correlation_id, size = _REQUEST.unpack_from(buffer, pos)
+        api_key, version, correlation_id, size = _request_at(buffer, pos)
         pos += 10
         client_id = None
         if size >= 0:
@@ -66,7 +76,7 @@ def decode_request_header(buffer: Buffer, pos: int = 0) -> tuple[RequestHeader, 
                 pos += 1
     except (codec.StructError, IndexError, ProtocolError) as error:
         raise ProtocolError(f"request header: {error}") from None
-    return RequestHeader(api_key, version, correlation_id, client_id, unknown_tags), pos
+    return api_key, version, correlation_id, client_id, unknown_tags, pos
 
 
 def encode_request(header: RequestHeader, body: object) -> bytes:

@@ -51,7 +51,5 @@ class Services:
 class RequestContext:
     services: Services
     connection: ConnectionInfo
-    api_key: int
     api_version: int
-    correlation_id: int
     client_id: str | None

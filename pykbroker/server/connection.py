@@ -3,11 +3,11 @@
 Owns: the socket and the answers that are not yet sent.
 
 Rules
-- Try first, wait only when a call would block: the socket is non-blocking and read into the broker's one scratch
-  buffer; what is left of it is copied out before anything is awaited.
+- What the socket has is received into the broker's one scratch buffer, as soon as the event loop says so and without
+  a task; what is left of it is put aside before others run. A frame larger than the scratch gets a buffer of its own.
 - All complete frames in the buffer are handled before their answers go out in one send.
 - Handlers start in order of arrival, at most MAX_OUTSTANDING ahead of the oldest answer that is still waiting; answers
-  leave in order. A handler that awaits the store is awaited here, and later requests wait for it.
+  leave in order. A handler that awaits the store is awaited by `serve`, and later requests wait for it.
 - No further request is started while MAX_UNSENT_BYTES of answers are ready but not sent, and nothing more is read while
   answers are stuck in the socket: a client that does not read costs bounded memory.
 - A parked answer costs no task: `Parked.release` sends it at once; a task is started only if the socket blocks.
@@ -19,7 +19,7 @@ import errno
 import logging
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from struct import Struct
 
@@ -33,7 +33,8 @@ from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.metrics import Metrics
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.dispatch import Dispatcher, Started
-from pykbroker.server.outbox import Outbox
+from pykbroker.server.outbox import Outbox, size_of
+from pykbroker.server.readiness import call_when_readable
 from pykbroker.waiters import Parked, Wakeups
 from wire.errors import ProtocolError
 from wire.schema import Records
@@ -42,7 +43,6 @@ logger = logging.getLogger("pykbroker.server")
 
 MAX_OUTSTANDING = 256  # requests started before the oldest unsent answer is ready
 MAX_UNSENT_BYTES = 1024 * 1024  # of ready answers; no request is started beyond that
-MAX_BATCHES_WITHOUT_YIELD = 8  # buffers handled before other tasks get a turn
 # How it shows that the client is gone.
 GONE = frozenset(
     (
@@ -51,7 +51,7 @@ GONE = frozenset(
     )
 )  # fmt: skip
 
-_SIZE = Struct(">i")
+_size_at = Struct(">i").unpack_from
 
 
 @attrs.define(eq=False)
@@ -71,14 +71,40 @@ class ServerContext:
 class _Answer:
     """A request's place in the order of answers; `chunks` is None until it is ready."""
 
-    chunks: list[Records] | None = None
+    chunks: bytes | list[Records] | None = None
     parked: Parked | None = None
+
+
+class _LargeFrame:
+    """A frame in a buffer of its own, which grows with what arrives."""
+
+    __slots__ = ("_buffers", "buffer", "filled", "frame_bytes")
+
+    def __init__(self, buffers: Buffers, start: memoryview, frame_bytes: int) -> None:
+        self._buffers = buffers
+        self.buffer = buffers.take()
+        self.filled = len(start)
+        self.frame_bytes = frame_bytes
+        self.buffer[: len(start)] = start
+
+    @property
+    def is_whole(self) -> bool:
+        return self.filled == self.frame_bytes
+
+    def room(self) -> memoryview:
+        """Return where the rest is received into, or a part of it."""
+        if self.filled == len(self.buffer):
+            self.buffer = self._buffers.grow(self.buffer, self.frame_bytes)
+        return self.buffer[self.filled : self.frame_bytes]
+
+    def give_back(self) -> None:
+        self._buffers.give(self.buffer)
 
 
 class Connection:
     __slots__ = (
-        "_answers", "_closed", "_is_draining", "_outbox", "_progress", "_scope", "_server", "_socket", "info",
-        "last_active_ms",
+        "_answers", "_closed", "_has_left", "_is_draining", "_kept", "_large", "_outbox", "_progress", "_scope",
+        "_server", "_socket", "_unfinished", "info", "last_active_ms",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, info: ConnectionInfo, server: ServerContext) -> None:
@@ -88,6 +114,10 @@ class Connection:
         self._server = server
         self._answers: deque[_Answer] = deque()
         self._outbox = Outbox(sock)
+        self._kept = b""  # received but not handled: the start of a frame, or frames that something has to precede
+        self._large: _LargeFrame | None = None  # being received
+        self._unfinished: Started | None = None  # has to be awaited before anything else is started
+        self._has_left = False  # the client will send no more
         self._is_draining = False  # a task waits for the socket to take more
         self._progress: anyio.Event | None = None  # there while reading waits for answers to leave
         self._scope = anyio.CancelScope()
@@ -114,6 +144,8 @@ class Connection:
                     answer.parked.cancel()
             self._answers.clear()
             self._outbox.close()
+            if self._large is not None:
+                self._large.give_back()
 
     def close(self) -> None:
         """Close from our side: nothing is sent any more, and `serve` ends when it awaits next."""
@@ -132,125 +164,117 @@ class Connection:
     # Receiving
 
     async def _receive(self) -> None:
-        scratch = self._server.buffers.scratch
-        receive_into = self._socket.recv_into
-        filled = batches = 0
+        """Await what has to be awaited; the rest happens in `_on_readable`."""
         while True:
-            try:
-                count = receive_into(scratch[filled:])
-            except BlockingIOError:
-                batches = 0
-                await self._keeping(filled, anyio.wait_readable(self._socket))
-                continue
-            if not count:
+            await call_when_readable(self._socket, self._on_readable)
+            if self._has_left:
                 return
-            filled += count
-            self._server.metrics.bytes_in_total += count
-            filled = await self._handle(filled)
-            batches += 1
-            if batches >= MAX_BATCHES_WITHOUT_YIELD:
-                batches = 0
-                await self._keeping(filled, anyio.lowlevel.checkpoint())
+            goes_on = False
+            while not goes_on:
+                await self._catch_up()
+                goes_on = self._handle_kept()
 
-    async def _handle(self, filled: int) -> int:
-        """Handle all complete frames at the start of the scratch, move the rest there, and return its size."""
+    def _on_readable(self) -> bool:
+        """Receive what is there and handle it. False: read no more until `_catch_up` has been awaited, or at all."""
+        if self._large is not None:
+            return self._receive_large(self._large)
         scratch = self._server.buffers.scratch
-        while True:
-            pos, frame_bytes, unfinished = self._handle_frames(scratch, filled)
-            filled -= pos
-            if pos and filled:
-                scratch[:filled] = scratch[pos : pos + filled]
-            if unfinished is not None:
-                await self._keeping(filled, self._finish(unfinished))
-            elif self._must_wait():
-                await self._keeping(filled, self._catch_up())
-            elif frame_bytes > len(scratch):
-                await self._receive_large(scratch[:filled], frame_bytes)
-                return 0
-            elif 0 < frame_bytes <= filled:  # a whole one: the bounds that it met do not hold any more
-                await self._keeping(filled, anyio.lowlevel.checkpoint())
+        kept = self._kept
+        filled = len(kept)
+        try:
+            count = self._socket.recv_into(scratch[filled:] if filled else scratch)
+        except BlockingIOError:
+            return True
+        if not count:
+            self._has_left = True
+            return False
+        if filled:
+            scratch[:filled] = kept
+            self._kept = b""
+        self._server.metrics.bytes_in_total += count
+        return self._handle(scratch, filled + count)
+
+    def _handle_kept(self) -> bool:
+        """Handle what was put aside when something had to be awaited; see `_on_readable`."""
+        large = self._large
+        if large is not None:
+            return self._handle_large(large) if large.is_whole else not self._must_wait()
+        scratch = self._server.buffers.scratch
+        kept, self._kept = self._kept, b""
+        scratch[: len(kept)] = kept
+        return self._handle(scratch, len(kept))
+
+    def _handle(self, scratch: memoryview, filled: int) -> bool:
+        """Handle the complete frames at the start of the scratch and put aside the rest; see `_on_readable`."""
+        pos, frame_bytes = self._handle_frames(scratch, filled)
+        if pos < filled:
+            if frame_bytes > len(scratch):
+                self._large = _LargeFrame(self._server.buffers, scratch[pos:filled], frame_bytes)
             else:
-                return filled
+                self._kept = bytes(scratch[pos:filled])
+                if 0 < frame_bytes <= filled - pos:
+                    return False  # a whole one is left
+        return self._unfinished is None and not self._must_wait()
 
-    async def _keeping(self, filled: int, wait: Awaitable[None]) -> None:
-        """Await something; meanwhile the scratch is for others, and what it holds of ours is put aside."""
-        scratch = self._server.buffers.scratch
-        kept = bytes(scratch[:filled])
-        await wait
-        scratch[:filled] = kept
+    def _handle_frames(self, buffer: memoryview, filled: int) -> tuple[int, int]:
+        """Start the requests in `buffer[:filled]`, as far as they are complete and the bounds allow.
 
-    def _handle_frames(self, buffer: memoryview, filled: int) -> tuple[int, int, Started | None]:
-        """Handle the complete frames of `buffer[:filled]`.
-
-        Returns the position after the last one handled, the whole size of the frame that starts there (0 if its size
-        has not come), and the request that has to be awaited before the next one, if any.
+        Returns the position of the first frame that is left, and its size with its length field; 0 if that has not
+        come, or was not looked at because a request has to be awaited before it.
         """
-        self.last_active_ms = self._server.clock.monotonic_ms()
-        pos = frame_bytes = 0
-        unfinished: Started | None = None
-        wakeups = self._server.wakeups
-        wakeups.begin()
+        server = self._server
+        self.last_active_ms = server.clock.monotonic_ms()
+        start, info, max_bytes = server.dispatcher.start, self.info, server.max_request_bytes
+        answers, outbox = self._answers, self._outbox
+        pos = 0
+        server.wakeups.begin()
         try:
             while filled - pos >= 4:
-                (size,) = _SIZE.unpack_from(buffer, pos)
-                if not 0 < size <= self._server.max_request_bytes:
+                (size,) = _size_at(buffer, pos)
+                if not 0 < size <= max_bytes:
                     raise ProtocolError(_bad_size(size, buffer[pos : min(filled, pos + 8)]))
-                frame_bytes = 4 + size
-                if pos + frame_bytes > filled or self._is_full():
-                    break
-                unfinished = self._handle_frame(buffer[pos + 4 : pos + frame_bytes])
-                pos += frame_bytes
-                frame_bytes = 0
-                if unfinished is not None:
-                    break
+                end = pos + 4 + size
+                if end > filled or outbox.unsent_bytes > MAX_UNSENT_BYTES or len(answers) >= MAX_OUTSTANDING:
+                    return pos, 4 + size
+                answer = start(info, buffer[pos + 4 : end])
+                pos = end
+                if isinstance(answer, Started):
+                    if not isinstance(answer.outcome, Parked):
+                        self._unfinished = answer
+                        return pos, 0
+                    self._park(answer, answer.outcome)
+                elif answer is not None:
+                    outbox.unsent_bytes += size_of(answer)
+                    if answers:
+                        answers.append(_Answer(answer))
+                    else:
+                        outbox.add(answer)
+            return pos, 0
         finally:
-            wakeups.end()
+            server.wakeups.end()
             self._send(by_task=False)
-        return pos, frame_bytes, unfinished
 
-    async def _receive_large(self, start: memoryview, frame_bytes: int) -> None:
-        """Receive and handle one frame that is larger than the scratch, which holds its start."""
-        buffers = self._server.buffers
-        buffer = buffers.take()
-        filled = len(start)
-        buffer[:filled] = start
+    def _receive_large(self, large: "_LargeFrame") -> bool:
+        """Receive more of a frame that is larger than the scratch, and handle it when it is whole."""
         try:
-            while filled < frame_bytes:
-                if filled == len(buffer):
-                    buffer = buffers.grow(buffer, frame_bytes)
-                try:
-                    count = self._socket.recv_into(buffer[filled : min(frame_bytes, len(buffer))])
-                except BlockingIOError:
-                    await anyio.wait_readable(self._socket)
-                    self.last_active_ms = self._server.clock.monotonic_ms()
-                    continue
-                if not count:
-                    raise ConnectionResetError(errno.ECONNRESET, "the client left in the middle of a frame")
-                filled += count
-                self._server.metrics.bytes_in_total += count
-            _, _, unfinished = self._handle_frames(buffer, frame_bytes)
-        finally:
-            buffers.give(buffer)
-        if unfinished is not None:
-            await self._finish(unfinished)
-        await self._catch_up()
+            count = self._socket.recv_into(large.room())
+        except BlockingIOError:
+            return True
+        if not count:
+            raise ConnectionResetError(errno.ECONNRESET, "the client left in the middle of a frame")
+        large.filled += count
+        self._server.metrics.bytes_in_total += count
+        self.last_active_ms = self._server.clock.monotonic_ms()
+        return self._handle_large(large) if large.is_whole else True
+
+    def _handle_large(self, large: "_LargeFrame") -> bool:
+        pos, _ = self._handle_frames(large.buffer, large.frame_bytes)
+        if pos:
+            self._large = None
+            large.give_back()
+        return pos > 0 and self._unfinished is None and not self._must_wait()
 
     # Handling
-
-    def _handle_frame(self, frame: memoryview) -> Started | None:
-        """Start one request; return it if it has to be awaited."""
-        started = self._server.dispatcher.start(self.info, frame)
-        if isinstance(started, Started):
-            if not isinstance(started.outcome, Parked):
-                return started
-            self._park(started, started.outcome)
-        elif started:
-            self._outbox.unsent_bytes += sum(map(len, started))
-            if self._answers:
-                self._answers.append(_Answer(started))
-            else:
-                self._outbox.extend(started)
-        return None
 
     async def _finish(self, started: Started) -> None:
         """Await a handler that is a coroutine; its answer takes its place in the order."""
@@ -259,7 +283,7 @@ class Connection:
             self._park(started, outcome)
         elif outcome is not None:
             chunks = self._server.dispatcher.encode(started, outcome)
-            self._outbox.unsent_bytes += sum(map(len, chunks))
+            self._outbox.unsent_bytes += size_of(chunks)
             self._answers.append(_Answer(chunks))
         self._flush_ready()
 
@@ -279,7 +303,7 @@ class Connection:
         dispatcher = self._server.dispatcher
         answer.parked = None
         answer.chunks = dispatcher.encode(started, dispatcher.build(started, build))
-        self._outbox.unsent_bytes += sum(map(len, answer.chunks))
+        self._outbox.unsent_bytes += size_of(answer.chunks)
         if self._answers[0] is answer:
             self._flush_ready()
 
@@ -287,7 +311,7 @@ class Connection:
         answers = self._answers
         while answers and (chunks := answers[0].chunks) is not None:
             answers.popleft()
-            self._outbox.extend(chunks)
+            self._outbox.add(chunks)
         self._send()
         if self._progress is not None:
             self._progress.set()
@@ -339,14 +363,19 @@ class Connection:
             if self._progress is not None:
                 self._progress.set()
 
-    def _is_full(self) -> bool:
-        return len(self._answers) >= MAX_OUTSTANDING or self._outbox.unsent_bytes > MAX_UNSENT_BYTES
-
     def _must_wait(self) -> bool:
-        return bool(self._outbox) or self._is_full()
+        outbox = self._outbox
+        return bool(outbox) or len(self._answers) >= MAX_OUTSTANDING or outbox.unsent_bytes > MAX_UNSENT_BYTES
 
     async def _catch_up(self) -> None:
-        """Wait until the answers so far are on their way, so that a client that does not read is not read either."""
+        """Await what has to be awaited before more is handled: a handler, or room for answers.
+
+        A client that does not read its answers is not read either.
+        """
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished is not None:
+            await self._finish(unfinished)
+        await anyio.lowlevel.checkpoint()
         while self._must_wait():
             if self._outbox and not self._is_draining:
                 await self._send_rest()

@@ -26,8 +26,9 @@ from pykbroker.server.error_replies import error_response
 from pykbroker.waiters import Parked
 from wire import codec
 from wire.catalog import API_BY_KEY, request_class, response_class
+from wire.codec import MAX_ELEMENTS
 from wire.errors import ErrorCode, ProtocolError
-from wire.frame import API_VERSIONS, RequestHeader, decode_request_header, response_header_version
+from wire.frame import API_VERSIONS, read_request_header, response_header_version
 from wire.schema import Records
 
 logger = logging.getLogger("pykbroker.server")
@@ -66,7 +67,7 @@ HANDLERS: dict[int, tuple[str, str]] = {
     75: ("metadata", "describe_topic_partitions"),
 }
 
-_RESPONSE_SIZE_AND_ID = Struct(">ii")
+_SIZE_AND_ID = Struct(">ii").pack
 
 
 @attrs.frozen
@@ -96,44 +97,35 @@ class Dispatcher:
         self._services = services
         self._routes: dict[tuple[int, int], Route] = {}
 
-    def start(self, connection: ConnectionInfo, frame: memoryview) -> "list[Records] | Started":
-        """Run the handler of one request; return the frame of its answer (empty: there is none), or what to wait for.
+    def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
+        """Run the handler of one request; return the frame of its answer (None: there is none), or what to wait for.
 
         Raises: ProtocolError, CloseConnection: the connection has to be closed.
         """
-        header, pos = decode_request_header(frame)
-        route = self._routes.get((header.api_key, header.api_version)) or self._route(header)
-        if route.version != header.api_version:
-            pos = len(frame)  # an ApiVersions request of a version we do not know: its body is not ours to read
-            request: object = request_class(API_VERSIONS)()
+        key, version, correlation_id, client_id, _, pos = read_request_header(frame)
+        services = self._services
+        route = self._routes.get((key, version)) or self._route(key, version)
+        if route.version == version:
+            try:
+                request, _ = route.decode(frame, pos, len(frame), [MAX_ELEMENTS])
+            except (ProtocolError, IndexError, ValueError, codec.StructError) as error:
+                raise ProtocolError(f"{API_BY_KEY[key].name} v{version}: {error}") from None
         else:
-            request = self._decode(route, frame, pos)
-        context = RequestContext(
-            self._services, connection, header.api_key, header.api_version, header.correlation_id, header.client_id
-        )
-        self._services.metrics.requests_total += 1
+            request = request_class(API_VERSIONS)()  # of a version that we do not know: its body is not ours to read
+        services.metrics.requests_total += 1
         try:
-            outcome = route.handler(context, request)
+            outcome = route.handler(RequestContext(services, connection, version, client_id), request)
         except CloseConnection:
             raise
         except Exception as error:  # the one place where anything is caught: see `_failed`
             outcome = self._failed(route, request, error)
         if outcome is None:
-            return []
+            return None
         if isinstance(outcome, Parked) or type(outcome) is CoroutineType:
-            return Started(route, header.correlation_id, outcome, request)
-        return self._encode(route, header.correlation_id, request, outcome)
+            return Started(route, correlation_id, outcome, request)
+        return self._encode(route, correlation_id, request, outcome)
 
-    def _decode(self, route: Route, frame: memoryview, pos: int) -> object:
-        try:
-            request, _ = route.decode(frame, pos, len(frame), [codec.MAX_ELEMENTS])
-        except (ProtocolError, IndexError, ValueError, codec.StructError) as error:
-            name = API_BY_KEY[route.api_key].name
-            raise ProtocolError(f"{name} v{route.version}: {error}") from None
-        return request
-
-    def _route(self, header: RequestHeader) -> Route:
-        key, version = header.api_key, header.api_version
+    def _route(self, key: int, version: int) -> Route:
         api = API_BY_KEY.get(key)
         if api is None or key not in HANDLERS:
             raise ProtocolError(f"request of unknown key {key}")
@@ -162,29 +154,28 @@ class Dispatcher:
         except Exception as error:  # as in `start`
             return self._failed(started.route, started.request, error)
 
-    def encode(self, started: Started, response: object) -> list[Records]:
+    def encode(self, started: Started, response: object) -> bytes | list[Records]:
         """Return the frame of the answer to a request that had to wait."""
         return self._encode(started.route, started.correlation_id, started.request, response)
 
-    def _encode(self, route: Route, correlation_id: int, request: object, response: object) -> list[Records]:
-        """Return the frame of a response as pieces. A response that cannot be encoded is a bug, answered as one."""
-        pieces: list[Records] = []
+    def _encode(self, route: Route, correlation_id: int, request: object, response: object) -> bytes | list[Records]:
+        """Return the frame of a response, as pieces where slices of files are among them.
+
+        A response that cannot be encoded is a bug, answered as one.
+        """
+        pieces: list[Records] = [b""]
         try:
             route.encode(pieces.append, response)
         except Exception as error:
-            pieces = []
+            pieces = [b""]
             route.encode(pieces.append, self._failed(route, request, error))
-        size = 4 + len(route.response_header_bytes)
+        head = route.response_header_bytes
         try:
             body = b"".join(pieces)  # type: ignore[arg-type]
         except TypeError:  # there are slices of files among them
-            pieces.insert(
-                0,
-                _RESPONSE_SIZE_AND_ID.pack(size + sum(map(len, pieces)), correlation_id) + route.response_header_bytes,
-            )
+            pieces[0] = _SIZE_AND_ID(4 + len(head) + sum(map(len, pieces)), correlation_id) + head
             return pieces
-        head = _RESPONSE_SIZE_AND_ID.pack(size + len(body), correlation_id) + route.response_header_bytes
-        return [head + body]
+        return _SIZE_AND_ID(4 + len(head) + len(body), correlation_id) + head + body
 
     def build(self, started: Started, build: Callable[[], object]) -> object:
         """Build the response of a parked request."""

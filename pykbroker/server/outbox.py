@@ -12,7 +12,6 @@ Rules
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable
 
 import anyio
 import anyio.to_thread
@@ -40,8 +39,12 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._pieces)
 
-    def extend(self, chunks: Iterable[Records]) -> None:
-        self._pieces.extend(chunks)
+    def add(self, chunks: bytes | list[Records]) -> None:
+        """Take an answer, in one piece or in several."""
+        if isinstance(chunks, bytes):
+            self._pieces.append(chunks)
+        else:
+            self._pieces.extend(chunks)
 
     def close(self) -> None:
         """Drop what is there and what comes: the stream may end in the middle of an answer."""
@@ -117,6 +120,10 @@ class Outbox:
         else:
             self._pieces[0] = piece.after(sent)
         return sent
+
+
+def size_of(chunks: bytes | list[Records]) -> int:
+    return len(chunks) if isinstance(chunks, bytes) else sum(map(len, chunks))
 
 
 def _window(piece: FileSlice) -> FileSlice:

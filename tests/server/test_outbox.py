@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> OpenFile:
 
 def outbox_of(sock: socket.socket, *pieces: Records) -> Outbox:
     outbox = Outbox(sock)
-    outbox.extend(pieces)
+    outbox.add(list(pieces))
     outbox.unsent_bytes += sum(map(len, pieces))
     return outbox
 
@@ -144,7 +144,7 @@ def test_closed_outbox_sends_nothing_any_more(ends: Ends) -> None:
     ours, theirs = ends
     outbox = outbox_of(ours, b"forget me")
     outbox.close()
-    outbox.extend([b"and me"])
+    outbox.add(b"and me")
     assert not outbox
     assert outbox.send(Metrics())
     with pytest.raises(BlockingIOError):
