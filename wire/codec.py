@@ -32,7 +32,7 @@ __all__ = ["MAX_ELEMENTS", "Chunks", "Decoder", "Encoder", "StructError"]
 T = TypeVar("T")
 # (buffer, pos, len(buffer), [elements that the message may still hold]) -> (message, position after it).
 # Besides ProtocolError it lets IndexError and StructError out, which `decode` turns into one.
-Decoder = Callable[[Buffer, int, int, list[int]], tuple[Any, int]]
+Decoder = Callable[[memoryview, int, int, list[int]], tuple[Any, int]]
 # (the function that takes each chunk, message)
 Encoder = Callable[[Callable[[Records], None], Any], None]
 
@@ -49,7 +49,7 @@ def decode(
 ) -> tuple[T, int]:
     """Decode `message` at `pos`; `records` fields are views of `buffer`. Raises: ProtocolError."""
     try:
-        return decoder(message, version)(buffer, pos, len(buffer), [max_elements])
+        return decoder(message, version)(memoryview(buffer), pos, len(buffer), [max_elements])
     except (StructError, IndexError, ProtocolError) as error:
         raise ProtocolError(f"{message.__name__} v{version}: {error}") from None
 
@@ -70,7 +70,7 @@ def encode_bytes(message: object, version: int) -> bytes:
 def decoder(message: type[Any], version: int) -> Decoder:
     made = DecoderSource(message, _checked(message, version))
 
-    def decode_counted(buffer: Buffer, pos: int, end: int, budget: list[int]) -> tuple[Any, int]:
+    def decode_counted(buffer: memoryview, pos: int, end: int, budget: list[int]) -> tuple[Any, int]:
         return _counting_decoder(message, version)(buffer, pos, end, budget)
 
     made.names["_decode_counted"] = decode_counted

@@ -245,7 +245,14 @@ class DecoderSource(_Source):
     def _sized(self, field: FieldSpec, target: str, pad: str, end: str) -> None:
         """Write what follows the length of bytes, records or an array."""
         null, size = ("not _n", "_n - 1") if self.flexible else ("_n < 0", "_n")
-        if self.flexible:
+        if self.flexible and field.kind is Kind.RECORDS:  # nearly always a varint of two or three bytes
+            self.line(pad, "if _n > 127:")
+            self.line(pad, "    if _buffer[_pos] < 128:")
+            self.line(pad, "        _n += (_buffer[_pos] - 1) * 128")
+            self.line(pad, "        _pos += 1")
+            self.line(pad, "    else:")
+            self.line(pad, "        _n, _pos = _uvarint(_buffer, _pos - 1)")
+        elif self.flexible:
             self.line(pad, "if _n > 127:")
             self.line(pad, "    _n, _pos = _uvarint(_buffer, _pos - 1)")
         if self.is_nullable(field):
@@ -263,7 +270,7 @@ class DecoderSource(_Source):
         if field.kind is Kind.BYTES:
             self.line(pad, f"{target} = {self.helper('_bytes', bytes)}(_buffer[_pos:_after])")
         else:
-            self.line(pad, f"{target} = {self.helper('_memoryview', memoryview)}(_buffer)[_pos:_after]")
+            self.line(pad, f"{target} = _buffer[_pos:_after]")
         self.line(pad, "_pos = _after")
 
     def _array(self, field: FieldSpec, target: str, null: str, pad: str, end: str) -> None:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from wire import codec
 from wire.catalog import APIS
 from wire.errors import ProtocolError
-from wire.primitives import MAX_TAGS, ONE_BYTE, Buffer, Chunks, read_text, read_unknown_tags, write_tags
+from wire.primitives import MAX_TAGS, ONE_BYTE, Buffer, Chunks, read_unknown_tags, short, write_tags
 from wire.schema import NO_TAGS, Records
 
 API_VERSIONS = 18
@@ -67,7 +67,10 @@ def read_request_header(buffer: Buffer, pos: int = 0) -> tuple[int, int, int, st
         pos += 10
         client_id = None
         if size >= 0:
-            client_id, pos = read_text(buffer, pos, size, len(buffer))
+            client_id = str(buffer[pos : pos + size], "utf-8", "replace")
+            pos += size
+            if pos > len(buffer):
+                raise short("client id", size, len(buffer) - pos + size)
         unknown_tags: Mapping[int, bytes] = NO_TAGS
         if version >= _FLEXIBLE_FROM.get(api_key, _NEVER):
             if buffer[pos]:

@@ -57,11 +57,15 @@ _WITHOUT_LOG_START_OFFSET = frozenset(
 )
 ADMIN_CLIENT_ID = "__admin_client"  # may write internal topics, as in Kafka
 
+_NO_LEADER = LeaderIdAndEpoch()  # shared: it is replaced where there is one to tell
+Appended = tuple[Partition, int, PartitionProduceResponse]  # with the last offset
+
 
 def produce(ctx: RequestContext, request: ProduceRequest) -> ProduceResponse | Parked | None:
     acks = request.acks
     response = ProduceResponse()
-    appended: list[tuple[Partition, int, PartitionProduceResponse]] = []
+    appended: list[Appended] = []
+    has_failed = False
     for topic in request.topic_data:
         answers: list[PartitionProduceResponse] = []
         response.responses.append(TopicProduceResponse(topic.name, topic.topic_id, answers))
@@ -71,16 +75,19 @@ def produce(ctx: RequestContext, request: ProduceRequest) -> ProduceResponse | P
             except _NotAuthorized:
                 return _refused(request)
             except KafkaError as error:
+                has_failed = True
                 answers.append(_error_answer(data.index, error))
             except StorageError as error:
+                has_failed = True
                 answers.append(_error_answer(data.index, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error))))
-    if acks == 0:
+    if acks == ALL:
+        waiting = [item for item in appended if item[0].high_watermark <= item[1]]
+        if waiting:
+            return _wait(ctx, request.timeout_ms, response, waiting)
+    elif acks == 0:
         _close_on_error(response)
         return None
-    waiting = [item for item in appended if item[0].high_watermark <= item[1]] if acks == ALL else []
-    if waiting:
-        return _wait(ctx, request.timeout_ms, response, waiting)
-    return _with_leaders(ctx, response)
+    return _with_leaders(ctx, response) if has_failed else response
 
 
 def _append(
@@ -88,7 +95,7 @@ def _append(
     request: ProduceRequest,
     topic: TopicProduceData,
     data: PartitionProduceData,
-    appended: list[tuple[Partition, int, PartitionProduceResponse]],
+    appended: list[Appended],
 ) -> PartitionProduceResponse:
     replicas = ctx.services.replicas
     partition = (
@@ -116,7 +123,7 @@ def _append(
             raise
         return _error_answer(data.index, error, partition.log.log_start_offset)
     answer = PartitionProduceResponse(
-        data.index, ErrorCode.NONE, info.base_offset, info.log_append_time_ms, info.log_start_offset
+        data.index, 0, info.base_offset, info.log_append_time_ms, info.log_start_offset, [], None, _NO_LEADER
     )
     appended.append((partition, info.last_offset, answer))
     return answer
@@ -193,7 +200,7 @@ def _wait(
     ctx: RequestContext,
     timeout_ms: int,
     response: ProduceResponse,
-    waiting: list[tuple[Partition, int, PartitionProduceResponse]],
+    waiting: list[Appended],
 ) -> Parked:
     """Park the answer until every partition's records are committed; those that are not by then have timed out."""
     unanswered = _Unanswered(len(waiting))

@@ -134,6 +134,18 @@ class LogFile:
             while written < size:
                 written += os.pwrite(fd, view[written:], position + written)
 
+    def append_at(self, position: int, data: bytes | bytearray | memoryview, size: int) -> None:
+        """Write all `size` bytes of `data` at the end of the file, or leave the file as it was. Raises: OSError."""
+        file = self.open_file or self.open(create=True)
+        self.used = True
+        try:
+            if os.pwrite(file.fd, data, position) != size:
+                self.write_at(position, data)
+        except OSError:
+            with contextlib.suppress(OSError):  # if this fails too, the next write or recovery cuts what is there
+                self.truncate(position)
+            raise
+
     def size(self) -> int:
         """The file's size on disk; 0 if it is missing."""
         try:

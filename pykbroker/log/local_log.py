@@ -61,16 +61,37 @@ class LocalLog:
 
     # --- appending
 
-    def should_roll(self, rules: AppendRules, size: int, last_offset: int, youngest: int, now: int) -> bool:
-        """Whether a batch of `size` bytes belongs into a new segment."""
+    def append(
+        self, rules: AppendRules, records: RecordBytes, size: int, last_offset: int, youngest: int, now: int
+    ) -> bool:
+        """Write one stamped batch, or return False: it belongs into a new segment.
+
+        Raises: OSError; then nothing is changed.
+        """
         active = self.active
-        if (
-            active.size + size > rules.segment_bytes
+        position = active.size
+        if position and (
+            position + size > rules.segment_bytes
             or last_offset - active.base_offset > MAX_RELATIVE_OFFSET
             or self._index_full
         ):
-            return active.size > 0
-        return youngest > self._roll_timestamp and self._is_old(rules, youngest, now)
+            return False
+        if youngest > self._roll_timestamp and self._is_old(rules, youngest, now):
+            return False
+        end_offset = active.end_offset
+        if active.append(records, size, last_offset, youngest, rules.index_interval_bytes):
+            self._index_full = active.index_is_full(rules.segment_index_bytes)
+        self.size_bytes += size
+        offsets, positions = self._recent_offsets, self._recent_positions
+        if offsets is None or positions is None:
+            offsets, positions = array("q", (end_offset - 1,)), array("q", (position,))
+            self._recent_offsets, self._recent_positions = offsets, positions
+        offsets.append(last_offset)
+        positions.append(position)
+        if len(offsets) > _RECENT_BATCHES:
+            del offsets[: _RECENT_BATCHES // 2]
+            del positions[: _RECENT_BATCHES // 2]
+        return True
 
     def _is_old(self, rules: AppendRules, youngest: int, now: int) -> bool:
         active = self.active
@@ -89,23 +110,6 @@ class LocalLog:
 
     def config_changed(self) -> None:
         self._roll_timestamp = -2
-
-    def append(self, rules: AppendRules, records: RecordBytes, size: int, last_offset: int, youngest: int) -> None:
-        """Write one stamped batch. Raises: OSError; then nothing is changed."""
-        active = self.active
-        position, end_offset = active.size, active.end_offset
-        if active.append(records, size, last_offset, youngest, rules.index_interval_bytes):
-            self._index_full = active.index_is_full(rules.segment_index_bytes)
-        self.size_bytes += size
-        offsets, positions = self._recent_offsets, self._recent_positions
-        if offsets is None or positions is None:
-            offsets, positions = array("q", (end_offset - 1,)), array("q", (position,))
-            self._recent_offsets, self._recent_positions = offsets, positions
-        offsets.append(last_offset)
-        positions.append(position)
-        if len(offsets) > _RECENT_BATCHES:
-            del offsets[: _RECENT_BATCHES // 2]
-            del positions[: _RECENT_BATCHES // 2]
 
     def add_segment(self, base_offset: int, now: int) -> Segment:
         """Make a new, empty segment the active one."""

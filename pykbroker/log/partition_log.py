@@ -32,6 +32,7 @@ from pykbroker.log.retention import deletable_segments
 from pykbroker.log.segment import Segment
 from pykbroker.log.storage import FlushJob, flush_now
 from pykbroker.topic_config import TopicConfig
+from wire.compression import Codec
 from wire.crc32c import crc32c
 from wire.errors import ErrorCode, ProtocolError
 from wire.records import (
@@ -49,9 +50,8 @@ from wire.records import (
 from wire.schema import RecordBytes
 
 LEADER_EPOCH_FILE = "leader-epoch-checkpoint"
-_NOT_FROM_CLIENTS = 0x28  # control, LogAppendTime
-
-_LAST_CODEC = 4
+# Attributes of batches that clients send: a codec, transactional or not; not control, not LogAppendTime.
+_FROM_CLIENTS = frozenset({*Codec, *(codec | TRANSACTIONAL_BIT for codec in Codec)})
 _NEVER = -1
 
 _unpack = HEADER.unpack_from
@@ -107,18 +107,16 @@ class PartitionLog(ReadableLog):
             or base
             or count != delta + 1
             or count < 1
-            or attributes & _NOT_FROM_CLIENTS
-            or attributes & 7 > _LAST_CODEC
+            or attributes not in _FROM_CLIENTS
             or producer_id >= 0 > sequence
-            or size > rules.max_message_bytes
-            or rules.special
+            or size > rules.unexamined_bytes
             or not begun <= youngest <= now + rules.timestamp_after_max_ms
         ):
             records = validate.prepare(records, self.topic_partition, rules, now)
             size = len(records)
             _, length, _, _, _, attributes, delta, _, youngest, *_ = _unpack(records)
-        if size > rules.segment_bytes:
-            raise self._larger_than_segment(size)
+            if size > rules.segment_bytes:
+                raise self._larger_than_segment(size)
         transactional = attributes & TRANSACTIONAL_BIT != 0
         if producer_id >= 0:
             duplicate = self.producers.check(producer_id, epoch, sequence, delta, transactional)
@@ -148,12 +146,10 @@ class PartitionLog(ReadableLog):
         Raises: OSError, then the log is as before; KAFKA_STORAGE_ERROR, then its directory is offline.
         """
         rules = self._rules
-        local = self._local
-        if local is None:
-            local = self._begin(self.log_end_offset, now)
-        elif local.should_roll(rules, size, last, youngest, now):
+        local = self._local or self._begin(self.log_end_offset, now)
+        if not local.append(rules, records, size, last, youngest, now):
             self.roll()
-        local.append(rules, records, size, last, youngest)
+            local.append(rules, records, size, last, youngest, now)
         self.log_end_offset = last + 1
         if last - self.recovery_point >= rules.flush_messages - 1:
             self.flush()

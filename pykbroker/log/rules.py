@@ -32,9 +32,9 @@ class AppendRules:
         "segment_index_bytes",
         "segment_jitter_ms",
         "segment_ms",
-        "special",
         "timestamp_after_max_ms",
         "timestamp_before_max_ms",
+        "unexamined_bytes",
         "walks",
     )
 
@@ -72,4 +72,6 @@ class AppendRules:
         bounds_past = not self.log_append_time and self.timestamp_before_max_ms < _FOREVER_MS
         limits_records = self.max_record_bytes < 2_147_483_639
         self.walks = self.compacted or strict_records or bounds_past or limits_records
-        self.special = self.walks or self.log_append_time or self.codec is not None
+        is_examined = self.walks or self.log_append_time or self.codec is not None
+        # Up to this size a batch whose header is right is stored as it is.
+        self.unexamined_bytes = -1 if is_examined else min(self.max_message_bytes, self.segment_bytes)

@@ -13,7 +13,6 @@ Not here: when to roll, which segment holds an offset (partition_log.py), CRCs o
 Sources: Kafka's LogSegment, FileRecords.
 """
 
-import contextlib
 import os
 import struct
 from collections.abc import Iterator
@@ -95,12 +94,7 @@ class Segment:
         if self._max_timestamp == _UNKNOWN:
             self._load_max_timestamp()
         position = self.size
-        try:
-            self.file.write_at(position, records)
-        except OSError:
-            with contextlib.suppress(OSError):  # if this fails too, the next write or recovery cuts what is there
-                self.file.truncate(position)
-            raise
+        self.file.append_at(position, records, size)
         self.size = position + size
         self.end_offset = last_offset + 1
         if max_timestamp > self._max_timestamp:

@@ -80,10 +80,9 @@ class ClusterRig:
     async def ask_raw(self, request: bytes) -> bytes:
         started = self._dispatcher.start(self.connection, memoryview(request))
         if isinstance(started, Started):
-            chunks = self._dispatcher.encode(started, await self._dispatcher.finish(started))
-        else:
-            chunks = started
-        return b"".join(bytes(chunk) for chunk in chunks)[4:]  # type: ignore[call-overload]
+            started = self._dispatcher.encode(started, await self._dispatcher.finish(started))
+        assert isinstance(started, bytes)
+        return started[4:]
 
     async def call(self, name: str, version: int, **fields: object) -> Any:
         """Send the request of this name with these fields."""

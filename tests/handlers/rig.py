@@ -119,14 +119,15 @@ class HandlerRig:
         started = self._dispatcher.start(connection, memoryview(bytearray(frame.encode_request(header, request)))[4:])
         answered = Answered()
 
-        def answer(pieces: list[Any]) -> None:
+        def answer(chunks: bytes | list[Any]) -> None:
+            pieces = [chunks] if isinstance(chunks, bytes) else chunks
             data = b"".join(piece.read() if isinstance(piece, FileSlice) else piece for piece in pieces)[4:]
             _, pos = frame.decode_response_header(key, version, data)
             answered.response = codec.decode(response_class(key), version, data, pos)[0]
             answered.parked = None
 
         if not isinstance(started, Started):
-            if started:
+            if started is not None:
                 answer(started)
             return answered
         parked = started.outcome
