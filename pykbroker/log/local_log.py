@@ -61,15 +61,13 @@ class LocalLog:
 
     # --- appending
 
-    def append(
-        self, rules: AppendRules, records: RecordBytes, size: int, last_offset: int, youngest: int, now: int
-    ) -> bool:
+    def append(self, rules: AppendRules, records: RecordBytes, last_offset: int, youngest: int, now: int) -> bool:
         """Write one stamped batch, or return False: it belongs into a new segment.
 
         Raises: OSError; then nothing is changed.
         """
         active = self.active
-        position = active.size
+        position, size = active.size, len(records)
         if position and (
             position + size > rules.segment_bytes
             or last_offset - active.base_offset > MAX_RELATIVE_OFFSET

@@ -130,7 +130,7 @@ class PartitionLog(ReadableLog):
             if leader_epoch != self._epoch_on_disk:
                 self._begin_epoch(leader_epoch, first)
             _stamp(records, 0, first, length, leader_epoch)
-            self._write(records, size, last, youngest, now)
+            self._write(records, last, youngest, now)
         except OSError as error:
             raise storage.failed(error) from error
         if producer_id >= 0:
@@ -140,16 +140,16 @@ class PartitionLog(ReadableLog):
             )
         return AppendInfo(first, last, now if rules.log_append_time else -1, self.log_start_offset)
 
-    def _write(self, records: RecordBytes, size: int, last: int, youngest: int, now: int) -> None:
+    def _write(self, records: RecordBytes, last: int, youngest: int, now: int) -> None:
         """Write one stamped batch, and flush it where it is due.
 
         Raises: OSError, then the log is as before; KAFKA_STORAGE_ERROR, then its directory is offline.
         """
         rules = self._rules
         local = self._local or self._begin(self.log_end_offset, now)
-        if not local.append(rules, records, size, last, youngest, now):
+        if not local.append(rules, records, last, youngest, now):
             self.roll()
-            local.append(rules, records, size, last, youngest, now)
+            local.append(rules, records, last, youngest, now)
         self.log_end_offset = last + 1
         if last - self.recovery_point >= rules.flush_messages - 1:
             self.flush()
@@ -222,7 +222,7 @@ class PartitionLog(ReadableLog):
     def _append_whole(self, batch: memoryview, now: int) -> None:
         """Write a stamped batch of any kind and learn from it. Raises: OSError."""
         header = next(iter_batches(batch))[0]
-        self._write(batch, len(batch), header.last_offset, header.max_timestamp, now)
+        self._write(batch, header.last_offset, header.max_timestamp, now)
         if header.producer_id >= 0:
             aborted = self.producers.update_from_batch(header, batch)
             if aborted is not None and self._local is not None:
