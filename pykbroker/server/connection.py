@@ -8,9 +8,10 @@ Rules
 - All complete frames in the buffer are handled before their answers go out in one send.
 - Handlers start in order of arrival, at most MAX_OUTSTANDING ahead of the oldest answer that is still waiting; answers
   leave in order. A handler that awaits the store is awaited by `serve`, and later requests wait for it.
-- No further request is started while MAX_UNSENT_BYTES of answers are ready but not sent, and nothing more is read while
-  answers are stuck in the socket: a client that does not read costs bounded memory.
-- A parked answer costs no task: `Parked.release` sends it at once; a task is started only if the socket blocks.
+- Nothing more is read, and no request is started, while MAX_UNSENT_BYTES of answers are ready but not sent: a client
+  that does not read costs bounded memory.
+- Neither a parked answer nor one that the socket has no room for costs a task: `Parked.release` sends at once, and the
+  event loop calls when there is room.
 
 Not here: headers, handlers and errors (dispatch), accepting and limits on connections (listener).
 """
@@ -33,8 +34,8 @@ from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.metrics import Metrics
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.dispatch import Dispatcher, Started
-from pykbroker.server.outbox import Outbox, size_of
-from pykbroker.server.readiness import call_when_readable
+from pykbroker.server.outbox import Outbox, memory_of
+from pykbroker.server.readiness import call_when_readable, call_when_writable, forget
 from pykbroker.waiters import Parked, Wakeups
 from wire.errors import ProtocolError
 from wire.schema import Records
@@ -42,7 +43,7 @@ from wire.schema import Records
 logger = logging.getLogger("pykbroker.server")
 
 MAX_OUTSTANDING = 256  # requests started before the oldest unsent answer is ready
-MAX_UNSENT_BYTES = 1024 * 1024  # of ready answers; no request is started beyond that
+MAX_UNSENT_BYTES = 1024 * 1024  # of memory that ready answers take; no request is started beyond that
 # How it shows that the client is gone.
 GONE = frozenset(
     (
@@ -103,7 +104,7 @@ class _LargeFrame:
 
 class Connection:
     __slots__ = (
-        "_answers", "_closed", "_has_left", "_is_draining", "_kept", "_large", "_outbox", "_progress", "_scope",
+        "_answers", "_closed", "_has_left", "_is_stuck", "_kept", "_large", "_outbox", "_progress", "_scope",
         "_server", "_socket", "_unfinished", "info", "last_active_ms",
     )  # fmt: skip
 
@@ -118,7 +119,7 @@ class Connection:
         self._large: _LargeFrame | None = None  # being received
         self._unfinished: Started | None = None  # has to be awaited before anything else is started
         self._has_left = False  # the client will send no more
-        self._is_draining = False  # a task waits for the socket to take more
+        self._is_stuck = False  # the rest goes when the socket takes more, or when it has been read from the disk
         self._progress: anyio.Event | None = None  # there while reading waits for answers to leave
         self._scope = anyio.CancelScope()
         self._closed = False
@@ -137,7 +138,7 @@ class Connection:
             self._lost(error)
         finally:
             self._closed = True
-            anyio.notify_closing(self._socket)
+            forget(self._socket)
             self._socket.close()
             for answer in self._answers:
                 if answer.parked is not None:
@@ -159,7 +160,7 @@ class Connection:
     @property
     def awaits_us(self) -> bool:
         """The client waits for an answer, rather than we for the client to take one."""
-        return bool(self._answers) and not self._is_draining
+        return bool(self._answers) and not self._is_stuck
 
     # Receiving
 
@@ -176,6 +177,8 @@ class Connection:
 
     def _on_readable(self) -> bool:
         """Receive what is there and handle it. False: read no more until `_catch_up` has been awaited, or at all."""
+        if self._must_wait():
+            return False
         if self._large is not None:
             return self._receive_large(self._large)
         scratch = self._server.buffers.scratch
@@ -198,7 +201,7 @@ class Connection:
         """Handle what was put aside when something had to be awaited; see `_on_readable`."""
         large = self._large
         if large is not None:
-            return self._handle_large(large) if large.is_whole else not self._must_wait()
+            return self._handle_large(large) if large.is_whole else True
         scratch = self._server.buffers.scratch
         kept, self._kept = self._kept, b""
         scratch[: len(kept)] = kept
@@ -214,7 +217,7 @@ class Connection:
                 self._kept = bytes(scratch[pos:filled])
                 if 0 < frame_bytes <= filled - pos:
                     return False  # a whole one is left
-        return self._unfinished is None and not self._must_wait()
+        return self._unfinished is None
 
     def _handle_frames(self, buffer: memoryview, filled: int) -> tuple[int, int]:
         """Start the requests in `buffer[:filled]`, as far as they are complete and the bounds allow.
@@ -234,7 +237,7 @@ class Connection:
                 if not 0 < size <= max_bytes:
                     raise ProtocolError(_bad_size(size, buffer[pos : min(filled, pos + 8)]))
                 end = pos + 4 + size
-                if end > filled or outbox.unsent_bytes > MAX_UNSENT_BYTES or len(answers) >= MAX_OUTSTANDING:
+                if end > filled or len(answers) >= MAX_OUTSTANDING or outbox.unsent_bytes > MAX_UNSENT_BYTES:
                     return pos, 4 + size
                 answer = start(info, buffer[pos + 4 : end])
                 pos = end
@@ -244,7 +247,7 @@ class Connection:
                         return pos, 0
                     self._park(answer, answer.outcome)
                 elif answer is not None:
-                    outbox.unsent_bytes += size_of(answer)
+                    outbox.unsent_bytes += memory_of(answer)
                     if answers:
                         answers.append(_Answer(answer))
                     else:
@@ -252,7 +255,7 @@ class Connection:
             return pos, 0
         finally:
             server.wakeups.end()
-            self._send(by_task=False)
+            self._send()
 
     def _receive_large(self, large: "_LargeFrame") -> bool:
         """Receive more of a frame that is larger than the scratch, and handle it when it is whole."""
@@ -272,7 +275,7 @@ class Connection:
         if pos:
             self._large = None
             large.give_back()
-        return pos > 0 and self._unfinished is None and not self._must_wait()
+        return pos > 0 and self._unfinished is None
 
     # Handling
 
@@ -283,7 +286,7 @@ class Connection:
             self._park(started, outcome)
         elif outcome is not None:
             chunks = self._server.dispatcher.encode(started, outcome)
-            self._outbox.unsent_bytes += size_of(chunks)
+            self._outbox.unsent_bytes += memory_of(chunks)
             self._answers.append(_Answer(chunks))
         self._flush_ready()
 
@@ -303,7 +306,7 @@ class Connection:
         dispatcher = self._server.dispatcher
         answer.parked = None
         answer.chunks = dispatcher.encode(started, dispatcher.build(started, build))
-        self._outbox.unsent_bytes += size_of(answer.chunks)
+        self._outbox.unsent_bytes += memory_of(answer.chunks)
         if self._answers[0] is answer:
             self._flush_ready()
 
@@ -318,54 +321,59 @@ class Connection:
 
     # Sending
 
-    def _send(self, *, by_task: bool = True) -> None:
-        """Send what the socket takes now. The rest is for a task; or else for `_catch_up`, where `serve` comes next.
-
-        Raises: OSError, in `serve` alone.
-        """
-        if self._is_draining or not self._outbox or self._closed:
+    def _send(self) -> None:
+        """Send what the socket takes now; the rest goes when it takes more."""
+        if self._is_stuck or not self._outbox or self._closed:
             return
-        try:
-            done = self._outbox.send(self._server.metrics)
-        except OSError as error:
-            if not by_task:
-                raise
-            self._lost(error)
-            self.close()  # the client is gone: `serve` cleans up
-            return
-        if not done and by_task:
-            self._is_draining = True
-            self._server.task_group.start_soon(self._drain)
+        if not self._send_some():
+            self._is_stuck = True
+            self._wait_to_send()
 
-    async def _drain(self) -> None:
-        """Be the task that sends the rest."""
+    def _send_some(self) -> bool:
+        """Return whether nothing is left to be sent."""
         try:
-            await self._send_rest()
+            return self._outbox.send(self._server.metrics)
         except OSError as error:
             self._lost(error)
-            self.close()
-        except anyio.ClosedResourceError:
-            pass  # `serve` has ended
         except Exception:
-            # A bug must not end the other connections, which run beside this task.
+            # A bug must not end the other connections, which run beside this one.
             self._server.metrics.bugs_total += 1
             logger.exception("bug in connection %s", self.info.id)
-            self.close()
+        self.close()  # the client is gone: `serve` cleans up
+        return True
 
-    async def _send_rest(self) -> None:
-        """Send all that is there, then let reading go on. Raises: OSError."""
-        self._is_draining = True
+    def _wait_to_send(self) -> None:
+        tasks = self._server.task_group
+        if self._outbox.is_cold:
+            tasks.start_soon(self._warm)
+        else:
+            call_when_writable(self._socket, self._on_writable, tasks)
+
+    def _on_writable(self) -> bool:
+        """Send more. False: it is all sent, or has to be read from the disk first."""
+        self.last_active_ms = self._server.clock.monotonic_ms()
+        if not self._closed and not self._send_some():
+            if not self._outbox.is_cold:
+                return True
+            self._wait_to_send()
+            return False
+        self._is_stuck = False
+        if self._progress is not None:
+            self._progress.set()
+        return False
+
+    async def _warm(self) -> None:
+        """Have a thread read what is sent next; a cold read stalls nobody else."""
         try:
-            while not self._closed and not await self._outbox.send_when_writable(self._server.metrics):
-                self.last_active_ms = self._server.clock.monotonic_ms()
-        finally:
-            self._is_draining = False
-            if self._progress is not None:
-                self._progress.set()
+            await self._outbox.warm()
+        except OSError as error:
+            self._lost(error)
+            self.close()
+        if self._on_writable():
+            self._wait_to_send()
 
     def _must_wait(self) -> bool:
-        outbox = self._outbox
-        return bool(outbox) or len(self._answers) >= MAX_OUTSTANDING or outbox.unsent_bytes > MAX_UNSENT_BYTES
+        return len(self._answers) >= MAX_OUTSTANDING or self._outbox.unsent_bytes > MAX_UNSENT_BYTES
 
     async def _catch_up(self) -> None:
         """Await what has to be awaited before more is handled: a handler, or room for answers.
@@ -377,11 +385,8 @@ class Connection:
             await self._finish(unfinished)
         await anyio.lowlevel.checkpoint()
         while self._must_wait():
-            if self._outbox and not self._is_draining:
-                await self._send_rest()
-            else:
-                self._progress = anyio.Event()
-                await self._progress.wait()
+            self._progress = anyio.Event()
+            await self._progress.wait()
 
 
 def _bad_size(size: int, start: memoryview) -> str:

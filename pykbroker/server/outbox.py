@@ -22,19 +22,21 @@ from wire.schema import Records
 
 COPY_BELOW_BYTES = 32 * 1024
 WINDOW_BYTES = 1024 * 1024
+MAX_RUN_BYTES = 256 * 1024  # of memory, small slices read into it among that, put together for one send
 
 _SHORTER = "a log segment became shorter while it was being sent"
 
 
 class Outbox:
-    __slots__ = ("_is_cold", "_is_warmed", "_pieces", "_socket", "unsent_bytes")
+    __slots__ = ("_is_warmed", "_pieces", "_socket", "is_cold", "unsent_bytes")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._pieces: deque[Records] = deque()
-        self._is_cold = False  # the first piece has to be read by a thread
+        self.is_cold = False  # `warm` is needed before more can be sent
         self._is_warmed = False  # that has been done: it is sent without asking again whether it is in the page cache
-        self.unsent_bytes = 0  # the connection adds to it, also for answers that wait for their turn to come here
+        # Memory that answers take: see `memory_of`. The connection adds to it, also for those that wait for their turn.
+        self.unsent_bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
@@ -49,7 +51,7 @@ class Outbox:
     def close(self) -> None:
         """Drop what is there and what comes: the stream may end in the middle of an answer."""
         self._pieces = deque(maxlen=0)
-        self._is_cold = False
+        self.is_cold = False
         self.unsent_bytes = 0
 
     def send(self, metrics: Metrics) -> bool:
@@ -61,7 +63,7 @@ class Outbox:
                 if not isinstance(piece, FileSlice):
                     sent = self._send_memory()
                 elif not self._is_warmed and not _window(piece).is_resident():
-                    self._is_cold = True
+                    self.is_cold = True
                     return False
                 elif len(piece) < COPY_BELOW_BYTES:
                     pieces[0] = _read(piece)
@@ -71,27 +73,25 @@ class Outbox:
                     sent = self._send_slice(piece)
                     self._is_warmed = False
                 metrics.bytes_out_total += sent
-                self.unsent_bytes -= sent
         except BlockingIOError:
             return False
         return True
 
-    async def send_when_writable(self, metrics: Metrics) -> bool:
-        if self._is_cold:
+    async def warm(self) -> None:
+        """Have a thread read what is sent next, so that it is in the page cache. Raises: OSError."""
+        if self.is_cold:
             piece = self._pieces[0]
             assert isinstance(piece, FileSlice)
             await anyio.to_thread.run_sync(_read, _window(piece))
-            self._is_cold = False
+            self.is_cold = False
             self._is_warmed = True
-        else:
-            await anyio.wait_writable(self._socket)
-        return self.send(metrics)
 
     def _send_memory(self) -> int:
         """Send the pieces up to the next slice that is large or cold."""
         pieces = self._pieces
         run: list[bytes | bytearray | memoryview] = []
-        while pieces:
+        size = 0
+        while pieces and size < MAX_RUN_BYTES:
             piece = pieces[0]
             if isinstance(piece, FileSlice):
                 if len(piece) >= COPY_BELOW_BYTES or not piece.is_resident():
@@ -100,6 +100,7 @@ class Outbox:
             else:
                 assert isinstance(piece, bytes | bytearray | memoryview)
                 run.append(piece)
+            size += len(run[-1])
             pieces.popleft()
         data = b"".join(run) if len(run) > 1 else run[0]
         try:
@@ -107,23 +108,29 @@ class Outbox:
         except BlockingIOError:
             pieces.appendleft(data)
             raise
-        if sent < len(data):
+        if sent < size:
             pieces.appendleft(memoryview(data)[sent:])
+        self.unsent_bytes -= sent
         return sent
 
     def _send_slice(self, piece: FileSlice) -> int:
         sent = os.sendfile(self._socket.fileno(), piece.fileno(), piece.position, min(len(piece), WINDOW_BYTES))
         if sent == 0:
             raise ConnectionAbortedError(_SHORTER)
+        self.unsent_bytes -= COPY_BELOW_BYTES
         if sent == len(piece):
             self._pieces.popleft()
         else:
-            self._pieces[0] = piece.after(sent)
+            self._pieces[0] = rest = piece.after(sent)
+            self.unsent_bytes += min(len(rest), COPY_BELOW_BYTES)
         return sent
 
 
-def size_of(chunks: bytes | list[Records]) -> int:
-    return len(chunks) if isinstance(chunks, bytes) else sum(map(len, chunks))
+def memory_of(chunks: bytes | list[Records]) -> int:
+    """Return the memory that an answer takes until it is sent: of a slice only what may have to be read into it."""
+    if isinstance(chunks, bytes):
+        return len(chunks)
+    return sum(min(len(chunk), COPY_BELOW_BYTES) if isinstance(chunk, FileSlice) else len(chunk) for chunk in chunks)
 
 
 def _window(piece: FileSlice) -> FileSlice:

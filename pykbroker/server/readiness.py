@@ -1,32 +1,34 @@
-"""To be called whenever a socket has something to read.
+"""To be called whenever a socket has something to read, or room to write.
 
 Rules
 - Where the event loop can call back (asyncio, uvloop), the socket stays registered with it and the callback runs
   straight from the loop: no task is woken, nothing is registered anew. A request that comes alone costs 12 µs less
   than with a task that waits for each (docs/ARCHITECTURE.md). On trio a task waits and calls.
-- The callback must not block; it is called again as long as there is something to read.
+- A callback must not block; it is called again until it returns False.
+- `forget` comes before the socket is closed.
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 
 import anyio
+from anyio.abc import TaskGroup
+
+logger = logging.getLogger("pykbroker.server")
+
+Callback = Callable[[], bool]
 
 
-async def call_when_readable(sock: socket.socket, callback: Callable[[], bool]) -> None:
+async def call_when_readable(sock: socket.socket, callback: Callback) -> None:
     """Call `callback` each time that `sock` is readable, until it returns False. What it raises is passed on."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:  # trio's
+    loop = _loop()
+    if loop is None:
         while True:
             await anyio.wait_readable(sock)
             if not callback():
                 return
-    await _called_by_loop(loop, sock, callback)
-
-
-async def _called_by_loop(loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], bool]) -> None:
     over: asyncio.Future[None] = loop.create_future()
 
     def on_readable() -> None:
@@ -47,3 +49,44 @@ async def _called_by_loop(loop: asyncio.AbstractEventLoop, sock: socket.socket, 
         await over
     finally:
         loop.remove_reader(sock)
+
+
+def call_when_writable(sock: socket.socket, callback: Callback, tasks: TaskGroup) -> None:
+    """Call `callback` each time that `sock` has room, until it returns False. It must not raise."""
+    loop = _loop()
+    if loop is None:
+        tasks.start_soon(_wait_writable, sock, callback)
+        return
+
+    def on_writable() -> None:
+        if not callback():
+            loop.remove_writer(sock)
+
+    loop.add_writer(sock, on_writable)
+
+
+async def _wait_writable(sock: socket.socket, callback: Callback) -> None:
+    try:
+        await anyio.wait_writable(sock)
+        while callback():
+            await anyio.wait_writable(sock)
+    except anyio.ClosedResourceError:
+        pass
+
+
+def forget(sock: socket.socket) -> None:
+    """Call nobody for `sock` any more."""
+    loop = _loop()
+    if loop is None:
+        anyio.notify_closing(sock)
+    else:
+        loop.remove_reader(sock)
+        loop.remove_writer(sock)
+
+
+def _loop() -> asyncio.AbstractEventLoop | None:
+    """Return the running event loop of asyncio; None on trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

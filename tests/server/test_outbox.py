@@ -11,7 +11,7 @@ import pytest
 
 from pykbroker.log.files import FileSlice, OpenFile
 from pykbroker.metrics import Metrics
-from pykbroker.server.outbox import COPY_BELOW_BYTES, WINDOW_BYTES, Outbox
+from pykbroker.server.outbox import COPY_BELOW_BYTES, WINDOW_BYTES, Outbox, memory_of
 from tests.support.running import DEADLINE_S
 from wire.schema import Records
 
@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> OpenFile:
 def outbox_of(sock: socket.socket, *pieces: Records) -> Outbox:
     outbox = Outbox(sock)
     outbox.add(list(pieces))
-    outbox.unsent_bytes += sum(map(len, pieces))
+    outbox.unsent_bytes += memory_of(list(pieces))
     return outbox
 
 
@@ -50,18 +50,21 @@ def content(piece: Records) -> bytes:
     return bytes(piece)
 
 
-async def received(outbox: Outbox, theirs: socket.socket, metrics: Metrics, size: int) -> bytes:
-    """Send all, in a task of its own as the connection does, and return what comes out at the other end."""
+async def received(outbox: Outbox, ends: Ends, metrics: Metrics, size: int) -> bytes:
+    """Send all, as the socket takes it, and return what comes out at the other end."""
+    ours, theirs = ends
     data = bytearray()
 
     async def drain() -> None:
-        while not await outbox.send_when_writable(metrics):
-            pass
+        while not outbox.send(metrics):
+            if outbox.is_cold:
+                await outbox.warm()
+            else:
+                await anyio.wait_writable(ours)
 
     with anyio.fail_after(DEADLINE_S):
         async with anyio.create_task_group() as tasks:
-            if not outbox.send(metrics):
-                tasks.start_soon(drain)
+            tasks.start_soon(drain)
             while len(data) < size:
                 try:
                     data += theirs.recv(65536)
@@ -73,7 +76,7 @@ async def received(outbox: Outbox, theirs: socket.socket, metrics: Metrics, size
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", range(4))
 async def test_pieces_of_all_kinds_leave_in_order_and_whole(ends: Ends, file: OpenFile, seed: int) -> None:
-    ours, theirs = ends
+    ours, _ = ends
     choose = random.Random(seed)
     pieces: list[Records] = []
     for _ in range(30):
@@ -85,7 +88,7 @@ async def test_pieces_of_all_kinds_leave_in_order_and_whole(ends: Ends, file: Op
     expected = b"".join(map(content, pieces))
     metrics = Metrics()
     outbox = outbox_of(ours, *pieces)
-    assert await received(outbox, theirs, metrics, len(expected)) == expected
+    assert await received(outbox, ends, metrics, len(expected)) == expected
     assert not outbox
     assert outbox.unsent_bytes == 0
     assert metrics.bytes_out_total == len(expected)
@@ -93,24 +96,24 @@ async def test_pieces_of_all_kinds_leave_in_order_and_whole(ends: Ends, file: Op
 
 @pytest.mark.anyio
 async def test_slice_of_many_windows_leaves_whole(ends: Ends, file: OpenFile) -> None:
-    ours, theirs = ends
+    ours, _ = ends
     piece = FileSlice(file, 5, 3 * WINDOW_BYTES + 17)
     outbox = outbox_of(ours, b"head", piece, b"tail")
     expected = b"head" + piece.read() + b"tail"
-    assert await received(outbox, theirs, Metrics(), len(expected)) == expected
+    assert await received(outbox, ends, Metrics(), len(expected)) == expected
     assert outbox.unsent_bytes == 0
 
 
 @pytest.mark.anyio
 async def test_data_that_is_not_in_the_page_cache_leaves_whole(ends: Ends, file: OpenFile) -> None:
-    ours, theirs = ends
+    ours, _ = ends
     os.fsync(file.fd)
     os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
     piece = FileSlice(file, 0, 2 * WINDOW_BYTES)
     if piece.is_resident():
         pytest.skip("this file system keeps what it is told to forget")
     outbox = outbox_of(ours, b"head", FileSlice(file, 3 * WINDOW_BYTES, 100), piece, b"tail")
-    data = await received(outbox, theirs, Metrics(), 4 + 100 + len(piece) + 4)
+    data = await received(outbox, ends, Metrics(), 4 + 100 + len(piece) + 4)
     assert data == b"head" + FileSlice(file, 3 * WINDOW_BYTES, 100).read() + piece.read() + b"tail"
 
 
