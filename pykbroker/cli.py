@@ -142,9 +142,11 @@ def _run(properties: dict[str, str], *, is_ephemeral: bool) -> int:
 
 
 def _has_uvloop() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("uvloop") is not None
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _fail(message: str) -> NoReturn:

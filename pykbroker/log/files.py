@@ -29,7 +29,7 @@ class OpenFile:
 
 
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
-_READ_AHEAD_BYTES = 128 * 1024  # what is read is cached in windows of about this size
+_PROBED_EVERY_BYTES = 256 * 1024  # the cache is filled, and mostly emptied, in runs of about this size
 
 
 class FileSlice:
@@ -62,7 +62,7 @@ class FileSlice:
         last = self.position + self.length - 1
         probe = [bytearray(1)]
         try:
-            for position in (*range(self.position, last, _READ_AHEAD_BYTES), last):
+            for position in (*range(self.position, last, _PROBED_EVERY_BYTES), last):
                 os.preadv(self.file.fd, probe, position, _NOWAIT)
         except BlockingIOError:
             return False
