@@ -117,15 +117,15 @@ def _append(
             ErrorCode.INVALID_TOPIC_EXCEPTION, f"{partition.topic_partition.topic} is written by the broker itself only"
         )
     try:
-        info = partition.append(records, acks=request.acks)
+        base_offset, last_offset, append_time_ms, start_offset, _ = partition.append(records, acks=request.acks)
     except KafkaError as error:
         if isinstance(error, NotOneBatch) or error.code in _WITHOUT_LOG_START_OFFSET:
             raise
         return _error_answer(data.index, error, partition.log.log_start_offset)
     answer = PartitionProduceResponse(
-        data.index, 0, info.base_offset, info.log_append_time_ms, info.log_start_offset, [], None, _NO_LEADER
+        data.index, 0, base_offset, append_time_ms, start_offset, [], None, _NO_LEADER
     )
-    appended.append((partition, info.last_offset, answer))
+    appended.append((partition, last_offset, answer))
     return answer
 
 
