@@ -9,6 +9,7 @@ DescribeQuorum (55), versions 0-2
 Sources: KIP-595, KIP-836, KIP-853; Kafka's KafkaRaftClient.
 """
 
+from pykbroker.cluster.image import BrokerImage
 from pykbroker.cluster.keys import CONTROLLER_KEY
 from pykbroker.handlers.context import RequestContext
 from wire.errors import ErrorCode
@@ -22,9 +23,10 @@ from wire.messages.raft import (
     ReplicaState,
 )
 from wire.primitives import parse_uuid
-from wire.schema import ZERO_UUID
+from wire.schema import ZERO_UUID, Uuid
 
 TOPIC = "__cluster_metadata"
+DIRECTORY_IDS_FROM = 2
 _INT32_MAX = 2**31 - 1
 
 
@@ -33,7 +35,7 @@ def describe_quorum(ctx: RequestContext, request: DescribeQuorumRequest) -> Desc
     response = DescribeQuorumResponse(error_message="")
     if asked == [(TOPIC, [0])]:
         response.topics = [DescribeQuorumResponseTopicData(topic_name=TOPIC, partitions=[_quorum(ctx)])]
-        response.nodes = _nodes(ctx) if ctx.api_version >= 2 else []
+        response.nodes = _nodes(ctx) if ctx.api_version >= DIRECTORY_IDS_FROM else []
         return response
     for name, indexes in asked:
         unknown = [
@@ -60,7 +62,7 @@ def _quorum(ctx: RequestContext) -> DescribeQuorumResponsePartitionData:
         current_voters=[
             ReplicaState(
                 replica_id=broker.id,
-                replica_directory_id=parse_uuid(broker.directory_id) if broker.directory_id else ZERO_UUID,
+                replica_directory_id=_directory_id(broker, ctx.api_version),
                 log_end_offset=image.revision,
                 last_fetch_timestamp=now,
                 last_caught_up_timestamp=now,
@@ -68,6 +70,10 @@ def _quorum(ctx: RequestContext) -> DescribeQuorumResponsePartitionData:
             for broker in image.alive_brokers()
         ],
     )
+
+
+def _directory_id(broker: BrokerImage, version: int) -> Uuid:
+    return parse_uuid(broker.directory_id) if broker.directory_id and version >= DIRECTORY_IDS_FROM else ZERO_UUID
 
 
 def _nodes(ctx: RequestContext) -> list[Node]:
