@@ -55,18 +55,18 @@ def _check_factor(old: PartitionImage, replicas: Sequence[int]) -> None:
 def cancel_reassignment(image: MetadataImage, topic: TopicImage, index: int, *, unclean: bool) -> Change:
     """Go back to the replicas from before. `unclean`: unclean elections are allowed for the topic.
 
-    Raises: NO_REASSIGNMENT_IN_PROGRESS; INVALID_REPLICA_ASSIGNMENT if only new replicas are in sync.
+    Raises: NO_REASSIGNMENT_IN_PROGRESS; INVALID_REPLICA_ASSIGNMENT if no old replica is in sync.
     """
     old = topic.partitions[index]
     if not is_reassigned(old):
         raise KafkaError(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS)
     replicas = [broker_id for broker_id in old.replicas if broker_id not in old.adding_replicas]
     isr = [broker_id for broker_id in old.isr if broker_id not in old.adding_replicas]
-    if not isr and old.isr:
+    if not isr:
         if not unclean:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-                f"only new replicas of {topic.name}-{index} are in sync: going back would be an unclean election",
+                f"none of the old replicas of {topic.name}-{index} is in sync: going back would be an unclean election",
             )
         isr = replicas[:1]
     given = circumstances(image, topic, unclean=unclean)
