@@ -7,7 +7,7 @@ Owns: the order of starting and stopping. Every part is given what it needs; not
 
 Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
 advertised -> store -> registration -> replicas and groups from the first image -> clients are accepted.
-Stopping: no more clients -> groups -> registration -> logs, cleanly.
+Stopping: others take over what it leads -> no more clients -> groups -> registration -> logs, cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
 """
@@ -23,9 +23,12 @@ import anyio
 import attrs
 
 from pykbroker.clock import Clock, SystemClock
+from pykbroker.cluster.controller import Controller
+from pykbroker.cluster.liveness import Dialer, Liveness
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
+from pykbroker.cluster.store import Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
@@ -39,6 +42,7 @@ from pykbroker.server.connection import ServerContext
 from pykbroker.server.dispatch import HANDLERS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
 from pykbroker.waiters import Wakeups
+from wire.primitives import uuid_text
 
 logger = logging.getLogger("pykbroker")
 
@@ -50,7 +54,15 @@ class StartError(Exception):
 
 
 class Broker:
-    def __init__(self, config: BrokerConfig, *, is_ephemeral: bool = False, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        is_ephemeral: bool = False,
+        clock: Clock | None = None,
+        network: Dialer | None = None,
+        store: Store | None = None,
+    ) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good."""
         self.config = config
         self.metrics = Metrics()
@@ -58,6 +70,8 @@ class Broker:
         self.clock = clock or SystemClock()
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
+        self._network = network
+        self._store = store
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._advertised: list[Endpoint] = []
@@ -108,7 +122,7 @@ class Broker:
         self._exit.callback(log_dirs.close)
         self._bind()
 
-        store = SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
+        store = self._store or SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
         cluster = Cluster(store, config, clock)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
@@ -133,11 +147,24 @@ class Broker:
 
         replicas.open()
         self._exit.callback(replicas.close)
-        cluster.on_image += [replicas.on_image, groups.on_image]
+        controller = Controller(cluster, config, clock)
+        cluster.on_image += [replicas.on_image, groups.on_image, controller.on_image]
+        self._exit.callback(lambda: log_dirs.note_broker_epoch(cluster.broker_epoch))
         self._exit.push_async_callback(_shielded, cluster.stop)
-        await cluster.start(self._advertised, cluster_id=log_dirs.cluster_id, after_unclean_stop=log_dirs.was_unclean)
+        await cluster.start(
+            self._advertised,
+            cluster_id=log_dirs.cluster_id,
+            after_unclean_stop=log_dirs.was_unclean,
+            previous_broker_epoch=log_dirs.previous_broker_epoch,
+            directory_id=uuid_text(log_dirs.directories[0].directory_id),
+        )
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         tasks.start_soon(cluster.run)
+        tasks.start_soon(controller.run)
+        if self._network is not None:
+            liveness = Liveness(cluster, config, clock, self._network)
+            cluster.on_image.append(liveness.on_image)
+            tasks.start_soon(liveness.run)
         self._exit.callback(groups.close)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
@@ -157,6 +184,8 @@ class Broker:
         server.start_idle_sweep()
         for listener in self._listeners:
             connections.start_soon(server.serve, listener)
+        if config.controlled_shutdown_enable:
+            self._exit.push_async_callback(_shielded, cluster.hand_over)
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""
