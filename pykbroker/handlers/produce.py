@@ -122,9 +122,7 @@ def _append(
         if isinstance(error, NotOneBatch) or error.code in _WITHOUT_LOG_START_OFFSET:
             raise
         return _error_answer(data.index, error, partition.log.log_start_offset)
-    answer = PartitionProduceResponse(
-        data.index, 0, base_offset, append_time_ms, start_offset, [], None, _NO_LEADER
-    )
+    answer = PartitionProduceResponse(data.index, 0, base_offset, append_time_ms, start_offset, [], None, _NO_LEADER)
     appended.append((partition, last_offset, answer))
     return answer
 
