@@ -32,7 +32,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from pykbroker.clock import Clock
+from pykbroker.clock import Clock, Timer
 from pykbroker.cluster.sqlite_leases import SharedLeases
 from pykbroker.cluster.store import (
     NO_LEASE,
@@ -194,21 +194,22 @@ class SqliteStore(Store):
         By timers: a task that sleeps costs three times as much.
         """
         over = anyio.Event()
+        timers: list[Timer] = []
         polls = 0
 
         def poll() -> None:
-            nonlocal timer, polls
+            nonlocal polls
             polls += 1
             if self._others_wrote() or polls == POLLS_PER_LOOK:
                 over.set()
             else:
-                timer = self._clock.call_later(self._interval_ms(), poll)
+                timers[:] = [self._clock.call_later(self._interval_ms(), poll)]
 
-        timer = self._clock.call_later(self._interval_ms(), poll)
+        timers.append(self._clock.call_later(self._interval_ms(), poll))
         try:
             await over.wait()
         finally:
-            timer.cancel()
+            timers[0].cancel()
 
     def _interval_ms(self) -> int:
         is_lively = self._clock.monotonic_ms() - self._delivered_at_ms < LIVELY_MS
@@ -222,7 +223,7 @@ class SqliteStore(Store):
             (data_version,) = self._poll_connection.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error:
             return True  # most likely busy: the look, which may wait, will tell
-        is_new = data_version != self._data_version
+        is_new: bool = data_version != self._data_version
         self._data_version = data_version
         return is_new
 
