@@ -4,9 +4,9 @@ Owns: the HTTP client, which endpoint is asked, what is known of etcd's identity
 and values in base64, 64-bit numbers as text, fields of value zero left out.
 
 Rules
-- Each attempt ends after `timeout_ms`; a request that may be repeated is tried at every endpoint, `ROUNDS` times,
-  within `ROUNDS` times `timeout_ms`. One that may not is tried again only where it cannot have arrived, and raises
-  `AnswerLost` where it may have.
+- An attempt waits `timeout_ms` at most for etcd to go on. A request that may be repeated is tried at every endpoint,
+  `ROUNDS` times, within `ROUNDS` times `timeout_ms`. One that may not is tried again only where it cannot have arrived,
+  and raises `AnswerLost` where it may have.
 - etcd is refused for good once it is not the one it was: another cluster id, or a revision below one that this process,
   or an earlier one with the same `memory` file, has seen. Somebody has restored an old backup then.
 - Only linearizable answers are compared: a lease's and a watch's may be of a member that lags behind.
@@ -161,9 +161,10 @@ class EtcdClient:
         seen_revision = self._revision if is_linearizable else 0
         url = self._urls[self._current]
         try:
-            with anyio.fail_after(self._timeout_ms / 1000):
+            # Each step has its limit in the client; this one is for an answer that trickles in.
+            with anyio.fail_after(2 * self._timeout_ms / 1000):
                 response = await self._http.post(url + path, content=json.dumps(body))
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             self._next_endpoint()
             raise Unreached(_reason(error)) from error
         except (httpx.HTTPError, TimeoutError, OSError) as error:
@@ -208,21 +209,33 @@ def decode(text: str) -> bytes:
 async def _messages(response: httpx.Response) -> AsyncGenerator[Any, None]:
     """Cut the stream into its lines, of one message each."""
     rest = bytearray()
-    async for chunk in response.aiter_bytes():
-        start = len(rest)
-        rest += chunk
-        while (end := rest.find(b"\n", start)) >= 0:
-            line = bytes(rest[:end])
-            del rest[: end + 1]
-            start = 0
-            if line:
-                message = json.loads(line)
-                if "error" in message:
-                    failure = message["error"]
-                    raise EtcdError(failure.get("grpc_code", UNKNOWN), failure.get("message", "?"))
-                yield message["result"]
-        if len(rest) > ANSWER_BYTES_MAX:
-            raise EtcdError(RESOURCE_EXHAUSTED, "a message of the watch is too long")
+    chunks = response.aiter_bytes()
+    try:
+        async for chunk in chunks:
+            start = len(rest)
+            rest += chunk
+            while (end := rest.find(b"\n", start)) >= 0:
+                line = bytes(rest[:end])
+                del rest[: end + 1]
+                start = 0
+                if line:
+                    yield _message_of(line)
+            if len(rest) > ANSWER_BYTES_MAX:
+                raise EtcdError(RESOURCE_EXHAUSTED, "a message of the watch is too long")
+    finally:
+        # The client's generators do not end one another: a cancellation where the innermost one waits ends all.
+        with anyio.CancelScope() as unwinding:
+            unwinding.cancel()
+            async for _ in chunks:
+                pass
+
+
+def _message_of(line: bytes) -> Any:
+    message = json.loads(line)
+    if "error" in message:
+        failure = message["error"]
+        raise EtcdError(failure.get("grpc_code", UNKNOWN), failure.get("message", "no reason"))
+    return message["result"]
 
 
 def _error_of(content: bytes) -> EtcdError:

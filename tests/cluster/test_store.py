@@ -3,8 +3,9 @@
 import anyio
 import pytest
 
-from pykbroker.cluster.store import Batch, Condition, Delete, DeletePrefix, KeyValue, Put, Snapshot, Store
+from pykbroker.cluster.store import Batch, Condition, Delete, DeletePrefix, KeyValue, Put, Snapshot, Store, TxnResult
 from tests.cluster.worlds import World
+from tests.support.running import until
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +43,9 @@ class Mirror:
                 self.entries.pop(key, None)
             else:
                 self.entries[key] = KeyValue(key, value, revision)
+
+    async def reaches(self, result: TxnResult) -> None:
+        await until(lambda: self.revision >= result.revision)
 
     @property
     def keys(self) -> list[str]:
