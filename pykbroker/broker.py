@@ -26,6 +26,7 @@ from pykbroker.clock import Clock, SystemClock
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
+from pykbroker.cluster.store import Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
@@ -50,14 +51,25 @@ class StartError(Exception):
 
 
 class Broker:
-    def __init__(self, config: BrokerConfig, *, is_ephemeral: bool = False, clock: Clock | None = None) -> None:
-        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good."""
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        is_ephemeral: bool = False,
+        clock: Clock | None = None,
+        store: Store | None = None,
+    ) -> None:
+        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
+
+        `store` is taken instead of the one that the configuration names, and closed at the end.
+        """
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
         self.clock = clock or SystemClock()
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
+        self._store = store
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._advertised: list[Endpoint] = []
@@ -108,8 +120,7 @@ class Broker:
         self._exit.callback(log_dirs.close)
         self._bind()
 
-        store = SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
-        cluster = Cluster(store, config, clock)
+        cluster = Cluster(self._store or self._open_store(), config, clock)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
         replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups)
@@ -157,6 +168,13 @@ class Broker:
         server.start_idle_sweep()
         for listener in self._listeners:
             connections.start_soon(server.serve, listener)
+
+    def _open_store(self) -> Store:
+        if self.config.pykbroker_store == "sqlite":
+            return SqliteStore(self.data_dir / STORE_FILE, self.clock, ephemeral=self._is_ephemeral)
+        from pykbroker.cluster.engines import open_store
+
+        return open_store(self.config, self.data_dir, self.clock, is_ephemeral=self._is_ephemeral)
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""
