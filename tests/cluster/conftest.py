@@ -1,5 +1,5 @@
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -7,22 +7,12 @@ import pytest
 
 from pykbroker.clock import SystemClock
 from tests.cluster.worlds import ENGINES, SHARED_ENGINES, EtcdWorld, SqliteWorld, World
-from tests.support.etcd import ETCD, NO_ETCD, Etcd
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     assert isinstance(request.param, str)
     return request.param
-
-
-@pytest.fixture(scope="session")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
-    """One etcd for all tests of this process; each takes a fresh root. Who harms it starts one of its own."""
-    if ETCD is None:
-        pytest.skip(NO_ETCD)
-    with Etcd(tmp_path_factory.mktemp("etcd")) as etcd:
-        yield etcd
 
 
 @pytest.fixture(params=ENGINES)

@@ -1,14 +1,14 @@
 """A real etcd for tests: processes of their own on free loopback ports, with their data in a folder of the test.
 
-    from tests.support.etcd import ETCD, Etcd
-    pytestmark = pytest.mark.skipif(ETCD is None, reason=NO_ETCD)
-
     with Etcd(tmp_path) as etcd:
         etcd.store_url("/prefix")       # etcd://127.0.0.1:40123/prefix
         etcd.kill(); etcd.start()       # on the same data and ports
 
 `Etcd(folder, members=3)` is a cluster; `kill`, `freeze` and `go_on` then name a member. The timings are short, so that
 the shortest lease is of one second.
+
+The fixture `etcd`, which tests/conftest.py makes known to all tests, is one for all tests of a pytest process: each
+takes a root of its own (`etcd.fresh_root()`). Tests that harm an etcd start their own, and skip where there is none.
 """
 
 import contextlib
@@ -20,8 +20,11 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+
+import pytest
 
 ETCD = shutil.which("etcd")
 NO_ETCD = "there is no etcd here (Debian: apt-get install etcd-server)"
@@ -123,3 +126,11 @@ def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as sockets:
         opened = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [sock.getsockname()[1] for sock in opened]
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    if ETCD is None:
+        pytest.skip(NO_ETCD)
+    with Etcd(tmp_path_factory.mktemp("etcd")) as etcd:
+        yield etcd
