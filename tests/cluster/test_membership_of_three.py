@@ -1,23 +1,26 @@
 """Three brokers' memberships on one store: who is alive, who is the controller, when one dies or is frozen."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
 
+from pykbroker.clock import SystemClock
 from pykbroker.cluster.changes import create_topic, random_uuid
 from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig, Endpoint
-from tests.cluster.worlds import World
+from tests.cluster.worlds import EtcdWorld, World
+from tests.support.etcd import ETCD, NO_ETCD, Etcd
 
 pytestmark = pytest.mark.anyio
 
 
-def membership(world: World, broker_id: int) -> Cluster:
+def membership(world: World, broker_id: int, session_ms: int | None = None) -> Cluster:
     config = BrokerConfig.from_properties(
         {
             "node.id": str(broker_id),
-            "broker.session.timeout.ms": str(world.lease_ms),
+            "broker.session.timeout.ms": str(session_ms or world.lease_ms),
             "broker.heartbeat.interval.ms": str(world.lease_ms // 5),
         }
     )
@@ -66,15 +69,40 @@ async def test_broker_that_does_not_renew_is_fenced_by_all_and_comes_back(
         tasks.cancel_scope.cancel()
 
 
-async def test_broker_that_leaves_is_fenced_at_once(shared_world: World, three: list[Cluster]) -> None:
-    left_at_ms = shared_world.clock.monotonic_ms()
+async def test_broker_that_leaves_is_fenced_without_waiting_for_its_session(shared_world: World) -> None:
+    clusters = [membership(shared_world, broker_id, session_ms=600_000) for broker_id in (1, 2, 3)]
+    for cluster in clusters:
+        await start(cluster)
     async with anyio.create_task_group() as tasks:
-        for cluster in three[1:]:
+        for cluster in clusters[1:]:
             tasks.start_soon(cluster.run)
-        await three[0].stop()
-        await shared_world.settle(lambda: [alive(cluster) for cluster in three[1:]] == [[2, 3], [2, 3]])
-        assert shared_world.clock.monotonic_ms() < left_at_ms + shared_world.lease_ms
+        await clusters[0].stop()
+        await shared_world.settle(lambda: [alive(cluster) for cluster in clusters[1:]] == [[2, 3], [2, 3]])
         tasks.cancel_scope.cancel()
+
+
+async def test_membership_outlives_an_etcd_that_is_away(tmp_path: Path) -> None:
+    if ETCD is None:
+        pytest.skip(NO_ETCD)
+    clock = SystemClock()
+    with Etcd(tmp_path) as etcd:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(clock.run)
+            world = EtcdWorld(etcd, clock)
+            clusters = [membership(world, broker_id) for broker_id in (1, 2)]
+            for cluster in clusters:
+                await start(cluster)
+                tasks.start_soon(cluster.run)
+            etcd.kill()
+            await world.settle(lambda: all(clock.monotonic_ms() > cluster.lease_ends_ms for cluster in clusters))
+            etcd.start()
+            await world.settle(lambda: [alive(cluster) for cluster in clusters] == [[1, 2]] * 2)
+            await world.settle(lambda: all(clock.monotonic_ms() < cluster.lease_ends_ms for cluster in clusters))
+            await clusters[0].propose(lambda image: create_topic(image, "t", random_uuid(), [(1,)], {}))
+            await world.settle(lambda: "t" in clusters[1].image.topics)
+            for cluster in clusters:
+                await cluster.stop()
+            tasks.cancel_scope.cancel()
 
 
 async def test_all_brokers_come_to_the_same_image(shared_world: World, three: list[Cluster]) -> None:
