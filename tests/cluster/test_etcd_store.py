@@ -122,7 +122,7 @@ async def test_watch_that_is_silent_is_opened_anew_and_misses_nothing(
 
 async def test_writes_below_other_roots_are_not_told(etcd: Etcd, stores: Stores) -> None:
     root = etcd.fresh_root()
-    here, other = stores.open(etcd.endpoints, root), stores.open(etcd.endpoints, root + "0")
+    here, other = stores.open(etcd.endpoints, root), stores.open(etcd.endpoints, root + "-other")
     mirror = await Mirror.of(here)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(here.run)
@@ -178,6 +178,25 @@ async def test_transaction_that_arrives_after_it_was_given_up_does_nothing(etcd:
         found = await other.get("/a")
         assert found is not None
         assert found.value == b"2"
+
+
+async def test_lease_that_ends_after_many_conditions_were_looked_at_is_noticed(etcd: Etcd, stores: Stores) -> None:
+    async with Proxy.to(*etcd.endpoints[0]) as proxy:
+        store = stores.open([proxy.address], etcd.fresh_root())
+        lease = await store.grant_lease(60_000)
+        leased = await store.txn([], [Put("/leased", b"", lease)])
+        revoked = []
+
+        def revoke(data: bytes) -> Fate:
+            if TXN in data and not revoked:
+                revoked.append(etcd.post("/v3/lease/revoke", {"ID": str(lease)}))
+            return Fate.PASS
+
+        proxy.on_request = revoke
+        conditions = [Condition("/leased", leased.revision), *(Condition(f"/{number}", 0) for number in range(100))]
+        assert not (await store.txn(conditions, [Put("/0", b"")])).committed
+        assert revoked
+        assert (await store.range("")).entries == []
 
 
 async def test_two_processes_of_one_name_do_not_harm_each_other(etcd: Etcd, stores: Stores) -> None:
