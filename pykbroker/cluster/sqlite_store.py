@@ -27,13 +27,12 @@ import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from pykbroker.clock import Clock, Timer
-from pykbroker.cluster.sqlite_leases import SharedLeases
 from pykbroker.cluster.store import (
     NO_LEASE,
     Batch,
@@ -51,6 +50,9 @@ from pykbroker.cluster.store import (
     prefix_end,
 )
 from pykbroker.errors import StorageError
+
+if TYPE_CHECKING:
+    from pykbroker.cluster.sqlite_leases import SharedLeases
 
 logger = logging.getLogger("pykbroker.cluster")
 
@@ -93,8 +95,16 @@ class SqliteStore(Store):
         self._delivered_at_ms = -math.inf
         self._written: list[Event] = []  # by the transaction in progress
         self._data_version = -1
-        self._shared_leases = SharedLeases(path)
+        self._shared_leases_or_none: SharedLeases | None = None
         self._own_leases: set[int] = set()
+
+    @property
+    def _shared_leases(self) -> "SharedLeases":
+        if self._shared_leases_or_none is None:
+            from pykbroker.cluster.sqlite_leases import SharedLeases  # a broker alone starts without
+
+            self._shared_leases_or_none = SharedLeases(self._path)
+        return self._shared_leases_or_none
 
     async def range(self, prefix: str) -> Snapshot:
         return await self._run(lambda db: _snapshot(db, prefix))
@@ -160,7 +170,8 @@ class SqliteStore(Store):
 
     async def close(self) -> None:
         async with self._lock:
-            self._shared_leases.close()
+            if self._shared:
+                self._shared_leases.close()
             if self._poll_connection is not None:
                 self._poll_connection.close()
                 self._poll_connection = None
@@ -343,7 +354,8 @@ class SqliteStore(Store):
                 if row is None or not self._shared_leases.has_ended(lease, row[0]):
                     continue
             db.execute("DELETE FROM lease WHERE id = ?", (lease,))
-            self._shared_leases.forget(lease)
+            if self._shared:
+                self._shared_leases.forget(lease)
             keys = [key for (key,) in db.execute("SELECT key FROM kv WHERE lease = ?", (lease,))]
             if keys:
                 (revision,) = db.execute("SELECT revision + 1 FROM meta").fetchone()

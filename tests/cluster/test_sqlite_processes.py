@@ -11,8 +11,11 @@ import anyio
 import pytest
 
 from pykbroker.clock import SystemClock
+from pykbroker.cluster import sqlite_store
 from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.cluster.store import Batch, Put
+from pykbroker.errors import StorageError
+from tests.cluster.test_store import Mirror
 from tests.support.running import DEADLINE_S, until
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +124,25 @@ async def test_transaction_of_a_killed_process_leaves_nothing(tmp_path: Path, st
         other.wait(DEADLINE_S)
     assert await store.txn([], [Put("/b", b"")]) == (True, 2)
     assert await store.get("/a") == ("/a", b"whole", 1)
+
+
+async def test_process_that_holds_the_lock_is_told_of_and_the_others_go_on_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT_S", 0.1)
+    store = SqliteStore(tmp_path / "s", SystemClock(), shared=True)
+    mirror = await Mirror.of(store)
+    await store.txn([], [Put("/a", b"")])
+    with ready(IN_A_TRANSACTION, tmp_path / "s") as other:
+        other.send_signal(signal.SIGSTOP)
+        with pytest.raises(StorageError, match=r"is kept locked for 0\.1 s by another process"):
+            await store.txn([], [Put("/b", b"")])
+        assert (await store.range("")).revision == 1  # who only reads is not kept waiting
+        other.kill()
+        other.wait(DEADLINE_S)
+    assert await store.txn([], [Put("/b", b"")]) == (True, 2)
+    assert mirror.keys == ["/a", "/b"]
+    await store.close()
 
 
 async def test_processes_that_open_a_new_file_at_the_same_time_all_write(tmp_path: Path) -> None:
