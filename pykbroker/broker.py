@@ -63,7 +63,10 @@ class Broker:
         network: Dialer | None = None,
         store: Store | None = None,
     ) -> None:
-        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good."""
+        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
+
+        `store` is taken instead of the one that the configuration names, and closed at the end.
+        """
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
@@ -122,8 +125,7 @@ class Broker:
         self._exit.callback(log_dirs.close)
         self._bind()
 
-        store = self._store or SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
-        cluster = Cluster(store, config, clock)
+        cluster = Cluster(self._store or self._open_store(), config, clock)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
         replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups)
@@ -186,6 +188,13 @@ class Broker:
             connections.start_soon(server.serve, listener)
         if config.controlled_shutdown_enable:
             self._exit.push_async_callback(_shielded, cluster.hand_over)
+
+    def _open_store(self) -> Store:
+        if self.config.pykbroker_store == "sqlite":
+            return SqliteStore(self.data_dir / STORE_FILE, self.clock, ephemeral=self._is_ephemeral)
+        from pykbroker.cluster.engines import open_store
+
+        return open_store(self.config, self.data_dir, self.clock, is_ephemeral=self._is_ephemeral)
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""
