@@ -7,7 +7,7 @@ Owns: the order of starting and stopping. Every part is given what it needs; not
 
 Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
 advertised -> store -> registration -> replicas and groups from the first image -> clients are accepted.
-Stopping: no more clients -> groups -> registration -> logs, cleanly.
+Stopping: no more clients -> groups -> replicas -> registration -> logs, cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
 """
@@ -26,12 +26,14 @@ from pykbroker.clock import Clock, SystemClock
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
+from pykbroker.cluster.store import Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
 from pykbroker.handlers.context import Services
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.metrics import Metrics
+from pykbroker.peer import Network
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
@@ -50,14 +52,28 @@ class StartError(Exception):
 
 
 class Broker:
-    def __init__(self, config: BrokerConfig, *, is_ephemeral: bool = False, clock: Clock | None = None) -> None:
-        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good."""
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        is_ephemeral: bool = False,
+        clock: Clock | None = None,
+        network: Network | None = None,
+        store: Store | None = None,
+    ) -> None:
+        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
+
+        `network` is how other brokers are reached, by sockets unless given; `store` has the metadata, a file of this
+        broker's own unless given, and is closed with the broker.
+        """
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
         self.clock = clock or SystemClock()
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
+        self._network = network
+        self._store = store
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._advertised: list[Endpoint] = []
@@ -108,11 +124,11 @@ class Broker:
         self._exit.callback(log_dirs.close)
         self._bind()
 
-        store = SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
+        store = self._store or SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
         cluster = Cluster(store, config, clock)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
-        replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups)
+        replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups, network=self._network)
         groups = GroupCoordinator(config, clock, replicas)
         self.services = Services(
             config=config,
@@ -138,6 +154,8 @@ class Broker:
         await cluster.start(self._advertised, cluster_id=log_dirs.cluster_id, after_unclean_stop=log_dirs.was_unclean)
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         tasks.start_soon(cluster.run)
+        tasks.start_soon(replicas.run)
+        self._exit.callback(replicas.stop)
         self._exit.callback(groups.close)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
