@@ -8,9 +8,7 @@ MAX_LAG_MS = 1000
 
 
 def fetched(follower: FollowerState, offset: int, *, leader_end: int, now: float) -> None:
-    follower.fetched(
-        fetch_offset=offset, log_start_offset=0, broker_epoch=1, leader_end_offset=leader_end, now_ms=now
-    )
+    follower.fetched(fetch_offset=offset, log_start_offset=0, broker_epoch=1, leader_end_offset=leader_end, now_ms=now)
 
 
 def is_caught_up(follower: FollowerState, *, leader_end: int, now: float) -> bool:

@@ -54,7 +54,11 @@ class RunningCluster:
         return not image.brokers[node_id].fenced and image.brokers[node_id].epoch == epoch
 
     async def _run(
-        self, node_id: int, properties: Mapping[str, str], *, task_status: TaskStatus[Broker] = anyio.TASK_STATUS_IGNORED
+        self,
+        node_id: int,
+        properties: Mapping[str, str],
+        *,
+        task_status: TaskStatus[Broker] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         clock = SystemClock()
         store = SqliteStore(self._folder / "metadata.sqlite", clock, shared=True, ephemeral=True)
@@ -134,9 +138,7 @@ class RunningCluster:
 
     def isr(self, name: str, index: int = 0) -> tuple[int, ...]:
         """The ISR as every broker knows it; empty as long as they do not agree."""
-        known = {
-            broker.services.cluster.image.topics[name].partitions[index].isr for broker in self.brokers.values()
-        }
+        known = {broker.services.cluster.image.topics[name].partitions[index].isr for broker in self.brokers.values()}
         return known.pop() if len(known) == 1 else ()
 
     async def produce(
@@ -167,7 +169,7 @@ async def cluster_of(
                     await cluster.start(node_id, **({"broker_rack": f"rack-{node_id}"} if racks else {}))
                 yield cluster
         finally:
-            with anyio.move_on_after(DEADLINE_S, shield=True):  # also of a failed test: brokers are stopped, not cancelled
+            with anyio.move_on_after(DEADLINE_S, shield=True):  # of a failed test, too, brokers are stopped in order
                 await cluster.stop_all()
 
 
