@@ -7,7 +7,7 @@ Owns: the order of starting and stopping. Every part is given what it needs; not
 
 Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
 advertised -> store -> registration -> replicas and groups from the first image -> clients are accepted.
-Stopping: others take over what it leads -> no more clients -> groups -> registration -> logs, cleanly.
+Stopping: others take over what it leads -> no more clients -> groups -> replicas -> registration -> logs, cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
 """
@@ -24,7 +24,7 @@ import attrs
 
 from pykbroker.clock import Clock, SystemClock
 from pykbroker.cluster.controller import Controller
-from pykbroker.cluster.liveness import Dialer, Liveness
+from pykbroker.cluster.liveness import Liveness
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -35,6 +35,7 @@ from pykbroker.groups.coordinator import GroupCoordinator
 from pykbroker.handlers.context import Services
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.metrics import Metrics
+from pykbroker.peer import Network, SocketNetwork
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
@@ -60,12 +61,13 @@ class Broker:
         *,
         is_ephemeral: bool = False,
         clock: Clock | None = None,
-        network: Dialer | None = None,
+        network: Network | None = None,
         store: Store | None = None,
     ) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
 
-        `store` is taken instead of the one that the configuration names, and closed at the end.
+        `network` is how other brokers are reached, by sockets unless given; `store` is taken instead of the one that
+        the configuration names, and closed at the end.
         """
         self.config = config
         self.metrics = Metrics()
@@ -126,9 +128,10 @@ class Broker:
         self._bind()
 
         cluster = Cluster(self._store or self._open_store(), config, clock)
+        network = self._network or SocketNetwork(config)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
-        replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups)
+        replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups, network=network)
         groups = GroupCoordinator(config, clock, replicas)
         self.services = Services(
             config=config,
@@ -163,10 +166,11 @@ class Broker:
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         tasks.start_soon(cluster.run)
         tasks.start_soon(controller.run)
-        if self._network is not None:
-            liveness = Liveness(cluster, config, clock, self._network)
-            cluster.on_image.append(liveness.on_image)
-            tasks.start_soon(liveness.run)
+        tasks.start_soon(replicas.run)
+        self._exit.callback(replicas.stop)
+        liveness = Liveness(cluster, config, clock, network)
+        cluster.on_image.append(liveness.on_image)
+        tasks.start_soon(liveness.run)
         self._exit.callback(groups.close)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())

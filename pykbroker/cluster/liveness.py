@@ -20,7 +20,6 @@ Not here: leases and sessions (membership, store), what follows from a fenced br
 """
 
 import logging
-from typing import Protocol
 
 import anyio
 import attrs
@@ -31,6 +30,7 @@ from pykbroker.cluster.image import BrokerImage, ImageDelta, MetadataImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
+from pykbroker.peer import Channel, Network
 from wire.frame import API_VERSIONS, RequestHeader, encode_request
 from wire.messages.brokers import ApiVersionsRequest
 
@@ -40,19 +40,6 @@ REFUSALS = 2  # in a row
 SOON = 5  # a fraction of the interval: how long to wait when it seems that a process is gone
 
 
-class Line(Protocol):
-    """A connection: what is used here of peer.Channel."""
-
-    async def exchange(self, frame: bytes) -> memoryview: ...
-    async def aclose(self) -> None: ...
-
-
-class Dialer(Protocol):
-    """What is used here of peer.Network."""
-
-    async def connect(self, host: str, port: int) -> Line: ...
-
-
 @attrs.define(eq=False)
 class _Watch:
     epoch: int
@@ -60,11 +47,11 @@ class _Watch:
 
 
 class Liveness:
-    def __init__(self, cluster: Cluster, config: BrokerConfig, clock: Clock, dialer: Dialer) -> None:
+    def __init__(self, cluster: Cluster, config: BrokerConfig, clock: Clock, network: Network) -> None:
         self._cluster = cluster
         self._config = config
         self._clock = clock
-        self._dialer = dialer
+        self._network = network
         self._watches: dict[int, _Watch] = {}
         self._fenced: dict[int, str] = {}  # broker -> the incarnation of it that was found dead
         self._news = anyio.Event()
@@ -113,7 +100,7 @@ class Liveness:
             while True:
                 pause_ms = float(self._config.pykbroker_liveness_probe_interval_ms)
                 try:
-                    line = await self._dialer.connect(endpoint.host, endpoint.port)
+                    channel = await self._network.connect(endpoint.host, endpoint.port)
                 except ConnectionRefusedError:
                     refusals += 1
                     if refusals < REFUSALS:
@@ -125,23 +112,23 @@ class Liveness:
                 else:
                     refusals = 0
                     self._fenced.pop(broker.id, None)
-                    if await self._hold(line):
+                    if await self._hold(channel):
                         pause_ms /= SOON
                 await self._clock.sleep(pause_ms)
 
-    async def _hold(self, line: Line) -> bool:
+    async def _hold(self, channel: Channel) -> bool:
         """Return when the connection is lost, and whether it was of any use before."""
         has_answered = False
         try:
             while True:
-                await line.exchange(self._question)
+                await channel.exchange(self._question)
                 has_answered = True
                 await self._clock.sleep(self._config.pykbroker_liveness_probe_interval_ms)
         except OSError:
             return has_answered
         finally:
             with anyio.CancelScope(shield=True):
-                await line.aclose()
+                await channel.aclose()
 
     async def _found_dead(self, broker: BrokerImage) -> None:
         if broker.incarnation_id and self._fenced.get(broker.id) == broker.incarnation_id:
