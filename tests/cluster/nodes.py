@@ -12,7 +12,8 @@ from pykbroker.clock import SimulatedClock
 from pykbroker.cluster.changes import create_topic, random_uuid
 from pykbroker.cluster.controller import Controller
 from pykbroker.cluster.image import PartitionImage
-from pykbroker.cluster.liveness import Dialer, Liveness
+from pykbroker.cluster.liveness import Liveness
+from pykbroker.peer import Network
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.cluster.store import Condition, Operation, TxnResult
@@ -45,12 +46,12 @@ class Node:
 
 
 class Nodes:
-    def __init__(self, folder: Path, tasks: anyio.abc.TaskGroup, dialer: Dialer | None = None) -> None:
+    def __init__(self, folder: Path, tasks: anyio.abc.TaskGroup, network: Network | None = None) -> None:
         self.clock = SimulatedClock()
         self.running: dict[int, Node] = {}
         self._folder = folder
         self._tasks = tasks
-        self._dialer = dialer
+        self._network = network
 
     async def start(self, *broker_ids: int, **options: object) -> None:
         """Start brokers; options are those of Cluster.start, or properties with underscores for dots."""
@@ -77,8 +78,8 @@ class Nodes:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(node.cluster.run)
                 tasks.start_soon(node.controller.run)
-                if self._dialer is not None:
-                    liveness = Liveness(node.cluster, node.config, self.clock, self._dialer)
+                if self._network is not None:
+                    liveness = Liveness(node.cluster, node.config, self.clock, self._network)
                     node.cluster.on_image.append(liveness.on_image)
                     tasks.start_soon(liveness.run)
 
@@ -141,9 +142,9 @@ class Nodes:
 
 
 @contextlib.asynccontextmanager
-async def several(folder: Path, dialer: Dialer | None = None) -> AsyncIterator[Nodes]:
+async def several(folder: Path, network: Network | None = None) -> AsyncIterator[Nodes]:
     async with anyio.create_task_group() as tasks:
-        nodes = Nodes(folder, tasks, dialer)
+        nodes = Nodes(folder, tasks, network)
         yield nodes
         for broker_id in list(nodes.running):
             await nodes.kill(broker_id).cluster.stop()
