@@ -278,6 +278,8 @@ class Cluster:
 
     async def _register(self, cluster_id: str | None) -> None:
         """One transaction: found the cluster if there is none, register, become the controller if there is none."""
+        # Raises while another one has this id, without a lease for nothing.
+        register_broker(self.image, self.broker_id, self._config.broker_rack, self._endpoints, NO_LEASE)
         asked_ms = self._clock.monotonic_ms()
         lease = await self._store.grant_lease(self._config.broker_session_timeout_ms)
         founding_id = cluster_id or uuid_text(random_uuid())
