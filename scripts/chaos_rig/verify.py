@@ -22,6 +22,7 @@ from chaos_rig.injector import JVM_STATUS
 from chaos_rig.replicas import compare_replicas
 
 REST_S = 20.0
+SHOWN = 5
 
 
 def check_history(
@@ -108,6 +109,13 @@ def _directories(cluster: Cluster, topic: str, partition: int) -> dict[int, Path
     return {node.id: node.data_dir / f"{topic}-{partition}" for node in cluster.nodes}
 
 
-def shown(complaints: Sequence[str], most: int = 20) -> str:
-    more = [f"... and {len(complaints) - most} more"] if len(complaints) > most else []
-    return "\n".join(f"FAILED: {complaint}" for complaint in [*complaints[:most], *more])
+def shown(complaints: Sequence[str]) -> str:
+    """Return the first few complaints of each kind, which is what stands before the first colon, with their number."""
+    by_kind: dict[str, list[str]] = {}
+    for complaint in complaints:
+        by_kind.setdefault(complaint.partition(":")[0], []).append(complaint)
+    lines = []
+    for kind, each in by_kind.items():
+        lines += [f"FAILED: {complaint}" for complaint in each[:SHOWN]]
+        lines += [f"        ... {len(each)} times {kind}"] if len(each) > SHOWN else []
+    return "\n".join(lines)
