@@ -136,10 +136,9 @@ class Cluster(ABC):
     def wait_ready(self) -> None:
         """Wait until every running node answers Metadata with every running node in it. Raises: Unavailable."""
         deadline = time.monotonic() + READY_TIMEOUT_S
-        for node in self.nodes:
-            if node.process is None:
-                continue
-            while known_brokers(node) < len(self.pids):
+        expected = [node for node in self.nodes if node.process is not None]
+        for node in expected:
+            while known_brokers(node) < len(expected):
                 if not node.runs:
                     raise Unavailable(f"{self.name}: node {node.id} ended early:\n{tail(node.log)}")
                 if time.monotonic() > deadline:
