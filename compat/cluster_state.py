@@ -1,6 +1,6 @@
 """What a broker says of its cluster: Metadata, asked and read by hand, so that it depends on no client.
 
-Format: Metadata version 2, the last one without flexible fields that names no topic by id.
+Format: Metadata version 4, the first one in which asking for a topic does not have to create it.
 Rules: nobody there, or no whole answer, is None: the caller goes on to the next broker, or asks again.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import define, frozen
 
-METADATA, VERSION, CORRELATION_ID, CLIENT_ID = 3, 2, 7, b"ready"
+METADATA, VERSION, CORRELATION_ID, CLIENT_ID = 3, 4, 7, b"ready"
 ASK_TIMEOUT_S = 5.0
 NO_LEADER = -1
 
@@ -82,12 +82,14 @@ def _request(topics: Sequence[str] | None) -> bytes:
     named = struct.pack(">i", -1 if topics is None else len(topics))
     for topic in topics or ():
         named += struct.pack(">h", len(topic.encode())) + topic.encode()
+    named += b"\0"  # create no topic
     head = struct.pack(">hhih", METADATA, VERSION, CORRELATION_ID, len(CLIENT_ID)) + CLIENT_ID
     return struct.pack(">i", len(head) + len(named)) + head + named
 
 
 def _read(answer: bytes) -> ClusterState:
     reader = _Reader(answer, 4)
+    reader.one(">i")  # throttle time
     brokers = []
     for _ in reader.array():
         brokers.append(reader.one(">i"))
