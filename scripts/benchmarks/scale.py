@@ -25,13 +25,14 @@ from attrs import define, field
 from clients import Unavailable
 from cluster import Cluster, Node
 from support import frames
-from support.brokers import ApacheKafka, ClusterBroker, Failed, OurBrokers, rss_bytes
+from support.brokers import ApacheKafka, ClusterBroker, Failed, OurBrokers, last_lines, rss_bytes
 from support.connection import Address, Connection, Reader, Refused
 
 BROKERS = 3
 PER_TOPIC = 1000
 KNOWN_BAR_S, FAILOVER_BAR_S = 1.0, 10.0
 TIMEOUT_S = 300.0
+FAILOVER_TIMEOUT_S = 60.0
 SLOW_ASK_S = 60.0
 IN_FLIGHT = 100
 VALUE = frames.batch_of([b"after the failover"])
@@ -49,6 +50,7 @@ def main() -> int:
             return Scale(broker, arguments.partitions, arguments.changes).run(has_bars=arguments.against == "ours")
         except (Failed, Refused, Unavailable, OSError) as error:
             print(f"FAILED: {error}", file=sys.stderr)
+            print(last_lines(broker.logs()), file=sys.stderr)
             return 2
         finally:
             broker.kill()
@@ -131,10 +133,12 @@ class Scale:
         for node in left:
             while True:
                 leaders = _leaders(node, topics)
-                if all(leaders.get(place, victim) not in (victim, cluster_state.NO_LEADER) for place in lost):
+                left_over = {p for p in lost if leaders.get(p, victim) in (victim, cluster_state.NO_LEADER)}
+                if not left_over:
                     break
-                if time.monotonic() - started > TIMEOUT_S:
-                    raise Refused(f"broker {node.id} still shows partitions without a new leader")
+                if time.monotonic() - started > FAILOVER_TIMEOUT_S:
+                    shown = ", ".join(f"{place} led by {leaders.get(place)}" for place in sorted(left_over)[:3])
+                    raise Refused(f"broker {node.id} shows no new leader for {len(left_over)} partitions: {shown}")
                 time.sleep(0.1)
         what = f"the broker that leads {len(lost)} partitions killed"
         self._row(f"{what}, both others show new leaders for all", time.monotonic() - started, None)
@@ -155,8 +159,8 @@ class Scale:
         by_leader = defaultdict(set)
         for place in places:
             by_leader[leaders[place]].add(place)
-        for leader, left in by_leader.items():
-            node = self.cluster.node(leader)
+        for leader, led in by_leader.items():
+            node, left = self.cluster.node(leader), led
             with Connection(Address(node.place.host, node.port), TIMEOUT_S) as connection:
                 while left:
                     left = {place for place, code in _write(connection, sorted(left)) if code}
