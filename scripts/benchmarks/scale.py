@@ -123,7 +123,7 @@ class Scale:
         return time.monotonic() - started
 
     def _fail_over(self, topics: Sequence[str], bar: float | None) -> None:
-        led = self._led()
+        led = self._led(topics)
         victim = max(led, key=lambda broker: len(led[broker]))
         lost = set(led[victim])
         started = time.monotonic()
@@ -145,10 +145,10 @@ class Scale:
         self._write_all(lost, leaders)
         self._row(f"{what}, all take writes", time.monotonic() - started, bar)
 
-    def _led(self) -> dict[int, list[tuple[str, int]]]:
-        """Return the partitions by their leaders."""
+    def _led(self, topics: Sequence[str]) -> dict[int, list[tuple[str, int]]]:
+        """Return the partitions of these topics by their leaders."""
         led = defaultdict(list)
-        state = self.cluster.state()
+        state = self.cluster.state(topics)
         for each in state.partitions if state is not None else ():
             led[each.leader].append((each.topic, each.partition))
         return led
