@@ -97,12 +97,13 @@ def our_cluster(properties: Mapping[str, str], *, brokers: int, restarts: bool) 
 
 @contextmanager
 def _target(cluster: Cluster, *, restarts: bool) -> Iterator[Target]:
-    node = cluster.nodes[0]
+    # What lies in a broker's data directory is no longer everything once it has been down.
+    data_dir = None if restarts else cluster.nodes[0].data_dir
     target = Target(
         f"{cluster.name}{f', {len(cluster.nodes)} brokers' if len(cluster.nodes) > 1 else ''}"
         f"{', restarted one by one' if restarts else ''}",
         cluster.bootstrap,
-        node.data_dir,
+        data_dir,
         [each.log for each in cluster.nodes],
         len(cluster.nodes),
     )
