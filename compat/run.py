@@ -75,6 +75,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--compare", action="store_true", help="run against Apache Kafka and ours and print the differences"
     )
+    parser.add_argument("--brokers", type=int, default=1, help="brokers of the cluster that is started (default 1)")
+    parser.add_argument(
+        "--restart", action="store_true", help="restart one broker after the other meanwhile (3 brokers or more)"
+    )
     parser.add_argument("--scenario", action="append", metavar="NAME", help="only this scenario (repeatable)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="broker property (repeatable)")
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="clients that run at once")
@@ -86,6 +90,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name in options.scenario or ():
         if name not in SCENARIOS and name not in extra:
             parser.error(f"no scenario {name}; there are {', '.join([*SCENARIOS, *sorted(extra)])}")
+    if options.restart and options.brokers < 3:
+        parser.error("--restart needs --brokers 3: with fewer, a topic has no replica to go on with")
     for setting in options.set:
         if "=" not in setting:
             parser.error(f"--set needs NAME=VALUE, not {setting}")
@@ -94,13 +100,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _targets(options: argparse.Namespace) -> list[AbstractContextManager[targets.Target]]:
     properties = {**STANDARD_PROPERTIES, **dict(setting.split("=", 1) for setting in options.set)}
+    kafka = partial(targets.apache_kafka, properties, brokers=options.brokers, restarts=options.restart)
+    ours = (
+        partial(targets.our_broker, properties)
+        if options.brokers == 1
+        else partial(targets.our_cluster, properties, brokers=options.brokers, restarts=options.restart)
+    )
     if options.compare:
-        return [targets.apache_kafka(properties), targets.our_broker(properties)]
+        return [kafka(), ours()]
     if options.bootstrap:
-        return [targets.running(options.bootstrap, options.data_dir)]
-    if options.against == "kafka":
-        return [targets.apache_kafka(properties)]
-    return [targets.our_broker(properties)]
+        return [targets.running(options.bootstrap, options.data_dir, options.brokers)]
+    return [kafka() if options.against == "kafka" else ours()]
 
 
 def _run_target(
@@ -130,8 +140,8 @@ def _run_target(
         print(matrix(results, list(chosen)))
         print(failures(results, {run.client.name: run.log for run in runs}), end="")
         print(f"{target.name}: {results.summary()} in {time.monotonic() - began:.0f} s", flush=True)
-        if results.failed and target.log is not None and target.name == "pykbroker":
-            print(f"the broker's last lines:\n{targets.tail(target.log)}")
+        if results.failed and target.logs and target.name.startswith("pykbroker"):
+            print(f"the last lines of the log:\n{target.last_lines()}")
     return results
 
 
@@ -182,6 +192,8 @@ class ClientRun:
         environment: Mapping[str, str] = {
             **os.environ,
             **self.runner.environment,
+            "COMPAT_BROKERS": str(self.target.brokers),
+            "COMPAT_REPLICATION_FACTOR": str(min(3, self.target.brokers)),
             **({"COMPAT_DATA_DIR": str(self.target.data_dir)} if self.target.data_dir else {}),
         }
         with self.log.open("ab") as log:
