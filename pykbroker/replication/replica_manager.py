@@ -252,7 +252,7 @@ class ReplicaManager:
 
     def _check_isrs(self) -> None:
         for partition in self.partitions():
-            partition.shrink_isr()
+            partition.check_followers()
         self._schedule_isr_check()
 
     # High watermarks
