@@ -24,7 +24,6 @@ import attrs
 
 from pykbroker.clock import Clock, SystemClock
 from pykbroker.cluster.controller import Controller
-from pykbroker.cluster.liveness import Liveness
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -48,6 +47,7 @@ from wire.primitives import uuid_text
 logger = logging.getLogger("pykbroker")
 
 STORE_FILE = "metadata.sqlite"
+PRIVATE = "sqlite"  # pykbroker.store: a file of this broker's own
 
 
 class StartError(Exception):
@@ -168,9 +168,12 @@ class Broker:
         tasks.start_soon(controller.run)
         tasks.start_soon(replicas.run)
         self._exit.callback(replicas.stop)
-        liveness = Liveness(cluster, config, clock, network)
-        cluster.on_image.append(liveness.on_image)
-        tasks.start_soon(liveness.run)
+        if self._store is not None or config.pykbroker_store != PRIVATE:  # else there is nobody to watch
+            from pykbroker.cluster.liveness import Liveness
+
+            liveness = Liveness(cluster, config, clock, network)
+            cluster.on_image.append(liveness.on_image)
+            tasks.start_soon(liveness.run)
         self._exit.callback(groups.close)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
@@ -194,7 +197,7 @@ class Broker:
             self._exit.push_async_callback(_shielded, cluster.hand_over)
 
     def _open_store(self) -> Store:
-        if self.config.pykbroker_store == "sqlite":
+        if self.config.pykbroker_store == PRIVATE:
             return SqliteStore(self.data_dir / STORE_FILE, self.clock, ephemeral=self._is_ephemeral)
         from pykbroker.cluster.engines import open_store
 

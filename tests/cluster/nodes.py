@@ -13,11 +13,11 @@ from pykbroker.cluster.changes import create_topic, random_uuid
 from pykbroker.cluster.controller import Controller
 from pykbroker.cluster.image import PartitionImage
 from pykbroker.cluster.liveness import Liveness
-from pykbroker.peer import Network
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.cluster.store import Condition, Operation, TxnResult
 from pykbroker.config import BrokerConfig, Endpoint
+from pykbroker.peer import Network
 
 STEP_MS = 20
 MAX_STEPS = 5000
