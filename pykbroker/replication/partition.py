@@ -236,9 +236,9 @@ class Partition:
             return ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
         return ErrorCode.NONE
 
-    def config_changed(self) -> None:
-        """The topic's configuration is another: what was below min ISR may be enough now."""
-        if self.is_leader:
+    def conditions_changed(self) -> None:
+        """Look again what is committed: the min ISR is another, or a broker that was waited for is gone."""
+        if self.is_leader and self.high_watermark < self.log.log_end_offset:
             self._advance_high_watermark()
 
     def _advance_high_watermark(self) -> None:
@@ -335,6 +335,7 @@ class Partition:
         """Do what is due from time to time: find followers that lag, and tell all of them where the log begins."""
         if self.is_leader and self.followers:
             self._shrink_isr()
+            self.conditions_changed()  # who was about to join may have fallen behind
             if self._told_log_start_offset != self.log.log_start_offset:
                 self._told_log_start_offset = self.log.log_start_offset
                 self.appended.fire()

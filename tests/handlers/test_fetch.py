@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -441,3 +442,26 @@ def test_follower_that_registered_again_is_looked_at_anew(rig: HandlerRig) -> No
     rig.call(asked)
     states = [rig.replicas.partition("t", index).followers[ANOTHER_BROKER] for index in range(3)]
     assert [state.broker_epoch for state in states] == [2, 2, 2]
+
+
+def test_high_watermark_that_a_waiting_fetch_moved_is_told_with_the_next_data(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    append(rig, 0, b"a")
+    rig.call(of_follower(epoch=3, session_id=session_id))
+    answered = rig.send(of_follower((0, 1), epoch=4, session_id=session_id, max_wait_ms=500), 17)
+    assert answered.response is None
+    append(rig, 1, b"b")
+    told = {data.partition_index: data.high_watermark for data in partitions_of(answered.response)}
+    assert told == {0: 1, 1: 0}
+
+
+def test_partition_that_is_not_committed_is_looked_at_until_it_is(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    append(rig, 0, b"a")
+    rig.cluster.lease_ends_ms = rig.clock.monotonic_ms()
+    for epoch, offsets in ((3, ()), (4, ((0, 1),)), (5, ())):
+        rig.call(of_follower(*offsets, epoch=epoch, session_id=session_id))
+    assert rig.replicas.partition("t", 0).high_watermark == 0
+    rig.cluster.lease_ends_ms = math.inf
+    (news,) = partitions_of(rig.call(of_follower(epoch=6, session_id=session_id)))
+    assert news.high_watermark == 1
