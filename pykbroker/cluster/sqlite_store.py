@@ -23,7 +23,6 @@ Sources: https://www.sqlite.org/wal.html, PRAGMA data_version (changes when anot
 
 import contextlib
 import logging
-import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,11 +56,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pykbroker.cluster")
 
 FORMAT = 1
-POLL_INTERVAL_MS = 50
-LIVELY_POLL_INTERVAL_MS = 10  # for `LIVELY_MS` after a change: others may follow
-LIVELY_MS = 500
+POLL_INTERVAL_MS = 10  # a client that asks another broker next should find what it has changed
 KEPT_TOMBSTONES = 10_000  # revisions
-POLLS_PER_LOOK = 8
+POLLS_PER_LOOK = 40
 BUSY_TIMEOUT_S = 5
 
 _SCHEMA = f"""
@@ -92,7 +89,6 @@ class SqliteStore(Store):
         self._poll_connection: sqlite3.Connection | None = None  # used on the event loop
         self._listeners: list[Listener] = []
         self._delivered = 0  # revision that the listeners know
-        self._delivered_at_ms = -math.inf
         self._written: list[Event] = []  # by the transaction in progress
         self._data_version = -1
         self._shared_leases_or_none: SharedLeases | None = None
@@ -214,17 +210,13 @@ class SqliteStore(Store):
             if self._others_wrote() or polls == POLLS_PER_LOOK:
                 over.set()
             else:
-                timers[:] = [self._clock.call_later(self._interval_ms(), poll)]
+                timers[:] = [self._clock.call_later(POLL_INTERVAL_MS, poll)]
 
-        timers.append(self._clock.call_later(self._interval_ms(), poll))
+        timers.append(self._clock.call_later(POLL_INTERVAL_MS, poll))
         try:
             await over.wait()
         finally:
             timers[0].cancel()
-
-    def _interval_ms(self) -> int:
-        is_lively = self._clock.monotonic_ms() - self._delivered_at_ms < LIVELY_MS
-        return LIVELY_POLL_INTERVAL_MS if is_lively else POLL_INTERVAL_MS
 
     def _others_wrote(self) -> bool:
         """Tell whether the file was written since the last time, by whomever."""
@@ -248,7 +240,6 @@ class SqliteStore(Store):
     def _deliver(self, news: Batch | None) -> None:
         if news is not None:
             self._delivered = news.revision
-            self._delivered_at_ms = self._clock.monotonic_ms()
             for listener in self._listeners:
                 listener(news)
 

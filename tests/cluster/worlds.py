@@ -12,7 +12,7 @@ import anyio.lowlevel
 
 from pykbroker.clock import Clock, SimulatedClock, SystemClock
 from pykbroker.cluster.etcd_store import EtcdStore
-from pykbroker.cluster.sqlite_store import LIVELY_POLL_INTERVAL_MS, SqliteStore
+from pykbroker.cluster.sqlite_store import POLL_INTERVAL_MS, SqliteStore
 from pykbroker.cluster.store import Store
 from tests.support.etcd import Etcd
 from tests.support.running import DEADLINE_S
@@ -68,7 +68,7 @@ class SqliteWorld(World):
         for _ in range(4000):
             if await holds(condition):
                 return
-            self._clock.advance(LIVELY_POLL_INTERVAL_MS)
+            self._clock.advance(POLL_INTERVAL_MS)
             await anyio.lowlevel.checkpoint()
             for store in self._stores:  # time stands still while one is at work
                 await store.range("/nothing")
