@@ -26,11 +26,13 @@ from pykbroker.clock import Clock, SystemClock
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
+from pykbroker.cluster.store import Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
-from pykbroker.handlers.context import Services
+from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.log.log_dirs import LogDirs
+from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
@@ -50,14 +52,31 @@ class StartError(Exception):
 
 
 class Broker:
-    def __init__(self, config: BrokerConfig, *, is_ephemeral: bool = False, clock: Clock | None = None) -> None:
-        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good."""
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        is_ephemeral: bool = False,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        new_flusher: Callable[[LogDirectory], Flusher] | None = None,
+        listens: bool = True,
+    ) -> None:
+        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
+
+        Without `listens` no socket is opened: clients come by `serve`, and `listeners` is only what is advertised.
+        """
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
         self.clock = clock or SystemClock()
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
+        self._store = store
+        self._new_flusher = new_flusher
+        self._listens = listens
+        self._server: Server
+        self._is_killed = False
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._advertised: list[Endpoint] = []
@@ -92,6 +111,18 @@ class Broker:
         """Stop. What was raised in the body goes on as it is: told of it, the task groups would wrap it in groups."""
         await self._exit.aclose()
 
+    def serve(self, client: socket.socket, *, listener: str, client_id: str, host: str) -> None:
+        """Serve a client that is connected already, by whatever way; the socket is this broker's from now on."""
+        self._server.adopt(client, ConnectionInfo(id=client_id, listener=listener, host=host))
+
+    def kill(self) -> None:
+        """Let the stop that follows be like a crash: nothing is completed, nothing written, and nobody is told."""
+        self._is_killed = True
+
+    def _on_stop(self, stop: Callable[[], None]) -> None:
+        """Have `stop` called when the broker stops, in the opposite order; not if it is killed."""
+        self._exit.callback(lambda: None if self._is_killed else stop())
+
     def _on_bug(self, error: Exception) -> None:
         """A callback of a timer or of a signal failed: there is nobody to answer, and the others go on."""
         if isinstance(error, StorageError):
@@ -103,12 +134,18 @@ class Broker:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         clock.on_bug = self._on_bug
-        log_dirs = LogDirs([Path(folder) for folder in config.log_dirs], config, clock, ephemeral=self._is_ephemeral)
+        log_dirs = LogDirs(
+            [Path(folder) for folder in config.log_dirs],
+            config,
+            clock,
+            ephemeral=self._is_ephemeral,
+            new_flusher=self._new_flusher,
+        )
         log_dirs.open()
-        self._exit.callback(log_dirs.close)
+        self._exit.callback(lambda: log_dirs.close(clean=not self._is_killed))
         self._bind()
 
-        store = SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
+        store = self._store or SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
         cluster = Cluster(store, config, clock)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
@@ -132,17 +169,17 @@ class Broker:
         tasks.start_soon(clock.run)
 
         replicas.open()
-        self._exit.callback(replicas.close)
+        self._on_stop(replicas.close)
         cluster.on_image += [replicas.on_image, groups.on_image]
-        self._exit.push_async_callback(_shielded, cluster.stop)
+        self._exit.push_async_callback(_shielded, lambda: store.close() if self._is_killed else cluster.stop())
         await cluster.start(self._advertised, cluster_id=log_dirs.cluster_id, after_unclean_stop=log_dirs.was_unclean)
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         tasks.start_soon(cluster.run)
-        self._exit.callback(groups.close)
+        self._on_stop(groups.close)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)
-        server = Server(
+        self._server = Server(
             config,
             ServerContext(
                 dispatcher=Dispatcher(self.services),
@@ -154,9 +191,9 @@ class Broker:
                 max_request_bytes=config.socket_request_max_bytes,
             ),
         )
-        server.start_idle_sweep()
+        self._server.start_idle_sweep()
         for listener in self._listeners:
-            connections.start_soon(server.serve, listener)
+            connections.start_soon(self._server.serve, listener)
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""
@@ -164,6 +201,8 @@ class Broker:
         for endpoint in self.config.client_endpoints:
             if endpoint.protocol != "PLAINTEXT":
                 raise ListenError(f"listener {endpoint.listener} is of {endpoint.protocol}, only PLAINTEXT is served")
+            if not self._listens:
+                continue
             listener = Listener.bind(endpoint.listener, endpoint.host, endpoint.port)
             self._exit.callback(listener.socket.close)
             self._listeners.append(listener)
@@ -172,7 +211,7 @@ class Broker:
             attrs.evolve(
                 endpoint,
                 host=endpoint.host or socket.getfqdn(),
-                port=endpoint.port or ports[endpoint.listener],
+                port=endpoint.port or ports.get(endpoint.listener, 0),
             )
             for endpoint in self.config.advertised_endpoints
         ]
