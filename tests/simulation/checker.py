@@ -55,6 +55,7 @@ class History:
         self._high_watermarks: dict[tuple[str, Place], int] = {}
         self._committed: dict[tuple[str, Place], int] = {}
         self._attempted: dict[tuple[str, Place], int] = {}
+        self._late: set[tuple[str, Place, int]] = set()
 
     def violation(self, kind: str, text: str) -> None:
         self.found.append(Violation(kind, text))
@@ -97,13 +98,17 @@ class History:
     def commit_acknowledged(self, group: str, place: Place, offset: int) -> None:
         self._committed[group, place] = max(offset, self.committed(group, place))
 
+    def commit_may_come_late(self, group: str, place: Place, offset: int) -> None:
+        """Nothing is known of this commit, whose connection was lost: it may be done at any time."""
+        self._late.add((group, place, offset))
+
     def committed(self, group: str, place: Place) -> int:
         """What a reader that asks from now on must find at least; -1: nothing."""
         return self._committed.get((group, place), -1)
 
     def commit_read(self, group: str, place: Place, offset: int, *, at_least: int) -> None:
         """A group's offset was fetched by a client that found `committed` to be `at_least` when it asked."""
-        if offset < at_least:
+        if offset < at_least and (group, place, offset) not in self._late:
             self.violation("group", f"{group} had committed {at_least} of {place}, then {offset} was there")
         if offset > self._attempted.get((group, place), -1):
             self.violation("group", f"{group} never committed {offset} of {place}")

@@ -44,11 +44,10 @@ class Disk:
         path = Path(os.readlink(f"/proc/self/fd/{fd}"))
         if not path.is_relative_to(self.root):
             return
-        status = os.fstat(fd)
         if path.is_dir():
             self._named.update(entry.inode() for entry in os.scandir(path))
         else:
-            self._flushed[status.st_ino] = os.pread(fd, status.st_size, 0)
+            self._flushed[os.fstat(fd).st_ino] = path.read_bytes()  # the descriptor may be for writing only
 
     def lose_power(self) -> Path:
         """Return a folder with what is left; `restore` puts it in the place of this one."""

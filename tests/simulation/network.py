@@ -183,7 +183,10 @@ class Link:
                 try:
                     data = sock.recv(1024 * 1024)
                 except BlockingIOError:
-                    await trio.lowlevel.wait_readable(sock)
+                    try:
+                        await trio.lowlevel.wait_readable(sock)
+                    except trio.ClosedResourceError:
+                        return  # our end was closed
                     continue
                 except OSError:
                     data = b""

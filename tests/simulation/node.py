@@ -157,7 +157,6 @@ class Node:
         broker = Broker(
             BrokerConfig.from_properties(properties | self._properties),
             clock=clock,
-            network=_OwnNetwork(self._network, self.name, self, itself),
             store=MemoryStore(self._data, line),
             new_flusher=new_flusher,
             listens=False,
@@ -173,8 +172,10 @@ class Node:
                     self._world.note(f"{self.name} accepts clients")
                     incarnation.accepts = not incarnation.is_dead
                     incarnation.started.set()
-                    await incarnation.stop.wait()
-                    incarnation.accepts = False
+                    try:
+                        await incarnation.stop.wait()
+                    finally:
+                        incarnation.accepts = False
         except StartError as error:
             self._world.note(f"{self.name} cannot start: {error}")
         except Exception as error:

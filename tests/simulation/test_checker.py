@@ -156,3 +156,15 @@ def test_committed_offset_must_be_the_newest_acknowledged_or_one_that_was_sent_s
     assert history.committed("g", PLACE) == 5
     act(history)
     assert [violation.kind for violation in history.found] == expected
+
+
+def test_commit_of_a_lost_connection_may_come_late() -> None:
+    history = History()
+    history.commit_sent("g", PLACE, 4)
+    history.commit_may_come_late("g", PLACE, 4)
+    history.commit_sent("g", PLACE, 5)
+    history.commit_acknowledged("g", PLACE, 5)
+    history.commit_read("g", PLACE, 4, at_least=5)
+    assert history.found == []
+    history.commit_read("g", PLACE, 3, at_least=5)
+    assert [violation.kind for violation in history.found] == ["group"]
