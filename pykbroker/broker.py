@@ -7,7 +7,7 @@ Owns: the order of starting and stopping. Every part is given what it needs; not
 
 Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
 advertised -> store -> registration -> replicas and groups from the first image -> clients are accepted.
-Stopping: no more clients -> groups -> registration -> logs, cleanly.
+Stopping: others take over what it leads -> no more clients -> groups -> registration -> logs, cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
 """
@@ -23,6 +23,8 @@ import anyio
 import attrs
 
 from pykbroker.clock import Clock, SystemClock
+from pykbroker.cluster.controller import Controller
+from pykbroker.cluster.liveness import Dialer, Liveness
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -41,6 +43,7 @@ from pykbroker.server.connection import ServerContext
 from pykbroker.server.dispatch import HANDLERS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
 from pykbroker.waiters import Wakeups
+from wire.primitives import uuid_text
 
 logger = logging.getLogger("pykbroker")
 
@@ -58,6 +61,7 @@ class Broker:
         *,
         is_ephemeral: bool = False,
         clock: Clock | None = None,
+        network: Dialer | None = None,
         store: Store | None = None,
         new_flusher: Callable[[LogDirectory], Flusher] | None = None,
         listens: bool = True,
@@ -72,6 +76,7 @@ class Broker:
         self.clock = clock or SystemClock()
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
+        self._network = network
         self._store = store
         self._new_flusher = new_flusher
         self._listens = listens
@@ -118,6 +123,10 @@ class Broker:
     def kill(self) -> None:
         """Let the stop that follows be like a crash: nothing is completed, nothing written, and nobody is told."""
         self._is_killed = True
+
+    async def _hand_over(self) -> None:
+        if not self._is_killed:
+            await _shielded(self.services.cluster.hand_over)
 
     def _on_stop(self, stop: Callable[[], None]) -> None:
         """Have `stop` called when the broker stops, in the opposite order; not if it is killed."""
@@ -170,11 +179,24 @@ class Broker:
 
         replicas.open()
         self._on_stop(replicas.close)
-        cluster.on_image += [replicas.on_image, groups.on_image]
+        controller = Controller(cluster, config, clock)
+        cluster.on_image += [replicas.on_image, groups.on_image, controller.on_image]
+        self._on_stop(lambda: log_dirs.note_broker_epoch(cluster.broker_epoch))
         self._exit.push_async_callback(_shielded, lambda: store.close() if self._is_killed else cluster.stop())
-        await cluster.start(self._advertised, cluster_id=log_dirs.cluster_id, after_unclean_stop=log_dirs.was_unclean)
+        await cluster.start(
+            self._advertised,
+            cluster_id=log_dirs.cluster_id,
+            after_unclean_stop=log_dirs.was_unclean,
+            previous_broker_epoch=log_dirs.previous_broker_epoch,
+            directory_id=uuid_text(log_dirs.directories[0].directory_id),
+        )
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         tasks.start_soon(cluster.run)
+        tasks.start_soon(controller.run)
+        if self._network is not None:
+            liveness = Liveness(cluster, config, clock, self._network)
+            cluster.on_image.append(liveness.on_image)
+            tasks.start_soon(liveness.run)
         self._on_stop(groups.close)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
@@ -194,6 +216,8 @@ class Broker:
         self._server.start_idle_sweep()
         for listener in self._listeners:
             connections.start_soon(self._server.serve, listener)
+        if config.controlled_shutdown_enable:
+            self._exit.push_async_callback(self._hand_over)
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""

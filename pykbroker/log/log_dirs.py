@@ -85,6 +85,8 @@ class LogDirs:
         self._is_open = False
         self.cluster_id: str | None = None  # as in meta.properties; None in new directories
         self.was_unclean = False
+        self.previous_broker_epoch: int | None = None  # of the last clean stop; -1: there was none
+        self._broker_epoch = -1
         self.high_watermark_of: Callable[[TopicPartition], int | None] = lambda topic_partition: None
 
     @property
@@ -190,6 +192,7 @@ class LogDirs:
         path = directory.path
         marker = path / checkpoints.CLEAN_SHUTDOWN
         is_clean = marker.exists()
+        self._learn_epoch(path)
         recovery_points = checkpoints.read_offsets(path / checkpoints.RECOVERY_POINTS)
         log_starts = checkpoints.read_offsets(path / checkpoints.LOG_START_OFFSETS)
         config = TopicConfig.build(self._config, {})
@@ -221,6 +224,16 @@ class LogDirs:
             self.was_unclean = True
             logger.info("%s was not closed cleanly: %d logs were checked", path, loaded)
 
+    def _learn_epoch(self, path: Path) -> None:
+        """All directories have to be of one stop: one whose disk was replaced, or is older, makes it an unclean one."""
+        epoch = checkpoints.read_clean_shutdown(path)
+        known = self.previous_broker_epoch
+        self.previous_broker_epoch = epoch if known in (None, epoch) else -1
+
+    def note_broker_epoch(self, epoch: int) -> None:
+        """Say under which epoch this broker was registered, for the marker of a clean stop."""
+        self._broker_epoch = epoch
+
     def close(self, clean: bool = True) -> None:
         """Complete the files and let go of the directories. Not `clean`: as a crash would leave them."""
         if not self._locks:
@@ -249,7 +262,7 @@ class LogDirs:
             ends = {log.topic_partition: log.log_end_offset for log in logs}
             checkpoints.write_offsets(directory.path / checkpoints.RECOVERY_POINTS, ends, sync=True)
             self._write_log_starts(directory, logs)
-            checkpoints.write_clean_shutdown(directory.path)
+            checkpoints.write_clean_shutdown(directory.path, self._broker_epoch)
         except OSError as error:
             directory.failed(error)
 

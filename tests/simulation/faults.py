@@ -72,9 +72,11 @@ class Nemesis:
         self.world.note("all heals")
         self.network.cuts.clear()
         self.network.slow.clear()
+        self.network.rejects.clear()
         for node in self.nodes:
             node.cut_store(False)
             node.thaw()
+            node.jump_wall_clock(-node.wall_offset_ms)
         self.network.flow()
         async with trio.open_nursery() as tasks:
             for node in self.nodes:
@@ -188,9 +190,13 @@ class Nemesis:
         self.network.cuts |= directions
         if self.world.random.random() < 0.5:
             self._lose([link for link in self.network.links if (link.source, link.target) in directions])
+            if self.world.random.random() < 0.3:  # as a firewall that answers
+                self.network.rejects |= directions
+                self.network.cuts -= directions
         await self.world.sleep(self._duration_ms())
         self.world.note(f"healed {sorted(directions)}")
         self.network.cuts -= directions
+        self.network.rejects -= directions
         self.network.flow()
 
     async def _cut_pair(self) -> None:

@@ -141,11 +141,12 @@ class Link:
     def _arrived_back(self, data: bytes | None) -> None:
         if self._error is not None:
             return
-        self._is_connected = True
         if data is None:
-            self._error = ConnectionResetError("connection lost")
+            refused = ConnectionRefusedError(f"{self.target} refuses {self.source}")
+            self._error = ConnectionResetError("connection lost") if self._is_connected else refused
             self._network.forget(self)
         else:
+            self._is_connected = True
             self._received += data
         self._tell()
 
@@ -158,7 +159,7 @@ class Link:
             self._network.forget(self)
         elif self._socket is not None:
             self._write(data)
-        elif data == b"" and host.is_running:
+        elif data == b"" and host.is_running and (self.source, self.target) not in self._network.rejects:
             ours, theirs = socket.socketpair()
             ours.setblocking(False)
             self._socket = ours
@@ -241,6 +242,7 @@ class SimulatedNetwork:
         self.orphans: list[Link] = []  # of which nobody has told the broker's end that there is no other any more
         self.cuts: set[Direction] = set()
         self.slow: set[Direction] = set()
+        self.rejects: set[Direction] = set()  # something on the way refuses new connections
         self._hosts: dict[str, Host] = {}
 
     def attend(self, name: str, host: Host) -> None:

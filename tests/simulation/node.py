@@ -157,6 +157,7 @@ class Node:
         broker = Broker(
             BrokerConfig.from_properties(properties | self._properties),
             clock=clock,
+            network=_OwnNetwork(self._network, self.name, self, itself),
             store=MemoryStore(self._data, line),
             new_flusher=new_flusher,
             listens=False,
@@ -222,6 +223,11 @@ class Node:
             self._end_links(is_silent=True)
             await incarnation.ended.wait()
             self.disk.restore(left)
+
+    def empty_disk(self) -> None:
+        """Replace the disk of a node that is down."""
+        self._world.note(f"{self.name} has a new disk")
+        self.disk.empty()
 
     def _end_links(self, *, is_silent: bool) -> None:
         for link in self._network.links_of(self.name):
