@@ -82,6 +82,7 @@ class Broker:
         self._listens = listens
         self._server: Server
         self._is_killed = False
+        self._stopping: anyio.CancelScope | None = None  # while a part is being stopped
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._advertised: list[Endpoint] = []
@@ -121,12 +122,16 @@ class Broker:
         self._server.adopt(client, ConnectionInfo(id=client_id, listener=listener, host=host))
 
     def kill(self) -> None:
-        """Let the stop that follows be like a crash: nothing is completed, nothing written, and nobody is told."""
+        """Let the stop that follows, or is under way, be like a crash: nothing is completed, and nobody is told."""
         self._is_killed = True
+        if self._stopping is not None:
+            self._stopping.cancel()
 
-    async def _hand_over(self) -> None:
+    async def _shielded(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Let a part stop properly although the tasks around it are being cancelled, unless the broker is killed."""
         if not self._is_killed:
-            await _shielded(self.services.cluster.hand_over)
+            with anyio.CancelScope(shield=True) as self._stopping:
+                await stop()
 
     def _on_stop(self, stop: Callable[[], None]) -> None:
         """Have `stop` called when the broker stops, in the opposite order; not if it is killed."""
@@ -182,7 +187,8 @@ class Broker:
         controller = Controller(cluster, config, clock)
         cluster.on_image += [replicas.on_image, groups.on_image, controller.on_image]
         self._on_stop(lambda: log_dirs.note_broker_epoch(cluster.broker_epoch))
-        self._exit.push_async_callback(_shielded, lambda: store.close() if self._is_killed else cluster.stop())
+        self._exit.push_async_callback(_close, store)
+        self._exit.push_async_callback(self._shielded, cluster.stop)
         await cluster.start(
             self._advertised,
             cluster_id=log_dirs.cluster_id,
@@ -217,7 +223,7 @@ class Broker:
         for listener in self._listeners:
             connections.start_soon(self._server.serve, listener)
         if config.controlled_shutdown_enable:
-            self._exit.push_async_callback(self._hand_over)
+            self._exit.push_async_callback(self._shielded, cluster.hand_over)
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""
@@ -243,7 +249,6 @@ class Broker:
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
 
 
-async def _shielded(stop: Callable[[], Awaitable[None]]) -> None:
-    """Let a part stop properly although the tasks around it are being cancelled."""
+async def _close(store: Store) -> None:
     with anyio.CancelScope(shield=True):
-        await stop()
+        await store.close()

@@ -100,6 +100,7 @@ class Node:
         self._store_is_cut = False
         self._store_slowness = 1.0
         network.attend(self.name, self)
+        world.on_end.append(self._end)
 
     @property
     def broker(self) -> Broker:
@@ -228,6 +229,11 @@ class Node:
         """Replace the disk of a node that is down."""
         self._world.note(f"{self.name} has a new disk")
         self.disk.empty()
+
+    def _end(self) -> None:
+        """The world ends, at times before its story does."""
+        if self._current is not None:
+            self._current.end()
 
     def _end_links(self, *, is_silent: bool) -> None:
         for link in self._network.links_of(self.name):

@@ -76,6 +76,7 @@ class World:
         self.now_ms = 0.0
         self.connections = 0  # that were made so far
         self.on_fsync: list[Callable[[int], None]] = []  # told the descriptor
+        self.on_end: list[Callable[[], None]] = []  # told when time ends, so that nobody waits for it any more
         self.tasks: trio.Nursery  # of what lives as long as the world
         self._heap: list[tuple[float, int, Happening]] = []
         self._order = itertools.count()
@@ -109,15 +110,21 @@ class World:
 
         async with trio.open_nursery() as self.tasks:
             self.tasks.start_soon(story)
-            for _ in range(MAX_EVENTS):
-                await trio.testing.wait_all_tasks_blocked()
-                if result:
-                    break
-                self._advance()
-            else:
-                raise AssertionError(f"seed {self.seed} does not come to an end")
-            self.tasks.cancel_scope.cancel()
+            try:
+                await self._pass_time(result)
+            finally:
+                for end in self.on_end:
+                    end()
+                self.tasks.cancel_scope.cancel()
         return result[0]
+
+    async def _pass_time(self, result: list[T]) -> None:
+        for _ in range(MAX_EVENTS):
+            await trio.testing.wait_all_tasks_blocked()
+            if result:
+                return
+            self._advance()
+        raise AssertionError(f"seed {self.seed} does not come to an end")
 
     def _advance(self) -> None:
         """Let time pass up to the next event, and have it happen."""
