@@ -26,10 +26,10 @@ MIN_DELAY_MS, MAX_DELAY_MS = 0.1, 3.0
 class StoreLine(Line):
     world: World
     name: str
+    on_failure: Callable[[Exception], None]  # told what a listener raises, which it must not
     is_cut: bool = False
     is_frozen: bool = False
     is_dead: bool = False
-    slowness: float = 1
     _news: deque[tuple[float, Callable[[], None]]] = attrs.field(factory=deque)
     _last_ms: float = 0.0  # when the latest of the news is due
     _open: trio.Event = attrs.field(factory=trio.Event)  # set, and replaced, whenever something has healed
@@ -53,7 +53,7 @@ class StoreLine(Line):
         self._deliver()
 
     def _delay_ms(self) -> float:
-        return self.world.random.uniform(MIN_DELAY_MS, MAX_DELAY_MS) * self.slowness
+        return self.world.random.uniform(MIN_DELAY_MS, MAX_DELAY_MS)
 
     async def _cross(self) -> None:
         self._check()
@@ -75,4 +75,8 @@ class StoreLine(Line):
         while self._news and not (self.is_cut or self.is_frozen or self.is_dead):
             if self._news[0][0] > self.world.now_ms and not everything_sent:
                 break
-            as_actor(self.name, self._news.popleft()[1])
+            deliver = self._news.popleft()[1]
+            try:
+                as_actor(self.name, deliver)
+            except Exception as error:
+                self.on_failure(error)

@@ -98,7 +98,6 @@ class Node:
         self._data = data
         self._current: _Incarnation | None = None
         self._store_is_cut = False
-        self._store_slowness = 1.0
         network.attend(self.name, self)
         world.on_end.append(self._end)
 
@@ -142,7 +141,7 @@ class Node:
 
     def _new(self) -> _Incarnation:
         clock = BrokerClock(self._world, self.name, wall_offset_ms=self.wall_offset_ms)
-        line = StoreLine(self._world, self.name, is_cut=self._store_is_cut, slowness=self._store_slowness)
+        line = StoreLine(self._world, self.name, self._on_failure, is_cut=self._store_is_cut)
         flushers: list[SimulatedFlusher] = []
 
         def new_flusher(directory: LogDirectory) -> SimulatedFlusher:
@@ -165,6 +164,10 @@ class Node:
         )
         itself.append(_Incarnation(broker, clock, line, flushers))
         return itself[0]
+
+    def _on_failure(self, error: Exception) -> None:
+        logger.error("%s: a listener of the store fails", self.name, exc_info=error)
+        self.failures.append(f"{self.name}: a listener of the store raises {error!r}")
 
     async def _run(self, incarnation: _Incarnation) -> None:
         actor.set(self.name)
