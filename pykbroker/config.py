@@ -225,8 +225,8 @@ class BrokerConfig:
     pykbroker_strict_records: bool = boolean(False, internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
 
-    # Our own, of the controller. How many partitions it writes in one transaction of the store; how often a broker looks
-    # whether the processes it watches still listen; how long a broker that stops waits for others to take over.
+    # Our own, of the cluster. How many partitions are written in one transaction of the store; how often a broker looks
+    # whether the processes it watches still listen; how long one that stops waits for others to take over.
     pykbroker_partitions_per_transaction: int = integer(500, at_least(1), internal=True)
     pykbroker_liveness_probe_interval_ms: int = integer(250, at_least(1), internal=True)
     pykbroker_controlled_shutdown_timeout_ms: int = integer(5000, at_least(0), internal=True)

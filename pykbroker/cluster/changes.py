@@ -259,6 +259,16 @@ def found_cluster(
     )
 
 
+def set_features(image: MetadataImage, features: Mapping[str, int]) -> Change:
+    """Write the finalized levels of all features."""
+    if features == image.features:
+        return Change()
+    return Change(
+        [Condition(FEATURES_KEY, image.key_revisions.get(FEATURES_KEY, 0))],
+        [Put(FEATURES_KEY, to_json(dict(features)))],
+    )
+
+
 def become_controller(image: MetadataImage, broker_id: int, lease: int) -> Change:
     """Take the controller's role if nobody has it. A broker that is about to stop does not."""
     broker = image.brokers.get(broker_id)

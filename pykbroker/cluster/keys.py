@@ -88,7 +88,8 @@ _PARTITION_FIELDS = tuple(field.name for field in attrs.fields(PartitionImage) i
 
 
 def partition_value(partition: PartitionImage) -> bytes:
-    return to_json({name: value for name in _PARTITION_FIELDS if (value := getattr(partition, name)) != ()})
+    fields = {name: getattr(partition, name) for name in _PARTITION_FIELDS}
+    return to_json({name: value for name, value in fields.items() if value != () or name == "isr"})
 
 
 def partition_of(value: bytes, revision: int) -> PartitionImage:

@@ -1,8 +1,8 @@
 """The next state of a partition: who is in sync, who leads, and when epochs go up. Pure decisions on `PartitionImage`.
 
 Rules
-- A leader comes from the ISR; where the ISR is empty, from the ELR; where both are empty, the last known leader may lead
-  again. Anybody else only where `unclean.leader.election.enable` holds. Without anyone the leader is -1.
+- A leader comes from the ISR; where the ISR is empty, from the ELR; where both are empty, the last known leader may
+  lead again. Anybody else only where `unclean.leader.election.enable` holds. Without anyone the leader is -1.
 - The first in the order of the replicas that may lead does; a leader that still may stays, but for preferred elections.
 - While the ISR is smaller than the min ISR, what leaves it goes to the ELR: nothing was acknowledged without it. The
   ELR ends when the ISR is large enough again. A replica that stopped uncleanly is in neither.
@@ -106,7 +106,11 @@ class _Step:
             self.isr, self.replicas, self.adding, self.removing = isr, replicas, (), ()
 
     def decide_elr(self, unclean: int) -> None:
-        if not self.given.has_elr or len(self.isr) >= min(self.given.min_isr, len(self.replicas)):
+        if not self.given.has_elr:
+            # The feature was switched off: what the ELR was still tells who may lead, and is not kept.
+            self.elr = _without(self.old.elr, (unclean,))
+            return
+        if len(self.isr) >= min(self.given.min_isr, len(self.replicas)):
             return
         candidates = {*self.old.elr, *self.old.isr}.intersection(self.replicas)
         self.elr = tuple(sorted(candidates.difference(self.isr, (unclean,))))
@@ -160,7 +164,7 @@ class _Step:
             leader_epoch=old.leader_epoch + (self.leader != old.leader or loses_replicas),
             replicas=self.replicas,
             isr=old.isr if set(self.isr) == set(old.isr) else self.isr,
-            elr=self.elr,
+            elr=self.elr if self.given.has_elr else (),
             last_known_elr=self._last_known_after(),
             adding_replicas=self.adding,
             removing_replicas=self.removing,

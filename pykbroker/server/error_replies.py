@@ -22,6 +22,8 @@ _LISTS = {
     "groups": ("groups", "groups_names"),
     "coordinators": ("coordinator_keys",),
     "topics": ("topics", "topic_names"),
+    "replica_election_results": ("topic_partitions",),
+    "partition_result": ("partitions",),
 }
 # What names a thing, by its name in the response, and the names that it can have in the request.
 _IDENTITIES = {
@@ -30,6 +32,7 @@ _IDENTITIES = {
     "topic_id": ("topic_id",),
     "partition_index": ("partition_index", "partition", "index"),
     "partition": ("partition", "partition_index"),
+    "partition_id": ("partition",),
     "index": ("index", "partition_index"),
     "group_id": ("group_id",),
     "key": ("key",),

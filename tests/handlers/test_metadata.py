@@ -140,13 +140,20 @@ async def test_internal_topic_gets_its_own_settings(rig: ClusterRig) -> None:
     assert (config.cleanup_policy, config.segment_bytes) == (("compact",), 104_857_600)
 
 
-async def test_internal_topics_are_replicated_as_far_as_brokers_reach(rig: ClusterRig) -> None:
-    await rig.add_broker(2)
-    await rig.add_broker(3, fenced=True)
+@pytest.mark.parametrize(
+    ("brokers", "replicas", "min_isr"), [((), 1, 1), ((2,), 2, 1), ((2, 3), 3, 2), ((2, 3, 4), 3, 2)]
+)
+async def test_internal_topics_are_replicated_as_far_as_brokers_reach(
+    rig: ClusterRig, brokers: tuple[int, ...], replicas: int, min_isr: int
+) -> None:
+    for broker_id in brokers:
+        # One that is away for a while counts, too: the factor is for good.
+        await rig.add_broker(broker_id, fenced=broker_id == 3)
     await ask(rig, 13, "__transaction_state", auto_create=True)
     topic = rig.cluster.image.topics["__transaction_state"]
-    assert {len(partition.replicas) for partition in topic.partitions} == {2}
-    assert rig.cluster.topic_config("__transaction_state").min_insync_replicas == 1
+    assert {len(partition.replicas) for partition in topic.partitions} == {replicas}
+    assert rig.cluster.topic_config("__transaction_state").min_insync_replicas == min_isr
+    assert all(partition.leader != 3 and 3 not in partition.isr for partition in topic.partitions)
 
 
 async def test_replication_factor_that_was_set_is_kept(start_rig: StartRig) -> None:
