@@ -7,7 +7,7 @@ Owns: the order of starting and stopping. Every part is given what it needs; not
 
 Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
 advertised -> store -> registration -> replicas and groups from the first image -> clients are accepted.
-Stopping: others take over what it leads -> no more clients -> groups -> registration -> logs, cleanly.
+Stopping: others take over what it leads -> no more clients -> groups -> replicas -> registration -> logs, cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
 """
@@ -24,7 +24,7 @@ import attrs
 
 from pykbroker.clock import Clock, SystemClock
 from pykbroker.cluster.controller import Controller
-from pykbroker.cluster.liveness import Dialer, Liveness
+from pykbroker.cluster.liveness import Liveness
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -36,6 +36,7 @@ from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.metrics import Metrics
+from pykbroker.peer import Network, SocketNetwork
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
@@ -61,14 +62,16 @@ class Broker:
         *,
         is_ephemeral: bool = False,
         clock: Clock | None = None,
-        network: Dialer | None = None,
+        network: Network | None = None,
         store: Store | None = None,
         new_flusher: Callable[[LogDirectory], Flusher] | None = None,
         listens: bool = True,
     ) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
 
-        Without `listens` no socket is opened: clients come by `serve`, and `listeners` is only what is advertised.
+        `network` is how other brokers are reached, by sockets unless given; `store` has the metadata, a file of this
+        broker's own unless given, and is closed with the broker. Without `listens` no socket is opened: clients come by
+        `serve`, and `listeners` is only what is advertised.
         """
         self.config = config
         self.metrics = Metrics()
@@ -163,7 +166,7 @@ class Broker:
         cluster = Cluster(store, config, clock)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
-        replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups)
+        replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups, network=self._network)
         groups = GroupCoordinator(config, clock, replicas)
         self.services = Services(
             config=config,
@@ -199,10 +202,11 @@ class Broker:
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         tasks.start_soon(cluster.run)
         tasks.start_soon(controller.run)
-        if self._network is not None:
-            liveness = Liveness(cluster, config, clock, self._network)
-            cluster.on_image.append(liveness.on_image)
-            tasks.start_soon(liveness.run)
+        tasks.start_soon(replicas.run)
+        self._on_stop(replicas.stop)
+        liveness = Liveness(cluster, config, clock, self._network or SocketNetwork(config))
+        cluster.on_image.append(liveness.on_image)
+        tasks.start_soon(liveness.run)
         self._on_stop(groups.close)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())

@@ -181,6 +181,7 @@ class BrokerConfig:
     replica_fetch_response_max_bytes: int = integer(10_485_760, at_least(0))
     num_replica_fetchers: int = integer(1, at_least(1), CLUSTER_WIDE)
     replica_high_watermark_checkpoint_interval_ms: int = long(5000)
+    replica_selector_class: str | None = string(None)
 
     # Groups and committed offsets
     group_coordinator_rebalance_protocols: list[str] = strings(

@@ -335,8 +335,14 @@ class PartitionLog(ReadableLog):
         remove_later(self._storage, paths, delay_ms)
 
     def truncate_to(self, offset: int) -> None:
-        """Remove the records at and above `offset`. Raises: KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE."""
+        """Remove the records at and above `offset`. Raises: KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE.
+
+        An epoch that began at the end and got no record goes, too: the leader may not have it, and would tell so again
+        and again.
+        """
         if offset >= self.log_end_offset or self._local is None:
+            if self._epochs is not None and self._epochs.truncate_from_end(self.log_end_offset):
+                self._epochs_changed()
             return
         if offset < self._local.segments[0].base_offset:
             self.truncate_fully_and_start_at(offset)

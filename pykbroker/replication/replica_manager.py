@@ -1,15 +1,17 @@
 """The replicas on this broker: which partitions it holds, made to agree with the metadata.
 
-Owns: topic partition -> Partition, and the high watermark checkpoint.
+Owns: topic partition -> Partition, the high watermark checkpoint, and when to look for followers that lag behind.
 
 Rules
 - `on_image` is the only place where replicas come and go. A topic that was deleted and created again has another id:
-  its old log is removed, not reused.
+  its old log is removed, not reused. So is the log of a replica that was moved to another broker.
+- A replica that does not lead follows whoever does, in the epoch that the image names; without a leader it waits.
 - A partition that the metadata does not know is UNKNOWN_TOPIC_OR_PARTITION; one that exists but has no replica here is
   NOT_LEADER_OR_FOLLOWER; an unknown topic id is UNKNOWN_TOPIC_ID.
 - High watermarks are written to disk from time to time and on closing, so that a restart does not begin at zero.
 
-Not here: what a replica does (partition), files (log).
+Not here: what a replica does (partition), how it follows (fetcher), files (log).
+Sources: Kafka's ReplicaManager, ReplicaFetcherManager.
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import anyio
+
 from pykbroker.clock import Clock
-from pykbroker.cluster.image import ConfigResourceType, ImageDelta, MetadataImage, TopicImage
+from pykbroker.cluster.image import NO_BROKER, ConfigResourceType, ImageDelta, MetadataImage, TopicImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log.log_dirs import LogDirs
-from pykbroker.replication.partition import ALL, Partition
+from pykbroker.peer import Network, SocketNetwork
+from pykbroker.replication.fetcher import Fetchers
+from pykbroker.replication.isr_changes import IsrChanges
+from pykbroker.replication.partition import ALL, Partition, ReplicaContext
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.waiters import Wakeups
@@ -41,13 +48,24 @@ LeadershipCallback = Callable[[Partition, bool], None]
 
 class ReplicaManager:
     def __init__(
-        self, config: BrokerConfig, clock: Clock, cluster: Cluster, log_dirs: LogDirs, wakeups: Wakeups
+        self,
+        config: BrokerConfig,
+        clock: Clock,
+        cluster: Cluster,
+        log_dirs: LogDirs,
+        wakeups: Wakeups,
+        *,
+        network: Network | None = None,
     ) -> None:
+        """`network` is how other brokers are reached; None: by sockets."""
         self._config = config
         self._clock = clock
         self._cluster = cluster
         self._log_dirs = log_dirs
-        self._wakeups = wakeups
+        self._isr_changes = IsrChanges(config, clock, cluster)
+        self._fetchers = Fetchers(config, clock, cluster, network or SocketNetwork(config))
+        self._context = ReplicaContext(config, clock, cluster, wakeups, self._isr_changes.submit)
+        self._scope: anyio.CancelScope | None = None  # of what `run` runs
         self._image: MetadataImage | None = None
         self._partitions: dict[str, dict[int, Partition]] = {}
         self._by_id: dict[Uuid, dict[int, Partition]] = {}
@@ -60,6 +78,19 @@ class ReplicaManager:
         self._high_watermarks = self._log_dirs.high_watermarks()
         self._log_dirs.high_watermark_of = self._high_watermark_of
         self._schedule_checkpoint()
+        self._schedule_isr_check()
+
+    async def run(self) -> None:
+        """Follow leaders and propose ISR changes, until stopped."""
+        async with anyio.create_task_group() as tasks:
+            self._scope = tasks.cancel_scope
+            tasks.start_soon(self._fetchers.run)
+            tasks.start_soon(self._isr_changes.run)
+
+    def stop(self) -> None:
+        """Fetch and propose no more."""
+        if self._scope is not None:
+            self._scope.cancel()
 
     def close(self) -> None:
         self.checkpoint_high_watermarks()
@@ -130,15 +161,31 @@ class ReplicaManager:
             return
         del self._partitions[topic.name]
         for partition in by_index.values():
-            was_leader = partition.is_leader
-            partition.close()
-            if was_leader:
-                self._tell(partition, leads=False)
-            self._log_dirs.delete(partition.topic_partition)
+            self._close(partition)
+
+    def _remove(self, topic: TopicImage, index: int) -> None:
+        """The replica was moved to another broker."""
+        by_index = self._by_id.get(topic.id, {})
+        partition = by_index.pop(index, None)
+        if partition is None:
+            return
+        logger.info("removing %s: its replica is on other brokers now", partition.topic_partition)
+        if not by_index:
+            del self._partitions[topic.name], self._by_id[topic.id]
+        self._close(partition)
+
+    def _close(self, partition: Partition) -> None:
+        was_leader = partition.is_leader
+        self._fetchers.unfollow(partition)
+        partition.close()
+        if was_leader:
+            self._tell(partition, leads=False)
+        self._log_dirs.delete(partition.topic_partition)
 
     def _apply_partition(self, topic: TopicImage, index: int, config: TopicConfig | None) -> None:
         image = topic.partitions[index]
         if self._config.node_id not in image.replicas:
+            self._remove(topic, index)
             return
         by_index = self._partitions.setdefault(topic.name, {})
         self._by_id[topic.id] = by_index
@@ -151,7 +198,18 @@ class ReplicaManager:
                 logger.error("no replica of %s-%d: %s", topic.name, index, error)
                 return
         was_leader = partition.is_leader
-        if partition.apply(image) and (was_leader or partition.is_leader):
+        try:
+            changed = partition.apply(image)
+        except KafkaError as error:  # its log directory is offline now
+            logger.error("%s: %s", partition.topic_partition, error)
+            changed = True
+        if not changed:
+            return
+        if partition.leader_id in (NO_BROKER, self._config.node_id):
+            self._fetchers.unfollow(partition)
+        else:
+            self._fetchers.follow(partition)
+        if was_leader or partition.is_leader:
             self._tell(partition, leads=partition.is_leader)
 
     def _delete_strays(self) -> None:
@@ -173,7 +231,7 @@ class ReplicaManager:
         else:
             log.update_config(config)
         high_watermark = self._high_watermarks.pop(topic_partition, 0)
-        return Partition(log, self._config.node_id, high_watermark, self._wakeups, is_internal=topic.is_internal)
+        return Partition(log, self._context, high_watermark, is_internal=topic.is_internal)
 
     def _tell(self, partition: Partition, *, leads: bool) -> None:
         for callback in self.on_leadership:
@@ -185,6 +243,17 @@ class ReplicaManager:
             config = self._cluster.topic_config(topic)
             for partition in by_index.values():
                 partition.log.update_config(config)
+                partition.config_changed()
+
+    # Followers that lag behind
+
+    def _schedule_isr_check(self) -> None:
+        self._clock.call_later(self._config.replica_lag_time_max_ms / 2, self._check_isrs)
+
+    def _check_isrs(self) -> None:
+        for partition in self.partitions():
+            partition.shrink_isr()
+        self._schedule_isr_check()
 
     # High watermarks
 

@@ -103,7 +103,8 @@ class Consumer(Client):
             self.position = max(self.position, header.last_offset + 1)
         if partition.records and self.position > partition.high_watermark:
             self.history.violation(
-                "back", f"{self.name} was given {self.position} of {self.place}, which ends at {partition.high_watermark}"
+                "back",
+                f"{self.name} was given {self.position} of {self.place}, which ends at {partition.high_watermark}",
             )
         self.note(f"is at {self.place[1]}:{self.position}")
         return ""

@@ -55,7 +55,9 @@ class Host(Protocol):
 class _Pipe:
     """One direction of a link."""
 
-    def __init__(self, network: "SimulatedNetwork", direction: Direction, arrive: Callable[[bytes | None], None]) -> None:
+    def __init__(
+        self, network: "SimulatedNetwork", direction: Direction, arrive: Callable[[bytes | None], None]
+    ) -> None:
         self._network = network
         self._direction = direction
         self._arrive = arrive  # None: the other end is closed

@@ -267,7 +267,8 @@ class Scenario:
 
     def _all_equal(self) -> bool:
         return all(
-            len({(partition.log.log_end_offset, partition.high_watermark) for partition in self._partitions(place)}) == 1
+            len({(partition.log.log_end_offset, partition.high_watermark) for partition in self._partitions(place)})
+            == 1
             for place in self._all_places()
         )
 
