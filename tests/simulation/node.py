@@ -72,7 +72,7 @@ class _OwnNetwork(NodeNetwork):
     async def connect(self, host: str, port: int) -> Channel:
         if self.incarnation and self.incarnation[0].is_dead:
             raise OSError("this process is gone")
-        return await super(_OwnNetwork, self).connect(host, port)
+        return await super().connect(host, port)
 
 
 class Node:

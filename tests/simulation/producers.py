@@ -28,7 +28,7 @@ INIT_PRODUCER_ID_VERSION = 5
 ALL = -1
 MAX_BATCH_RECORDS = 4
 LARGE_RECORD = 0.02  # how often
-MAX_PAUSE_MS = 250
+MAX_PAUSE_MS = 400
 
 
 @attrs.define(eq=False)
@@ -61,6 +61,7 @@ class Producer(Client):
         self._is_idempotent = is_idempotent
         self._max_in_flight = max_in_flight
         self._next_number = 0
+        self._is_broken = False
         self._unacknowledged: deque[_Batch] = deque()
         self._producer: tuple[int, int] = (-1, -1)  # id and epoch
 
@@ -68,7 +69,7 @@ class Producer(Client):
         """Send until `is_stopping`, then until all is acknowledged."""
         if self._is_idempotent:
             await self._init_producer_id()
-        while not self.is_stopping or self._unacknowledged:
+        while (not self.is_stopping or self._unacknowledged) and not self._is_broken:
             try:
                 failed = await self._round()
             except OSError as error:
@@ -98,8 +99,9 @@ class Producer(Client):
 
     async def _round(self) -> str:
         """Send what is not acknowledged, and new batches; return what went wrong. Raises: OSError."""
-        while not self.is_stopping and len(self._unacknowledged) < self.world.random.randint(1, self._max_in_flight):
-            self._unacknowledged.append(self._new_batch())
+        if not self._unacknowledged:  # the broker remembers five batches: nothing new before the old is settled
+            for _ in range(self.world.random.randint(1, self._max_in_flight)):
+                self._unacknowledged.append(self._new_batch())
         leader = await self.leader(self.place)
         connection = await self.connection(leader.broker_id)
         batches = list(self._unacknowledged)
@@ -146,6 +148,7 @@ class Producer(Client):
             code, offset = 0, -1
         if code != 0:
             if code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER and batch is self._unacknowledged[0]:
+                self._is_broken = True
                 self.history.violation(
                     "lost", f"{self.place} does not know what came before {batch.number} of {self.name}"
                 )
