@@ -3,8 +3,10 @@
 Rules
 - A producer writes to one partition: batches of a few records, several requests under way. After a failure it waits
   for the answers that are still to come, and sends what is not acknowledged again, in the same order.
-- An idempotent one sends again under the same sequence numbers. Where the broker says that a sequence does not follow
-  although everything before it was acknowledged, acknowledged records are lost.
+- An idempotent one sends again under the same sequence numbers. A sequence that does not follow although everything
+  before it was acknowledged is one that the broker had, and has forgotten (a snapshot of producers has the last batch
+  only, in Kafka, too), or acknowledged records are lost, which the checker finds. Like Kafka's own it then goes on under
+  another id; what it had sent and was not acknowledged it gives up.
 - What an earlier attempt left behind may arrive late: nobody takes it back.
 """
 
@@ -61,7 +63,8 @@ class Producer(Client):
         self._is_idempotent = is_idempotent
         self._max_in_flight = max_in_flight
         self._next_number = 0
-        self._is_broken = False
+        self._is_forgotten = False
+        self._first_number = 0  # of the present producer id
         self._unacknowledged: deque[_Batch] = deque()
         self._producer: tuple[int, int] = (-1, -1)  # id and epoch
 
@@ -69,7 +72,9 @@ class Producer(Client):
         """Send until `is_stopping`, then until all is acknowledged."""
         if self._is_idempotent:
             await self._init_producer_id()
-        while (not self.is_stopping or self._unacknowledged) and not self._is_broken:
+        while not self.is_stopping or self._unacknowledged:
+            if self._is_forgotten:
+                await self._begin_anew()
             try:
                 failed = await self._round()
             except OSError as error:
@@ -96,6 +101,13 @@ class Producer(Client):
                     return
                 self.problem = f"no producer id: {answer.error_code}"
             await self.back_off()
+
+    async def _begin_anew(self) -> None:
+        self.note("begins anew")
+        self._is_forgotten = False
+        self._unacknowledged.clear()
+        self._first_number = self._next_number
+        await self._init_producer_id()
 
     async def _round(self) -> str:
         """Send what is not acknowledged, and new batches; return what went wrong. Raises: OSError."""
@@ -131,7 +143,7 @@ class Producer(Client):
             [Record(timestamp=now, value=value) for value in batch.values],
             producer_id=producer_id,
             producer_epoch=epoch,
-            base_sequence=batch.number if self._is_idempotent else -1,
+            base_sequence=batch.number - self._first_number if self._is_idempotent else -1,
         )
         topic, partition = self.place
         return ProduceRequest(
@@ -148,10 +160,8 @@ class Producer(Client):
             code, offset = 0, -1
         if code != 0:
             if code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER and batch is self._unacknowledged[0]:
-                self._is_broken = True
-                self.history.violation(
-                    "lost", f"{self.place} does not know what came before {batch.number} of {self.name}"
-                )
+                self._is_forgotten = True
+            self.note(f"has {batch.number} + {len(batch.values)} refused: {ErrorCode(code).name}")
             return f"{self.place}: {ErrorCode(code).name}"
         self._unacknowledged.remove(batch)
         self.acknowledged += len(batch.values)
