@@ -113,10 +113,13 @@ class Fetchers:
 
     async def run(self) -> None:
         """Run the fetchers, until cancelled."""
-        async with anyio.create_task_group() as self._tasks:
-            for fetcher in self._fetchers.values():
-                self._tasks.start_soon(fetcher.run)
-            await anyio.sleep_forever()
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                for fetcher in self._fetchers.values():
+                    self._tasks.start_soon(fetcher.run)
+                await anyio.sleep_forever()
+        finally:
+            self._tasks = None  # the metadata goes on changing while a broker stops: no fetcher begins then
 
 
 class Fetcher:
