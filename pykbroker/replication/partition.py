@@ -296,8 +296,7 @@ class Partition:
         """Note a follower's fetch that is being answered with records, or with none: it moves the high watermark."""
         follower = self.followers[broker_id]
         log_end_offset = self.log.log_end_offset
-        if log_start_offset != follower.log_start_offset:
-            self.low_watermark_moved.fire()
+        has_moved_its_start = log_start_offset != follower.log_start_offset
         follower.fetched(
             fetch_offset=fetch_offset,
             log_start_offset=log_start_offset,
@@ -305,6 +304,8 @@ class Partition:
             leader_end_offset=log_end_offset,
             now_ms=self._context.clock.monotonic_ms(),
         )
+        if has_moved_its_start:
+            self.low_watermark_moved.fire()
         if broker_id not in self.isr and self.pending_isr is None:
             self._maybe_expand_isr(broker_id, follower)
         if self.high_watermark < log_end_offset:

@@ -1,6 +1,7 @@
 """A broker's handlers on real logs, with a clock that stands still and metadata that a test sets."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,18 @@ OFFSETS_TOPIC_ID: Uuid = b"o" * 16
 
 
 def topic(
-    name: str, topic_id: Uuid, partitions: int, *, leader: int = BROKER_ID, isr: tuple[int, ...] = ()
+    name: str,
+    topic_id: Uuid,
+    partitions: int,
+    *,
+    leader: int = BROKER_ID,
+    leader_epoch: int = 0,
+    isr: tuple[int, ...] = (),
+    replicas: tuple[int, ...] = (BROKER_ID, ANOTHER_BROKER),
 ) -> TopicImage:
-    replicas = (BROKER_ID, ANOTHER_BROKER)
-    partition = attrs.evolve(PartitionImage.created(replicas), leader=leader, isr=isr or (leader,))
+    partition = attrs.evolve(
+        PartitionImage.created(replicas), leader=leader, leader_epoch=leader_epoch, isr=isr or (leader,)
+    )
     return TopicImage(name, topic_id, (partition,) * partitions, 1)
 
 
@@ -58,6 +67,7 @@ class HandlerRig:
         self.log_dirs = LogDirs([data_dir], self.config, self.clock)
         self.log_dirs.open()
         self.cluster = Cluster(SqliteStore(data_dir / "metadata.sqlite", self.clock), self.config, self.clock)
+        self.cluster.lease_ends_ms = math.inf  # as if this broker kept its registration
         wakeups = Wakeups()
         self.replicas = ReplicaManager(self.config, self.clock, self.cluster, self.log_dirs, wakeups)
         self.replicas.open()

@@ -4,7 +4,7 @@
         topic_id = await cluster.create_topic("t", [(1, 2, 3)])
         await cluster.stop(2)
 
-Nobody waits for time to pass: `until` lets the others run until something is true.
+Nobody waits for a time to pass: `until` looks again and again whether something is true.
 """
 
 import contextlib
@@ -12,13 +12,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
+import attrs
 from anyio.abc import TaskGroup, TaskStatus
 
 from pykbroker.broker import Broker
 from pykbroker.clock import SystemClock
-from pykbroker.cluster.changes import change_partition
+from pykbroker.cluster.changes import Change, change_partition
+from pykbroker.cluster.image import MetadataImage
+from pykbroker.cluster.keys import partition_key, partition_value
 from pykbroker.cluster.sqlite_store import SqliteStore
+from pykbroker.cluster.store import Condition, Put
 from pykbroker.errors import KafkaError
 from pykbroker.replication.partition import Partition
 from tests.support.client import Client, produce_of
@@ -27,7 +30,8 @@ from wire.errors import ErrorCode
 from wire.messages.topics import CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from wire.schema import Uuid
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
+POLL_INTERVAL_S = 0.002  # not 0: spinning would keep the interpreter from the threads that write the store
 
 
 class RunningCluster:
@@ -56,10 +60,11 @@ class RunningCluster:
         *,
         task_status: TaskStatus[Broker] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        store = SqliteStore(self._folder / "metadata.sqlite", SystemClock(), shared=True, ephemeral=True)
+        clock = SystemClock()
+        store = SqliteStore(self._folder / "metadata.sqlite", clock, shared=True, ephemeral=True)
         config = config_for(self._folder / str(node_id), node_id=str(node_id), **{**self._properties, **properties})
         stop, ended = anyio.Event(), anyio.Event()
-        async with Broker(config, store=store) as broker:
+        async with Broker(config, clock=clock, store=store) as broker:
             self._stops[node_id], self._ended[node_id] = stop, ended
             task_status.started(broker)
             await stop.wait()
@@ -109,6 +114,18 @@ class RunningCluster:
             )
         )
 
+    async def reassign(self, name: str, replicas: tuple[int, ...], *, isr: tuple[int, ...], index: int = 0) -> None:
+        """Write other replicas into the metadata, as the end of a reassignment would."""
+
+        def change(image: MetadataImage) -> Change:
+            topic = image.topics[name]
+            old = topic.partitions[index]
+            new = attrs.evolve(old, replicas=replicas, isr=isr, partition_epoch=old.partition_epoch + 1)
+            key = partition_key(topic.id, index)
+            return Change([Condition(key, old.revision)], [Put(key, partition_value(new))])
+
+        await next(iter(self.brokers.values())).services.cluster.propose(change)
+
     # Replicas
 
     def replica(self, node_id: int, name: str, index: int = 0) -> Partition:
@@ -124,10 +141,14 @@ class RunningCluster:
         known = {broker.services.cluster.image.topics[name].partitions[index].isr for broker in self.brokers.values()}
         return known.pop() if len(known) == 1 else ()
 
-    async def produce(self, node_id: int, name: str, *values: bytes, acks: int = -1, index: int = 0) -> int:
+    async def produce(
+        self, node_id: int, name: str, *values: bytes, acks: int = -1, index: int = 0, timeout_ms: int = 20_000
+    ) -> int:
         """Produce one batch through a broker. Raises: KafkaError, what it answers."""
+        request = produce_of(name, *values, acks=acks, partition=index)
+        request.timeout_ms = timeout_ms
         async with Client.connect(self.brokers[node_id]) as client:
-            answer = await client.ask(produce_of(name, *values, acks=acks, partition=index), 9)
+            answer = await client.ask(request, 9)
         (partition,) = answer.responses[0].partition_responses
         if partition.error_code:
             raise KafkaError(ErrorCode(partition.error_code))
@@ -136,18 +157,19 @@ class RunningCluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster_of(count: int, folder: Path, **properties: str) -> AsyncIterator[RunningCluster]:
+async def cluster_of(
+    count: int, folder: Path, *, racks: bool = False, **properties: str
+) -> AsyncIterator[RunningCluster]:
+    """With `racks`, each broker is in one of its own: rack-1, rack-2, ..."""
     async with anyio.create_task_group() as tasks:
         cluster = RunningCluster(tasks, folder, properties)
         try:
             with anyio.fail_after(DEADLINE_S):
                 for node_id in range(1, count + 1):
-                    await cluster.start(node_id)
+                    await cluster.start(node_id, **({"broker_rack": f"rack-{node_id}"} if racks else {}))
                 yield cluster
         finally:
-            with anyio.move_on_after(
-                DEADLINE_S, shield=True
-            ):  # also of a failed test: brokers are stopped, not cancelled
+            with anyio.move_on_after(DEADLINE_S, shield=True):  # of a failed test, too, brokers are stopped in order
                 await cluster.stop_all()
 
 
@@ -158,4 +180,4 @@ async def until(condition: Callable[[], object]) -> None:
             with contextlib.suppress(KafkaError, KeyError):
                 if condition():
                     return
-            await anyio.lowlevel.checkpoint()
+            await anyio.sleep(POLL_INTERVAL_S)
