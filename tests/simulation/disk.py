@@ -3,8 +3,9 @@
 Rules
 - What was flushed (`os.fsync`, which the world reports) is safe: a file's bytes as they were then, and, by a flush of
   its folder, the file's name.
-- A loss of power leaves of every other file: its flushed bytes and a part of what was appended since, at times with
-  zeros behind it; or either version of one that was rewritten. Its name may be gone if the folder was never flushed since.
+- A loss of power leaves of every other file its flushed bytes and a part of what was appended since, at times with
+  zeros behind it; or either version of one that was rewritten. Names that were not flushed come to the disk in the
+  order of their creation, as with a journal: the newest of them may be gone.
 - A process that is killed loses nothing: the page cache is the kernel's.
 
 Not here: removed files that come back, since what the broker removes it does not miss.
@@ -21,7 +22,7 @@ from pykbroker.log.storage import Flusher, FlushJob, LogDirectory
 from tests.simulation.world import World
 
 MEMORY = Path("/dev/shm")
-LOST_NAME, ZEROED, ALL_KEPT = 0.15, 0.1, 0.2  # how often
+LOST_NAMES, ZEROED, ALL_KEPT = 0.3, 0.1, 0.2  # how often
 
 
 def new_folder() -> Path:
@@ -54,6 +55,7 @@ class Disk:
         left = self.root.with_name(f"{self.root.name}.left")
         flushed, named = self._flushed, self._named
         self._flushed, self._named = {}, set()
+        newest = self._newest_name_kept(named)
         for folder, names, files in os.walk(self.root):
             names.sort()
             target = left / Path(folder).relative_to(self.root)
@@ -61,21 +63,25 @@ class Disk:
             for name in sorted(files):
                 source = Path(folder, name)
                 inode = source.stat().st_ino
-                content = self._after_power_loss(source.read_bytes(), flushed.get(inode), is_named=inode in named)
-                if content is not None:
+                if inode in named or inode <= newest:
+                    content = self._after_power_loss(source.read_bytes(), flushed.get(inode))
                     (target / name).write_bytes(content)
                     kept = (target / name).stat().st_ino
                     self._flushed[kept] = content
                     self._named.add(kept)
         return left
 
-    def _after_power_loss(self, now: bytes, flushed: bytes | None, *, is_named: bool) -> bytes | None:
+    def _newest_name_kept(self, named: set[int]) -> float:
+        """Inodes are numbered in the order of their creation where the disk is memory."""
+        if self.world.random.random() >= LOST_NAMES:
+            return float("inf")
+        files = sorted(path.stat().st_ino for path in self.root.rglob("*") if path.is_file())
+        unsafe = [inode for inode in files if inode not in named]
+        return self.world.random.choice(unsafe) if unsafe else float("inf")
+
+    def _after_power_loss(self, now: bytes, flushed: bytes | None) -> bytes:
         random = self.world.random
-        if now == flushed and is_named:
-            return now
-        if not is_named and random.random() < LOST_NAME:
-            return None
-        if random.random() < ALL_KEPT:
+        if now == flushed or random.random() < ALL_KEPT:
             return now
         safe = flushed or b""
         if not now.startswith(safe):

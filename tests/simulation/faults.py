@@ -6,8 +6,10 @@
 
 Rules
 - One fault after the other, at times two at once, each with its end; the seed chooses which, whom, and for how long.
-- A loss of power comes only while all replicas of all partitions are in sync: what was acknowledged is then on the
-  other machines, too. Everything else may come at any time.
+- A loss of power, or of a disk, comes only while all replicas of all partitions are in sync, and until they are again
+  no process is killed: what was acknowledged is then on the other machines. (A broker that was killed counts as one
+  that may have lost something, in Kafka, too. If all others are killed before the cluster notices that one has lost its
+  power, that one is left as the last in the ISR.) Everything else may come at any time.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,6 +35,7 @@ class Nemesis:
     is_safe: Callable[[], bool]  # whether all replicas are in sync
     counts: dict[str, int] = attrs.field(factory=dict)
     kinds: Sequence[str] = ()  # only these; none: all
+    _is_fragile: bool = False  # a disk has lost something, and not all replicas have been in sync since
     _busy: set[int] = attrs.field(factory=set)  # nodes that are being started or stopped
 
     async def rage(self, until_ms: float) -> None:
@@ -119,15 +122,22 @@ class Nemesis:
 
     # Processes
 
+    def _may_kill(self) -> bool:
+        if self._is_fragile and self.is_safe():
+            self._is_fragile = False
+        return not self._is_fragile
+
     async def _kill(self) -> None:
         async def act(node: Node) -> None:
             await node.kill()
             await self._back_after_a_while(node)
 
-        await self._with_node(act)
+        if self._may_kill():
+            await self._with_node(act)
 
     async def _lose_power(self) -> None:
         async def act(node: Node) -> None:
+            self._is_fragile = True
             await node.lose_power()
             await self._back_after_a_while(node)
 
@@ -146,7 +156,7 @@ class Nemesis:
 
         async def act(node: Node) -> None:
             for _ in range(self.world.random.randint(2, 4)):
-                await (node.kill() if self.world.random.random() < 0.5 else node.stop())
+                await (node.kill() if self._may_kill() and self.world.random.random() < 0.5 else node.stop())
                 await self._start(node)
                 await self.world.sleep(self.world.random.uniform(0, 500))
 
@@ -164,6 +174,7 @@ class Nemesis:
         """A replaced disk: as a loss of power, it takes away what only this machine has."""
 
         async def act(node: Node) -> None:
+            self._is_fragile = True
             await node.kill()
             node.empty_disk()
             await self._back_after_a_while(node)
@@ -172,6 +183,8 @@ class Nemesis:
             await self._with_node(act)
 
     async def _all_down(self) -> None:
+        if not self._may_kill():
+            return
         downs = [node for node in self.nodes if node.id not in self._busy and node.is_running and not node.is_frozen]
         self._busy.update(node.id for node in downs)
         async with trio.open_nursery() as tasks:

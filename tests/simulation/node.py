@@ -1,6 +1,6 @@
 """One broker of a simulated cluster: the real Broker in a process that can be started, stopped, killed and frozen.
 
-    node = Node(world, network, store_data, 1, folder)
+    node = Node(world, network, store_data, node_id=1, folder=folder, properties={})
     await node.start()                  # returns when it accepts clients, or when it gave up
     node.kill(); node.lose_power(); await node.stop(); node.freeze(); node.thaw(); node.empty_disk()
 
@@ -81,6 +81,7 @@ class Node:
         world: World,
         network: SimulatedNetwork,
         data: StoreData,
+        *,
         node_id: int,
         folder: Path,
         properties: dict[str, str],

@@ -104,7 +104,7 @@ class Scenario:
         self.data = StoreData(BrokerClock(world, "store"))
         properties = PROPERTIES | settings.properties
         self.nodes = [
-            Node(world, self.network, self.data, node_id, folder, properties)
+            Node(world, self.network, self.data, node_id=node_id, folder=folder, properties=properties)
             for node_id in range(1, settings.brokers + 1)
         ]
         self.nemesis = Nemesis(world, self.network, self.nodes, self._all_in_sync, kinds=settings.faults)
