@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import json
 import os
 import socket
 import threading
@@ -287,3 +288,24 @@ def descriptors() -> list[str]:
             target = os.readlink(f"/proc/self/fd/{number}")
             found.append(target.partition(":")[0])
     return sorted(found)
+
+
+async def test_stop_in_order_is_known_by_its_broker_epoch(tmp_path: Path) -> None:
+    async def leader_epoch_of_a_run() -> int:
+        async with Broker(config_for(tmp_path)) as broker:
+            cluster = broker.services.cluster
+            if TOPIC not in cluster.image.topics:
+                async with Client.connect(broker) as client:
+                    await create_topic(client, TOPIC)
+            epochs.append(cluster.broker_epoch)
+            return cluster.image.topics[TOPIC].partitions[0].leader_epoch
+
+    epochs: list[int] = []
+    marker = tmp_path / ".kafka_cleanshutdown"
+    assert await leader_epoch_of_a_run() == 0
+    assert json.loads(marker.read_text()) == {"version": 0, "brokerEpoch": epochs[-1]}
+    assert await leader_epoch_of_a_run() == 0
+    # A disk from before the last run: it may lack what was acknowledged since.
+    marker.write_text(json.dumps({"version": 0, "brokerEpoch": epochs[0]}))
+    assert await leader_epoch_of_a_run() == 1
+    assert len(set(epochs)) == 3

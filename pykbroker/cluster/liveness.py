@@ -37,6 +37,7 @@ from wire.messages.brokers import ApiVersionsRequest
 logger = logging.getLogger("pykbroker.cluster")
 
 REFUSALS = 2  # in a row
+SOON = 5  # a fraction of the interval: how long to wait when it seems that a process is gone
 
 
 class Line(Protocol):
@@ -110,28 +111,34 @@ class Liveness:
             endpoint = broker.listeners[self._listener]
             refusals = 0
             while True:
+                pause_ms = float(self._config.pykbroker_liveness_probe_interval_ms)
                 try:
                     line = await self._dialer.connect(endpoint.host, endpoint.port)
                 except ConnectionRefusedError:
                     refusals += 1
-                    if refusals >= REFUSALS:
+                    if refusals < REFUSALS:
+                        pause_ms /= SOON
+                    else:
                         await self._found_dead(broker)
                 except OSError:
                     refusals = 0
                 else:
                     refusals = 0
                     self._fenced.pop(broker.id, None)
-                    await self._hold(line)
-                await self._clock.sleep(self._config.pykbroker_liveness_probe_interval_ms)
+                    if await self._hold(line):
+                        pause_ms /= SOON
+                await self._clock.sleep(pause_ms)
 
-    async def _hold(self, line: Line) -> None:
-        """Return when the connection is lost."""
+    async def _hold(self, line: Line) -> bool:
+        """Return when the connection is lost, and whether it was of any use before."""
+        has_answered = False
         try:
             while True:
                 await line.exchange(self._question)
+                has_answered = True
                 await self._clock.sleep(self._config.pykbroker_liveness_probe_interval_ms)
         except OSError:
-            return
+            return has_answered
         finally:
             with anyio.CancelScope(shield=True):
                 await line.aclose()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import attrs
 
 from pykbroker.clock import SimulatedClock
@@ -21,6 +20,7 @@ from pykbroker.config import BrokerConfig, Endpoint
 
 STEP_MS = 20
 MAX_STEPS = 5000
+NOTHING = "/nothing/"
 
 
 class CountingStore(SqliteStore):
@@ -113,9 +113,11 @@ class Nodes:
             if condition():
                 return self.clock.monotonic_ms() - started
             self.clock.advance(STEP_MS)
-            for _ in range(5):
-                await anyio.lowlevel.checkpoint()
-            await anyio.to_thread.run_sync(lambda: None)
+            await anyio.lowlevel.checkpoint()
+            # A store does one thing after the other: when it has done this, it has done what time brought about, too.
+            for node in list(self.running.values()):
+                await node.store.range(NOTHING)
+            await anyio.lowlevel.checkpoint()
         raise AssertionError("it did not come true")
 
     async def create(self, name: str, replicas: Sequence[Sequence[int]], **configs: str) -> None:

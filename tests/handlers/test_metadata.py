@@ -4,6 +4,8 @@ import pytest
 
 from pykbroker.cluster.changes import change_partition, create_topic
 from pykbroker.cluster.hashing import partition_for_key
+from pykbroker.cluster.image import PartitionImage
+from pykbroker.cluster.partition_changes import Circumstances, next_state, put_partition
 from tests.handlers.cluster_rig import PORT, ClusterRig
 from tests.handlers.conftest import StartRig
 from wire.errors import ErrorCode
@@ -353,3 +355,27 @@ async def test_unknown_key_type_is_an_invalid_request(rig: ClusterRig) -> None:
 async def test_no_keys_find_no_coordinators(rig: ClusterRig) -> None:
     assert await find(rig, 4) == []
     assert not rig.cluster.image.topics
+
+
+async def test_partition_without_a_leader_is_told_with_who_may_lead_it(rig: ClusterRig) -> None:
+    await rig.add_broker(2)
+    await create(rig, "t", (2, 1))
+    for isr in ((2,), ()):
+        await rig.cluster.propose(
+            lambda image, isr=isr: put_partition(  # type: ignore[misc]
+                image, image.topics["t"], 0, with_isr(image.topics["t"].partitions[0], isr)
+            )
+        )
+    await rig.fence(2)
+    answer = await rig.call("DescribeTopicPartitions", 0, topics=[TopicRequest("t")], response_partition_limit=9)
+    (partition,) = answer.topics[0].partitions
+    assert (partition.error_code, partition.leader_id, partition.leader_epoch) == (0, -1, 1)
+    assert (partition.isr_nodes, partition.eligible_leader_replicas, partition.last_known_elr) == ([], [2], [2])
+    assert partition.offline_replicas == [2]
+    (topic,) = (await ask(rig, 13, "t")).topics
+    assert topic.partitions[0].error_code == ErrorCode.LEADER_NOT_AVAILABLE
+    assert topic.partitions[0].leader_id == -1
+
+
+def with_isr(state: PartitionImage, isr: tuple[int, ...]) -> PartitionImage:
+    return next_state(state, Circumstances(active=frozenset(isr)), isr=isr)
