@@ -153,13 +153,25 @@ class GroupShard:
             self._replay(decoded, record.offset, producer_id)
 
     def _finish_loading(self) -> None:
-        log_end_offset = self.partition.log.log_end_offset
-        self._last_offset = log_end_offset - 1
+        """Serve, once what was loaded is committed: a new leader does not know at first what its predecessor has shown.
+
+        Until then a reader would be told older offsets than before, or none.
+        """
+        self._last_offset = self.partition.log.log_end_offset - 1
+        if self._is_committed(self._last_offset):
+            self._serve()
+        else:
+            self.partition.when_committed(self._last_offset, self._loaded_is_committed)
+
+    def _loaded_is_committed(self, error: ErrorCode) -> None:
+        if not self._is_closed and error is not ErrorCode.NOT_LEADER_OR_FOLLOWER:
+            self.offsets.commit_up_to(self.partition.high_watermark)
+            self._serve()
+
+    def _serve(self) -> None:
         self.is_loading = False
         for group in list(self.groups.values()):
             self._rounds.loaded(group)
-        if self._last_offset >= self.partition.high_watermark:
-            self.partition.when_committed(self._last_offset, self._on_committed)
         self._schedule_expiry()
         _log.debug("%s: loaded %s groups", self.partition.topic_partition, len(self.groups))
 

@@ -22,6 +22,8 @@ Versions: 5 log_start_offset; 7 sessions (KIP-227); 9 current_leader_epoch (KIP-
 diverging_epoch; 13 topic ids (KIP-516); 15 replica_state (KIP-903); 16 node_endpoints (KIP-951).
 """
 
+from collections.abc import Callable, Iterable
+
 import attrs
 
 from pykbroker.errors import KafkaError, StorageError
@@ -29,6 +31,7 @@ from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.leaders import endpoints, leader_of
 from pykbroker.log.files import FileSlice
 from pykbroker.replication.fetch_session import FetchContext, SessionPartition
+from pykbroker.replication.follower_session import FollowerSession
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_selector import RACK_AWARE, preferred_read_replica
 from pykbroker.waiters import Parked, Signal
@@ -78,21 +81,12 @@ def _wait(ctx: RequestContext, request: FetchRequest, reading: "_Reading") -> Pa
         return reading.answer()
 
     parked = Parked(read_again, clock=ctx.services.clock, timeout_ms=request.max_wait_ms)
-    waiting_for = reading.waiting_for
 
     def look() -> None:
         if not parked.ended and reading.bytes_available() >= request.min_bytes:
             parked.release()
 
-    for partition, _, _ in waiting_for:
-        reading.signal_of(partition).subscribe(look)
-
-    def forget() -> None:
-        for partition, _, _ in waiting_for:
-            reading.signal_of(partition).unsubscribe(look)
-
-    parked.on_end(forget)
-    reading.park(parked)
+    reading.park(parked, look)
     return parked
 
 
@@ -116,7 +110,7 @@ class _Reading:
         self.results = []
         self.waiting_for = []
         not_in_metadata: list[tuple[SessionPartition, PartitionData]] = []
-        for entry in self.context.partitions.values():
+        for entry in self._entries():
             try:
                 data = self._read_partition(entry)
             except KafkaError as error:
@@ -128,6 +122,9 @@ class _Reading:
                 data = self._error(entry, ErrorCode.KAFKA_STORAGE_ERROR)
             self.results.append((entry, data))
         self.results += not_in_metadata
+
+    def _entries(self) -> Iterable[SessionPartition]:
+        return self.context.partitions.values()
 
     def _read_partition(self, entry: SessionPartition) -> PartitionData:
         partition = self._partition(entry)
@@ -248,12 +245,20 @@ class _Reading:
     def _end_offset(self, partition: Partition) -> int:
         return partition.end_offset_for(is_read_committed=self.request.isolation_level == READ_COMMITTED)
 
-    def signal_of(self, partition: Partition) -> Signal:
+    def _signal(self, partition: Partition) -> Signal:
         return partition.high_watermark_moved
 
-    def park(self, parked: Parked) -> None:
-        """The answer waits: here it can be given more reasons not to."""
-        return
+    def park(self, parked: Parked, look: Callable[[], None]) -> None:
+        """The answer waits: have `look` called when there may be enough."""
+        signals = [self._signal(partition) for partition, _, _ in self.waiting_for]
+        for signal in signals:
+            signal.subscribe(look)
+
+        def forget() -> None:
+            for signal in signals:
+                signal.unsubscribe(look)
+
+        parked.on_end(forget)
 
     def answer(self) -> FetchResponse:
         context = self.context
@@ -264,7 +269,7 @@ class _Reading:
             response.session_id = self.ctx.services.fetch_sessions.open(
                 context,
                 uses_topic_ids=self.ctx.api_version >= TOPIC_IDS_FROM,
-                is_privileged=self.replica_id >= 0,
+                replica_id=self.replica_id,
             )
         elif context.session is not None:
             response.session_id = context.session.id
@@ -291,13 +296,28 @@ class _Reading:
 
 @attrs.define(eq=False)
 class _FollowerReading(_Reading):
-    """A follower's pass over the partitions that it replicates."""
+    """A follower's pass over the partitions that it replicates; within a session, over those with news."""
 
     is_noted: bool = False  # the partitions know what the follower has
 
     def read(self) -> None:
+        if self._session is not None and not self.is_noted:
+            self._session.begin_fetch(
+                self.context.partitions,
+                self.context.named,
+                broker_epoch=self.request.replica_state.replica_epoch,
+                now_ms=self.ctx.services.clock.monotonic_ms(),
+            )
         super().read()
         self.is_noted = True
+
+    @property
+    def _session(self) -> FollowerSession | None:
+        session = self.context.session
+        return None if session is None else session.follower
+
+    def _entries(self) -> Iterable[SessionPartition]:
+        return self.context.partitions.values() if self._session is None else list(self._session.due.values())
 
     def _read_partition(self, entry: SessionPartition) -> PartitionData:
         partition = self._partition(entry)
@@ -318,28 +338,32 @@ class _FollowerReading(_Reading):
         data = self._data(partition, entry)
         if records is not None:
             data.records = records
-        self.waiting_for.append((partition, wanted.fetch_offset, partition.leader_epoch))
+        if self._session is not None:
+            self._session.looked_at(entry, partition, has_records=records is not None)
+        else:
+            self.waiting_for.append((partition, wanted.fetch_offset, partition.leader_epoch))
         return data
+
+    def bytes_available(self) -> int:
+        if self._session is None:
+            return super().bytes_available()
+        return self._session.bytes_available(self.request.min_bytes)
 
     def _end_offset(self, partition: Partition) -> int:
         return partition.log.log_end_offset
 
-    def signal_of(self, partition: Partition) -> Signal:
+    def _signal(self, partition: Partition) -> Signal:
         return partition.appended
 
-    def park(self, parked: Parked) -> None:
-        """Where consumers read from followers, a follower hears at once what they may read, as in Kafka."""
-        if self.ctx.services.config.replica_selector_class is None:
+    def park(self, parked: Parked, look: Callable[[], None]) -> None:
+        session = self._session
+        if session is None:
+            super().park(parked, look)
             return
-        partitions = [partition for partition, _, _ in self.waiting_for]
-        for partition in partitions:
-            partition.high_watermark_moved.subscribe(parked.release)
-
-        def forget() -> None:
-            for partition in partitions:
-                partition.high_watermark_moved.unsubscribe(parked.release)
-
-        parked.on_end(forget)
+        # Where consumers read from followers, a follower hears at once what they may read, as in Kafka.
+        is_read_from = self.ctx.services.config.replica_selector_class is not None
+        session.wait(look, parked.release if is_read_from else None)
+        parked.on_end(session.wait_no_more)
 
 
 def replica_id_of(request: FetchRequest) -> int:

@@ -46,6 +46,12 @@ class FollowerState:
         self.last_fetch_ms = now_ms
         self.leader_end_at_last_fetch = max(self.leader_end_at_last_fetch, leader_end_offset)
 
+    def was_caught_up(self, last_fetch_ms: float) -> None:
+        """Make up for fetches that had nothing new here, the last of them at this time: it had all that there was."""
+        self.last_caught_up_ms = max(self.last_caught_up_ms, last_fetch_ms)
+        self.last_fetch_ms = max(self.last_fetch_ms, last_fetch_ms)
+        self.leader_end_at_last_fetch = max(self.leader_end_at_last_fetch, self.log_end_offset)
+
     def epoch_began(self, *, is_new_leader: bool, is_in_sync: bool, leader_end_offset: int, now_ms: float) -> None:
         """A leader epoch begins: who is in the ISR has until the lag time to fetch. A new leader knows nothing yet."""
         self.last_caught_up_ms = now_ms if is_in_sync else NEVER

@@ -68,6 +68,7 @@ class Partition:
         "_commit_waits",
         "_context",
         "_isr_pause_ends_ms",
+        "_told_log_start_offset",
         "appended",
         "broker_id",
         "epoch_start_offset",
@@ -110,6 +111,7 @@ class Partition:
         self.low_watermark_moved = Signal(context.wakeups)
         self._commit_waits: list[tuple[int, int, Committed]] = []
         self._isr_pause_ends_ms = 0.0
+        self._told_log_start_offset = log.log_start_offset
 
     # Role
 
@@ -129,6 +131,7 @@ class Partition:
         self.leader_id = image.leader
         self.leader_epoch = image.leader_epoch
         self.partition_epoch = image.partition_epoch
+        concerns_followers = (image.replicas, image.isr) != (self.replicas, self.isr)
         self.replicas = image.replicas
         self.isr = image.isr
         self.maximal_isr = self.isr if self.pending_isr is None else in_sync.union(self.isr, self.pending_isr)
@@ -136,6 +139,8 @@ class Partition:
             self._set_followers()
             if changed:
                 self._begin_epoch(is_new_leader=not was_leader)
+            elif concerns_followers:
+                self.appended.fire()
             self._advance_high_watermark()
         elif changed:
             self.followers = {}
@@ -231,9 +236,9 @@ class Partition:
             return ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
         return ErrorCode.NONE
 
-    def config_changed(self) -> None:
-        """The topic's configuration is another: what was below min ISR may be enough now."""
-        if self.is_leader:
+    def conditions_changed(self) -> None:
+        """Look again what is committed: the min ISR is another, or a broker that was waited for is gone."""
+        if self.is_leader and self.high_watermark < self.log.log_end_offset:
             self._advance_high_watermark()
 
     def _advance_high_watermark(self) -> None:
@@ -326,9 +331,18 @@ class Partition:
         broker = self._context.cluster.image.brokers.get(broker_id)
         return broker is not None and not broker.fenced and follower.broker_epoch in (-1, broker.epoch)
 
-    def shrink_isr(self) -> None:
+    def check_followers(self) -> None:
+        """Do what is due from time to time: find followers that lag, and tell all of them where the log begins."""
+        if self.is_leader and self.followers:
+            self._shrink_isr()
+            self.conditions_changed()  # who was about to join may have fallen behind
+            if self._told_log_start_offset != self.log.log_start_offset:
+                self._told_log_start_offset = self.log.log_start_offset
+                self.appended.fire()
+
+    def _shrink_isr(self) -> None:
         """Propose an ISR without the followers that have not been caught up for too long, if there are any."""
-        if not self.is_leader or self.pending_isr is not None or len(self.isr) < 2:
+        if self.pending_isr is not None or len(self.isr) < 2:
             return
         context = self._context
         lagging = in_sync.out_of_sync(
@@ -427,4 +441,5 @@ class Partition:
         if not 0 <= offset <= self.high_watermark:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
         self.log.advance_log_start(offset)
+        self.appended.fire()  # followers have to hear of it
         return self.log.log_start_offset

@@ -152,6 +152,9 @@ class ReplicaManager:
             elif resource_type is ConfigResourceType.BROKER:
                 for topic_name in self._partitions:
                     self._apply_config(topic_name)
+        if delta.brokers and not is_first:
+            for partition in self.partitions():
+                partition.conditions_changed()
         if is_first:
             self._delete_strays()
 
@@ -243,7 +246,7 @@ class ReplicaManager:
             config = self._cluster.topic_config(topic)
             for partition in by_index.values():
                 partition.log.update_config(config)
-                partition.config_changed()
+                partition.conditions_changed()
 
     # Followers that lag behind
 
@@ -252,7 +255,7 @@ class ReplicaManager:
 
     def _check_isrs(self) -> None:
         for partition in self.partitions():
-            partition.shrink_isr()
+            partition.check_followers()
         self._schedule_isr_check()
 
     # High watermarks

@@ -1,9 +1,12 @@
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from pykbroker.cluster.image import BrokerImage
 from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, topic
 from wire.errors import ErrorCode
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
@@ -330,3 +333,135 @@ def test_session_tells_a_follower_of_a_moved_high_watermark_alone(rig: HandlerRi
     (news,) = partitions_of(rig.call(of_follower((0, 2), epoch=2, session_id=opened.session_id)))
     assert (values_of(news), news.high_watermark) == ([], 2)
     assert partitions_of(rig.call(of_follower(epoch=3, session_id=opened.session_id))) == []
+
+
+# Followers' sessions: what is quiet is not looked at
+
+
+MAX_LAG_MS = 30_000
+
+
+def replicated(rig: HandlerRig, *, broker_epoch: int = 1, isr: tuple[int, ...] = (BROKER_ID, ANOTHER_BROKER)) -> Any:
+    """Three partitions with both brokers in sync, and the follower's session, in which all is told."""
+    follower = BrokerImage(ANOTHER_BROKER, None, {}, broker_epoch, False)
+    rig.cluster.image = attrs.evolve(rig.cluster.image, brokers={ANOTHER_BROKER: follower})
+    rig.set_topics(topic("t", TOPIC_ID, 3, isr=isr))
+    opened = rig.call(of_follower((0, 0), (1, 0), (2, 0), epoch=NEW_SESSION))
+    session_id: int = opened.session_id
+    for epoch in (1, 2):
+        assert partitions_of(rig.call(of_follower(epoch=epoch, session_id=session_id))) == []
+    return session_id
+
+
+def caught_up_ms(rig: HandlerRig) -> list[float]:
+    return [rig.replicas.partition("t", index).followers[ANOTHER_BROKER].last_caught_up_ms for index in range(3)]
+
+
+def test_quiet_partitions_are_not_looked_at_until_something_happens(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    before = caught_up_ms(rig)
+    rig.clock.advance(100)
+    answered = rig.send(of_follower(epoch=3, session_id=session_id, max_wait_ms=500), 17)
+    append(rig, 1, b"b")
+    (news,) = partitions_of(answered.response)
+    assert (news.partition_index, values_of(news)) == (1, [b"b"])
+    after = caught_up_ms(rig)
+    assert (after[0], after[1], after[2]) == (before[0], before[1] + 100, before[2])
+
+
+def test_follower_of_a_partition_that_was_quiet_for_long_is_in_sync_when_something_is_appended(
+    rig: HandlerRig,
+) -> None:
+    session_id = replicated(rig)
+    for epoch in range(3, 8):
+        rig.clock.advance(MAX_LAG_MS)
+        rig.call(of_follower(epoch=epoch, session_id=session_id))
+    append(rig, 0, b"a")
+    partition = rig.replicas.partition("t", 0)
+    partition.check_followers()
+    assert partition.pending_isr is None
+    rig.clock.advance(2 * MAX_LAG_MS)
+    assert partition.pending_isr == (BROKER_ID,)
+
+
+def test_follower_outside_the_isr_is_looked_at_until_it_is_in(rig: HandlerRig) -> None:
+    session_id = replicated(rig, isr=(BROKER_ID,))
+    partition = rig.replicas.partition("t", 0)
+    partition.isr_refused()
+    rig.clock.advance(MAX_LAG_MS)
+    rig.call(of_follower(epoch=3, session_id=session_id))
+    assert partition.pending_isr == (BROKER_ID, ANOTHER_BROKER)
+
+
+def test_follower_that_asks_again_without_having_taken_the_data_gets_it_again(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    append(rig, 0, b"a")
+    for epoch in (3, 4):
+        (news,) = partitions_of(rig.call(of_follower(epoch=epoch, session_id=session_id)))
+        assert values_of(news) == [b"a"]
+
+
+def test_partitions_beyond_the_limit_have_their_turn_the_next_time(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    for index in range(3):
+        append(rig, index, b"x" * 1000)
+    served = []
+    for epoch in range(3, 6):
+        answer = rig.call(of_follower(epoch=epoch, session_id=session_id, max_bytes=1))
+        served += [data.partition_index for data in partitions_of(answer) if len(data.records)]
+    assert sorted(served) == [0, 1, 2]
+
+
+def test_waiting_follower_learns_that_its_replica_was_moved(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    answered = rig.send(of_follower(epoch=3, session_id=session_id, max_wait_ms=500), 17)
+    rig.set_topics(topic("t", TOPIC_ID, 3, replicas=(BROKER_ID,)))
+    codes = {data.error_code for data in partitions_of(answered.response)}
+    assert codes == {ErrorCode.NOT_LEADER_OR_FOLLOWER}
+
+
+def test_session_that_ends_or_forgets_leaves_no_subscription_behind(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    partitions = [rig.replicas.partition("t", index) for index in range(3)]
+    assert [partition.appended.subscribers for partition in partitions] == [1, 1, 1]
+    forget = of_follower(epoch=3, session_id=session_id)
+    forget.forgotten_topics_data = [ForgottenTopic("t", TOPIC_ID, [1])]
+    rig.call(forget)
+    assert [partition.appended.subscribers for partition in partitions] == [1, 0, 1]
+    rig.call(of_follower((0, 0), epoch=NEW_SESSION, session_id=session_id))
+    assert [partition.appended.subscribers for partition in partitions] == [0, 0, 0]
+    assert [partition.high_watermark_moved.subscribers for partition in partitions] == [0, 0, 0]
+
+
+def test_follower_that_registered_again_is_looked_at_anew(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    follower = BrokerImage(ANOTHER_BROKER, None, {}, 2, False)
+    rig.cluster.image = attrs.evolve(rig.cluster.image, brokers={ANOTHER_BROKER: follower})
+    asked = of_follower(epoch=3, session_id=session_id)
+    asked.replica_state.replica_epoch = 2
+    rig.call(asked)
+    states = [rig.replicas.partition("t", index).followers[ANOTHER_BROKER] for index in range(3)]
+    assert [state.broker_epoch for state in states] == [2, 2, 2]
+
+
+def test_high_watermark_that_a_waiting_fetch_moved_is_told_with_the_next_data(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    append(rig, 0, b"a")
+    rig.call(of_follower(epoch=3, session_id=session_id))
+    answered = rig.send(of_follower((0, 1), epoch=4, session_id=session_id, max_wait_ms=500), 17)
+    assert answered.response is None
+    append(rig, 1, b"b")
+    told = {data.partition_index: data.high_watermark for data in partitions_of(answered.response)}
+    assert told == {0: 1, 1: 0}
+
+
+def test_partition_that_is_not_committed_is_looked_at_until_it_is(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    append(rig, 0, b"a")
+    rig.cluster.lease_ends_ms = rig.clock.monotonic_ms()
+    for epoch, offsets in ((3, ()), (4, ((0, 1),)), (5, ())):
+        rig.call(of_follower(*offsets, epoch=epoch, session_id=session_id))
+    assert rig.replicas.partition("t", 0).high_watermark == 0
+    rig.cluster.lease_ends_ms = math.inf
+    (news,) = partitions_of(rig.call(of_follower(epoch=6, session_id=session_id)))
+    assert news.high_watermark == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pykbroker.cluster.image import BrokerImage
+from pykbroker.cluster.image import BrokerImage, ImageDelta
 from pykbroker.errors import KafkaError
 from pykbroker.replication.partition import ALL, ISR_RETRY_MS, Partition
 from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, topic
@@ -73,7 +73,7 @@ def test_high_watermark_stays_while_the_isr_is_below_the_minimum(rig: HandlerRig
     with pytest.raises(KafkaError, match="NOT_ENOUGH_REPLICAS"):
         append(rig, partition, acks=ALL)
     partition.log.update_config(attrs.evolve(partition.log.config, min_insync_replicas=1))
-    partition.config_changed()
+    partition.conditions_changed()
     assert partition.high_watermark == 1
 
 
@@ -93,6 +93,29 @@ def test_high_watermark_waits_for_who_is_about_to_join(rig: HandlerRig) -> None:
     fetch(partition, ANOTHER_BROKER, 1)
     assert partition.high_watermark == 0
     fetch(partition, THIRD, 1)
+    assert partition.high_watermark == 1
+
+
+def test_who_was_about_to_join_and_is_gone_is_not_waited_for(rig: HandlerRig) -> None:
+    partition = leader_of_three(rig, isr=(BROKER_ID,))
+    partition.isr_refused()  # so that it does not join
+    fetch(partition, THIRD, 0)
+    told: list[ErrorCode] = []
+    partition.when_committed(append(rig, partition), told.append)
+    assert told == []
+    set_brokers(rig, broker_3=True)
+    rig.replicas.on_image(rig.cluster.image, ImageDelta(brokers=frozenset({THIRD})))
+    assert told == [ErrorCode.NONE]
+
+
+def test_who_was_about_to_join_and_falls_behind_is_not_waited_for(rig: HandlerRig) -> None:
+    partition = leader_of_three(rig, isr=(BROKER_ID,))
+    partition.isr_refused()
+    fetch(partition, THIRD, 0)
+    append(rig, partition)
+    rig.clock.advance(MAX_LAG_MS / 2)
+    assert partition.high_watermark == 0
+    rig.clock.advance(MAX_LAG_MS)
     assert partition.high_watermark == 1
 
 
