@@ -69,9 +69,9 @@ class Broker:
     ) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
 
-        `network` is how other brokers are reached, by sockets unless given; `store` has the metadata, a file of this
-        broker's own unless given, and is closed with the broker. Without `listens` no socket is opened: clients come by
-        `serve`, and `listeners` is only what is advertised.
+        `network` is how other brokers are reached, by sockets unless given; `store` is taken instead of the one that
+        the configuration names, and closed at the end. Without `listens` no socket is opened: clients come by `serve`,
+        and `listeners` is only what is advertised.
         """
         self.config = config
         self.metrics = Metrics()
@@ -162,7 +162,7 @@ class Broker:
         self._exit.callback(lambda: log_dirs.close(clean=not self._is_killed))
         self._bind()
 
-        store = self._store or SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
+        store = self._store or self._open_store()
         cluster = Cluster(store, config, clock)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
@@ -228,6 +228,13 @@ class Broker:
             connections.start_soon(self._server.serve, listener)
         if config.controlled_shutdown_enable:
             self._exit.push_async_callback(self._shielded, cluster.hand_over)
+
+    def _open_store(self) -> Store:
+        if self.config.pykbroker_store == "sqlite":
+            return SqliteStore(self.data_dir / STORE_FILE, self.clock, ephemeral=self._is_ephemeral)
+        from pykbroker.cluster.engines import open_store
+
+        return open_store(self.config, self.data_dir, self.clock, is_ephemeral=self._is_ephemeral)
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""

@@ -64,6 +64,14 @@ class Endpoint:
     port: int
 
 
+def _store_problem(text: str) -> str | None:
+    if text == "sqlite":
+        return None
+    from pykbroker.config_tables.store_location import problem_of_store
+
+    return problem_of_store(text)
+
+
 class BrokerConfig:
     """The configuration of one broker; built by `from_properties`."""
 
@@ -219,7 +227,10 @@ class BrokerConfig:
     share_coordinator_state_topic_min_isr: int = short(2, at_least(1))
     share_coordinator_state_topic_segment_bytes: int = integer(104_857_600, at_least(1))
 
-    # Our own. Whether every client's batch is checked record by record, also where Kafka looks at its header only; and
+    # Our own. Where the cluster's metadata is, and how long the broker waits for an etcd before it asks the next one.
+    pykbroker_store: str = string("sqlite", _store_problem, internal=True)
+    pykbroker_store_timeout_ms: int = integer(2000, at_least(1), internal=True)
+    # Whether every client's batch is checked record by record, also where Kafka looks at its header only; and
     # how much of one batch is looked at where the topic needs its records checked or compressed anew: a batch with more
     # decompressed bytes is refused as MESSAGE_TOO_LARGE, so that nobody waits for it. A record counts as 256 bytes at
     # least, and so does each of its headers; compressing anew counts four times.

@@ -112,6 +112,8 @@ class Cluster:
         self._directory_id = directory_id
         snapshot = await self._store.watch(self._apply)
         self._apply(Batch(snapshot.revision, [Event(*entry) for entry in snapshot.entries], is_reset=True))
+        if cluster_id and self.image.cluster_id and cluster_id != self.image.cluster_id:
+            raise StorageError(f"the data belongs to cluster {cluster_id}, the store to {self.image.cluster_id}")
         try:
             await self._enter(cluster_id, after_unclean_stop, previous_broker_epoch)
         except KafkaError as error:
@@ -176,9 +178,13 @@ class Cluster:
         """Leave the cluster and close the store."""
         self._is_stopped = True
         lease, self._lease = self._lease, NO_LEASE
-        if lease != NO_LEASE:
-            await self._store.revoke_lease(lease)
-        await self._store.close()
+        try:
+            if lease != NO_LEASE:
+                await self._store.revoke_lease(lease)
+        except StorageError as error:  # the lease will end by itself
+            logger.warning("cannot give up the registration: %s", error)
+        finally:
+            await self._store.close()
 
     async def propose(self, change: Callable[[MetadataImage], Change]) -> MetadataImage:
         """Write what `change` makes of the current image, and return an image that holds it.
@@ -272,6 +278,8 @@ class Cluster:
 
     async def _register(self, cluster_id: str | None) -> None:
         """One transaction: found the cluster if there is none, register, become the controller if there is none."""
+        # Raises while another one has this id, without a lease for nothing.
+        register_broker(self.image, self.broker_id, self._config.broker_rack, self._endpoints, NO_LEASE)
         asked_ms = self._clock.monotonic_ms()
         lease = await self._store.grant_lease(self._config.broker_session_timeout_ms)
         founding_id = cluster_id or uuid_text(random_uuid())
@@ -299,7 +307,7 @@ class Cluster:
     async def _enter_when_lease_ended(self, cluster_id: str | None) -> None:
         """An earlier process of this broker was killed: wait until its lease has ended, as long as that may take."""
         deadline = self._clock.monotonic_ms() + 2 * self._config.broker_session_timeout_ms
-        failure: KafkaError | None = None
+        failure: KafkaError | StorageError | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._store.run)
             while True:
@@ -312,6 +320,9 @@ class Cluster:
                     if not wait_on or self._clock.monotonic_ms() > deadline:
                         failure = error
                         break
+                except StorageError as error:
+                    failure = error
+                    break
             tasks.cancel_scope.cancel()
         if failure is not None:  # raised here, since a task group would wrap it
             raise failure

@@ -5,8 +5,8 @@ Rules
   for the answers that are still to come, and sends what is not acknowledged again, in the same order.
 - An idempotent one sends again under the same sequence numbers. A sequence that does not follow, although everything
   before it was acknowledged, is one that the broker had, and has forgotten (a snapshot of producers has the last batch
-  only, in Kafka, too), or acknowledged records are lost, which the checker finds. Like Kafka's own it then goes on under
-  another id; what it had sent and was not acknowledged it gives up.
+  only, in Kafka, too), or acknowledged records are lost, which the checker finds. Like Kafka's own it then goes on
+  under another id; what it had sent and was not acknowledged it gives up.
 - What an earlier attempt left behind may arrive late: nobody takes it back.
 """
 
