@@ -31,8 +31,9 @@ from pykbroker.cluster.store import Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
-from pykbroker.handlers.context import Services
+from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.log.log_dirs import LogDirs
+from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.metrics import Metrics
 from pykbroker.peer import Network, SocketNetwork
 from pykbroker.replication.fetch_session import FetchSessions
@@ -63,11 +64,14 @@ class Broker:
         clock: Clock | None = None,
         network: Network | None = None,
         store: Store | None = None,
+        new_flusher: Callable[[LogDirectory], Flusher] | None = None,
+        listens: bool = True,
     ) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
 
         `network` is how other brokers are reached, by sockets unless given; `store` is taken instead of the one that
-        the configuration names, and closed at the end.
+        the configuration names, and closed at the end. Without `listens` no socket is opened: clients come by `serve`,
+        and `listeners` is only what is advertised.
         """
         self.config = config
         self.metrics = Metrics()
@@ -77,6 +81,11 @@ class Broker:
         self._is_ephemeral = is_ephemeral
         self._network = network
         self._store = store
+        self._new_flusher = new_flusher
+        self._listens = listens
+        self._server: Server
+        self._is_killed = False
+        self._stopping: anyio.CancelScope | None = None  # while a part is being stopped
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._advertised: list[Endpoint] = []
@@ -111,6 +120,26 @@ class Broker:
         """Stop. What was raised in the body goes on as it is: told of it, the task groups would wrap it in groups."""
         await self._exit.aclose()
 
+    def serve(self, client: socket.socket, *, listener: str, client_id: str, host: str) -> None:
+        """Serve a client that is connected already, by whatever way; the socket is this broker's from now on."""
+        self._server.adopt(client, ConnectionInfo(id=client_id, listener=listener, host=host))
+
+    def kill(self) -> None:
+        """Let the stop that follows, or is under way, be like a crash: nothing is completed, and nobody is told."""
+        self._is_killed = True
+        if self._stopping is not None:
+            self._stopping.cancel()
+
+    async def _shielded(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Let a part stop properly although the tasks around it are being cancelled, unless the broker is killed."""
+        if not self._is_killed:
+            with anyio.CancelScope(shield=True) as self._stopping:
+                await stop()
+
+    def _on_stop(self, stop: Callable[[], None]) -> None:
+        """Have `stop` called when the broker stops, in the opposite order; not if it is killed."""
+        self._exit.callback(lambda: None if self._is_killed else stop())
+
     def _on_bug(self, error: Exception) -> None:
         """A callback of a timer or of a signal failed: there is nobody to answer, and the others go on."""
         if isinstance(error, StorageError):
@@ -122,12 +151,19 @@ class Broker:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         clock.on_bug = self._on_bug
-        log_dirs = LogDirs([Path(folder) for folder in config.log_dirs], config, clock, ephemeral=self._is_ephemeral)
+        log_dirs = LogDirs(
+            [Path(folder) for folder in config.log_dirs],
+            config,
+            clock,
+            ephemeral=self._is_ephemeral,
+            new_flusher=self._new_flusher,
+        )
         log_dirs.open()
-        self._exit.callback(log_dirs.close)
+        self._exit.callback(lambda: log_dirs.close(clean=not self._is_killed))
         self._bind()
 
-        cluster = Cluster(self._store or self._open_store(), config, clock)
+        store = self._store or self._open_store()
+        cluster = Cluster(store, config, clock)
         network = self._network or SocketNetwork(config)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
@@ -151,11 +187,12 @@ class Broker:
         tasks.start_soon(clock.run)
 
         replicas.open()
-        self._exit.callback(replicas.close)
+        self._on_stop(replicas.close)
         controller = Controller(cluster, config, clock)
         cluster.on_image += [replicas.on_image, groups.on_image, controller.on_image]
-        self._exit.callback(lambda: log_dirs.note_broker_epoch(cluster.broker_epoch))
-        self._exit.push_async_callback(_shielded, cluster.stop)
+        self._on_stop(lambda: log_dirs.note_broker_epoch(cluster.broker_epoch))
+        self._exit.push_async_callback(_close, store)
+        self._exit.push_async_callback(self._shielded, cluster.stop)
         await cluster.start(
             self._advertised,
             cluster_id=log_dirs.cluster_id,
@@ -167,18 +204,18 @@ class Broker:
         tasks.start_soon(cluster.run)
         tasks.start_soon(controller.run)
         tasks.start_soon(replicas.run)
-        self._exit.callback(replicas.stop)
+        self._on_stop(replicas.stop)
         if self._store is not None or config.pykbroker_store != PRIVATE:  # else there is nobody to watch
             from pykbroker.cluster.liveness import Liveness
 
             liveness = Liveness(cluster, config, clock, network)
             cluster.on_image.append(liveness.on_image)
             tasks.start_soon(liveness.run)
-        self._exit.callback(groups.close)
+        self._on_stop(groups.close)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)
-        server = Server(
+        self._server = Server(
             config,
             ServerContext(
                 dispatcher=Dispatcher(self.services),
@@ -190,11 +227,11 @@ class Broker:
                 max_request_bytes=config.socket_request_max_bytes,
             ),
         )
-        server.start_idle_sweep()
+        self._server.start_idle_sweep()
         for listener in self._listeners:
-            connections.start_soon(server.serve, listener)
+            connections.start_soon(self._server.serve, listener)
         if config.controlled_shutdown_enable:
-            self._exit.push_async_callback(_shielded, cluster.hand_over)
+            self._exit.push_async_callback(self._shielded, cluster.hand_over)
 
     def _open_store(self) -> Store:
         if self.config.pykbroker_store == PRIVATE:
@@ -209,6 +246,8 @@ class Broker:
         for endpoint in self.config.client_endpoints:
             if endpoint.protocol != "PLAINTEXT":
                 raise ListenError(f"listener {endpoint.listener} is of {endpoint.protocol}, only PLAINTEXT is served")
+            if not self._listens:
+                continue
             listener = Listener.bind(endpoint.listener, endpoint.host, endpoint.port)
             self._exit.callback(listener.socket.close)
             self._listeners.append(listener)
@@ -217,7 +256,7 @@ class Broker:
             attrs.evolve(
                 endpoint,
                 host=endpoint.host or socket.getfqdn(),
-                port=endpoint.port or ports[endpoint.listener],
+                port=endpoint.port or ports.get(endpoint.listener, 0),
             )
             for endpoint in self.config.advertised_endpoints
         ]
@@ -225,7 +264,6 @@ class Broker:
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
 
 
-async def _shielded(stop: Callable[[], Awaitable[None]]) -> None:
-    """Let a part stop properly although the tasks around it are being cancelled."""
+async def _close(store: Store) -> None:
     with anyio.CancelScope(shield=True):
-        await stop()
+        await store.close()

@@ -94,7 +94,7 @@ def partition_value(partition: PartitionImage) -> bytes:
 
 def partition_of(value: bytes, revision: int) -> PartitionImage:
     fields = json.loads(value)
-    known: dict[str, Any] = {
+    known: dict[str, Any] = {"isr": ()} | {  # empty ones are not written
         name: tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
         for name in _PARTITION_FIELDS
         if name in fields

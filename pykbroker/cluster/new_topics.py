@@ -10,6 +10,7 @@ Rules
 Sources: Kafka's Topic (names), ReplicationControlManager.createTopic, DefaultAutoTopicCreationManager.
 """
 
+import os
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ def _placed(image: MetadataImage, config: BrokerConfig, topic: NewTopic) -> list
             ErrorCode.INVALID_PARTITIONS, f"{count} partitions: a topic has 1 or more, or -1 for the default"
         )
     factor = config.default_replication_factor if factor == DEFAULT else factor
-    return assign_replicas(image.brokers.values(), topic.partition_count(config), factor, random.Random())
+    return assign_replicas(image.brokers.values(), topic.partition_count(config), factor, random.Random(os.urandom(8)))
 
 
 def _assigned(image: MetadataImage, topic: NewTopic) -> list[tuple[int, ...]]:

@@ -32,7 +32,7 @@ from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log import checkpoints
 from pykbroker.log.files import FilePool
-from pykbroker.log.storage import LogDirectory
+from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
 from wire.primitives import parse_uuid, uuid_text
@@ -50,7 +50,15 @@ _FOREVER_MS = 0x7FFFFFFFFFFFFFFF
 
 
 class LogDirs:
-    def __init__(self, dirs: list[Path], config: BrokerConfig, clock: Clock, *, ephemeral: bool = False) -> None:
+    def __init__(
+        self,
+        dirs: list[Path],
+        config: BrokerConfig,
+        clock: Clock,
+        *,
+        ephemeral: bool = False,
+        new_flusher: Callable[[LogDirectory], Flusher] | None = None,
+    ) -> None:
         """`ephemeral`: the data goes with the process, so nothing is flushed when closing."""
         self._config = config
         self._clock = clock
@@ -66,6 +74,7 @@ class LogDirs:
                 producer_id_expiration_ms=config.producer_id_expiration_ms,
                 strict_records=config.pykbroker_strict_records,
                 max_walked_batch_bytes=config.pykbroker_max_walked_batch_bytes,
+                new_flusher=new_flusher,
             )
             for path in dirs
         ]

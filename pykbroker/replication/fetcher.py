@@ -113,10 +113,13 @@ class Fetchers:
 
     async def run(self) -> None:
         """Run the fetchers, until cancelled."""
-        async with anyio.create_task_group() as self._tasks:
-            for fetcher in self._fetchers.values():
-                self._tasks.start_soon(fetcher.run)
-            await anyio.sleep_forever()
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                for fetcher in self._fetchers.values():
+                    self._tasks.start_soon(fetcher.run)
+                await anyio.sleep_forever()
+        finally:
+            self._tasks = None  # the metadata goes on changing while a broker stops: no fetcher begins then
 
 
 class Fetcher:
@@ -322,7 +325,11 @@ class Fetcher:
         followed.backoff.succeeded()
         self._session.changed(followed.key)
         if data.diverging_epoch.epoch != -1 or data.diverging_epoch.end_offset != -1:
+            before = partition.log.log_end_offset, partition.log.latest_epoch
             self._truncate(partition, data.diverging_epoch.epoch, data.diverging_epoch.end_offset)
+            if before == (partition.log.log_end_offset, partition.log.latest_epoch):
+                # Nothing was left to cut: the leader would answer the same again, and at once.
+                self._put_away(followed)
             return True
         if data.records:
             assert isinstance(data.records, memoryview)

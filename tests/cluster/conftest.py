@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from pykbroker.clock import SystemClock
-from tests.cluster.worlds import ENGINES, SHARED_ENGINES, EtcdWorld, SqliteWorld, World
+from tests.cluster.worlds import ENGINES, SHARED_ENGINES, EtcdWorld, MemoryWorld, SqliteWorld, World
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -30,7 +30,8 @@ async def shared_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 @contextlib.asynccontextmanager
 async def opened_world(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[World]:
     if request.param != "etcd":
-        world: World = SqliteWorld(folder, shared=request.param == "sqlite shared")
+        in_memory = request.param == "memory"
+        world: World = MemoryWorld() if in_memory else SqliteWorld(folder, shared=request.param == "sqlite shared")
         yield world
         await world.close()
         return

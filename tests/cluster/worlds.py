@@ -14,10 +14,11 @@ from pykbroker.clock import Clock, SimulatedClock, SystemClock
 from pykbroker.cluster.etcd_store import EtcdStore
 from pykbroker.cluster.sqlite_store import POLL_INTERVAL_MS, SqliteStore
 from pykbroker.cluster.store import Store
+from tests.simulation.memory_store import MemoryStore, StoreData
 from tests.support.etcd import Etcd
 from tests.support.running import DEADLINE_S
 
-ENGINES = ["sqlite alone", "sqlite shared", "etcd"]
+ENGINES = ["sqlite alone", "sqlite shared", "memory", "etcd"]
 SHARED_ENGINES = ENGINES[1:]
 
 Held = Callable[[], bool] | Callable[[], Awaitable[bool]]
@@ -72,6 +73,30 @@ class SqliteWorld(World):
             await anyio.lowlevel.checkpoint()
             for store in self._stores:  # time stands still while one is at work
                 await store.range("/nothing")
+        raise AssertionError("did not settle")
+
+
+class MemoryWorld(World):
+    """That of the simulation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = SimulatedClock()
+        self._data = StoreData(self._clock)
+
+    @property
+    def clock(self) -> SimulatedClock:
+        return self._clock
+
+    def _open(self) -> Store:
+        return MemoryStore(self._data)
+
+    async def settle(self, condition: Held) -> None:
+        for _ in range(4000):
+            if await holds(condition):
+                return
+            self._clock.advance(10)
+            await anyio.lowlevel.checkpoint()
         raise AssertionError("did not settle")
 
 
