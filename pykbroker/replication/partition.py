@@ -327,9 +327,14 @@ class Partition:
             self._propose_isr((*self.isr, broker_id))
 
     def _is_eligible(self, broker_id: int, follower: FollowerState) -> bool:
-        """Whether a follower may be in the ISR: alive, and the process that fetched (KIP-841, KIP-903)."""
+        """Whether a follower may be in the ISR: it neither is down nor stops, and is the process that fetched.
+
+        Source: KIP-841, KIP-903.
+        """
         broker = self._context.cluster.image.brokers.get(broker_id)
-        return broker is not None and not broker.fenced and follower.broker_epoch in (-1, broker.epoch)
+        if broker is None or broker.fenced or broker.is_stopping:
+            return False
+        return follower.broker_epoch in (-1, broker.epoch)
 
     def check_followers(self) -> None:
         """Do what is due from time to time: find followers that lag, and tell all of them where the log begins."""

@@ -238,6 +238,15 @@ def test_fenced_follower_does_not_join(rig: HandlerRig) -> None:
     assert partition.pending_isr is None
 
 
+def test_stopping_follower_does_not_join(rig: HandlerRig) -> None:
+    partition = leader_of_three(rig, isr=(BROKER_ID,))
+    brokers = dict(rig.cluster.image.brokers)
+    brokers[ANOTHER_BROKER] = attrs.evolve(brokers[ANOTHER_BROKER], is_stopping=True)
+    rig.cluster.image = attrs.evolve(rig.cluster.image, brokers=brokers)
+    fetch(partition, ANOTHER_BROKER, 0)
+    assert partition.pending_isr is None
+
+
 def test_follower_of_an_earlier_life_is_refused_and_of_a_later_one_does_not_join_yet(rig: HandlerRig) -> None:
     partition = leader_of_three(rig, isr=(BROKER_ID,))
     with pytest.raises(KafkaError, match="NOT_LEADER_OR_FOLLOWER"):
