@@ -1,6 +1,6 @@
 """Restart the brokers of a cluster one after the other, for as long as clients run.
 
-    with Restarts(cluster): …
+    with Restarts(cluster, every_s=15): …
 
 Rules: only one broker is down at a time, and the next one has to wait until all replicas are in sync again: what a
        careful operator does. A broker that does not come back ends the restarts, and leaving the block raises.
@@ -20,7 +20,6 @@ from clients import Unavailable
 from cluster import Cluster
 
 DOWN_S = 1.0
-BETWEEN_S = 4.0
 JOIN_TIMEOUT_S = 300.0
 
 
@@ -29,6 +28,7 @@ class Restarts:
     """Owns the thread that restarts brokers. `done` counts them."""
 
     cluster: Cluster
+    every_s: float  # in peace
     done: int = 0
     complaint: str = ""
     _ended: threading.Event = field(factory=threading.Event)
@@ -50,7 +50,7 @@ class Restarts:
             raise Unavailable(self.complaint)
 
     def _run(self) -> None:
-        while not self._ended.wait(BETWEEN_S):
+        while not self._ended.wait(self.every_s):
             node = self.cluster.nodes[self.done % len(self.cluster.nodes)]
             try:
                 status = self.cluster.stop(node.id).get(node.id)

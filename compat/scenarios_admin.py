@@ -75,7 +75,10 @@ def admin_configs(library: Library, context: Context) -> None:
         _check_incremental(library, context, topic)
     with where_supported():
         library.replace_topic_configs(topic, {"max.message.bytes": "234567"})
-        equal(library.topic_configs(topic)["max.message.bytes"].value, "234567", "max.message.bytes set the old way")
+        context.wait_until(
+            "max.message.bytes set the old way is 234567",
+            lambda: library.topic_configs(topic)["max.message.bytes"].value == "234567",
+        )
     broker = library.broker_configs(library.broker_ids()[0])
     check("log.segment.bytes" in broker, "the broker's configs lack log.segment.bytes")
 

@@ -49,12 +49,14 @@ def running(bootstrap: str, data_dir: Path | None, brokers: int) -> Iterator[Tar
 
 
 @contextmanager
-def apache_kafka(properties: Mapping[str, str], *, brokers: int = 1, restarts: bool = False) -> Iterator[Target]:
+def apache_kafka(
+    properties: Mapping[str, str], *, brokers: int = 1, restart_every_s: float | None = None
+) -> Iterator[Target]:
     """Start an Apache Kafka in a temporary directory."""
     with (
         tempfile.TemporaryDirectory(prefix="compat-kafka-", ignore_cleanup_errors=True) as directory,
         start_cluster(Path(directory), nodes=brokers, properties={**_replicated(brokers), **properties}) as kafka,
-        _target(kafka, restarts=restarts) as target,
+        _target(kafka, restart_every_s) as target,
     ):
         yield target
 
@@ -83,31 +85,31 @@ def our_broker(properties: Mapping[str, str]) -> Iterator[Target]:
 
 
 @contextmanager
-def our_cluster(properties: Mapping[str, str], *, brokers: int, restarts: bool) -> Iterator[Target]:
+def our_cluster(properties: Mapping[str, str], *, brokers: int, restart_every_s: float | None) -> Iterator[Target]:
     """Start several brokers from this working copy that share a store, in a temporary directory. Raises: Unavailable,
     also at the end where one of them counted a bug.
     """
     with tempfile.TemporaryDirectory(prefix="compat-pykbroker-", ignore_cleanup_errors=True) as directory:
         cluster = start_our_cluster(Path(directory), nodes=brokers, properties={**_replicated(brokers), **properties})
-        with cluster, _target(cluster, restarts=restarts) as target:
+        with cluster, _target(cluster, restart_every_s) as target:
             yield target
         if bugs := cluster.bugs_total():
             raise Unavailable(f"bugs_total is {bugs}:\n{target.last_lines()}")
 
 
 @contextmanager
-def _target(cluster: Cluster, *, restarts: bool) -> Iterator[Target]:
+def _target(cluster: Cluster, restart_every_s: float | None) -> Iterator[Target]:
     # What lies in a broker's data directory is no longer everything once it has been down.
-    data_dir = None if restarts else cluster.nodes[0].data_dir
+    data_dir = None if restart_every_s is not None else cluster.nodes[0].data_dir
     target = Target(
         f"{cluster.name}{f', {len(cluster.nodes)} brokers' if len(cluster.nodes) > 1 else ''}"
-        f"{', restarted one by one' if restarts else ''}",
+        f"{', restarted one by one' if restart_every_s is not None else ''}",
         cluster.bootstrap,
         data_dir,
         [each.log for each in cluster.nodes],
         len(cluster.nodes),
     )
-    with Restarts(cluster) if restarts else nullcontext():
+    with Restarts(cluster, restart_every_s) if restart_every_s is not None else nullcontext():
         yield target
     if ended := {node.id for node in cluster.nodes} - set(cluster.pids):
         print(f"brokers {sorted(ended)} ended by themselves:\n{target.last_lines()}", file=sys.stderr)

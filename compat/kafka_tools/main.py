@@ -12,7 +12,7 @@ from collections.abc import Callable
 from admin_tools import ADMIN_SCENARIOS
 from group_tools import GROUP_SCENARIOS
 from program import STANDARD_RECORDS, Context, NotApplicable, check, equal, main
-from tools import Tools, table
+from tools import RETRIES, Tools, table
 
 Scenario = Callable[[Tools, Context], None]
 PLACES = ["--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true"]
@@ -125,7 +125,7 @@ def _verifiable(tools: Tools, context: Context, topic: str, count: int, *more: s
 def idempotent(tools: Tools, context: Context) -> None:
     topic = context.name()
     create(tools, context, topic, 3)
-    config = tools.file("idempotent.properties", "enable.idempotence=true\nretries=10\nbatch.size=100\nlinger.ms=0\n")
+    config = tools.file("idempotent.properties", f"enable.idempotence=true\n{RETRIES}batch.size=100\nlinger.ms=0\n")
     for prefix in ("1", "2"):
         arguments = ["--acks", "-1", "--value-prefix", prefix, "--command-config", str(config)]
         equal(len(_verifiable(tools, context, topic, 500, *arguments)), 500, "acknowledged records")

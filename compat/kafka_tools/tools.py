@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from program import Context, check
 
+# The verifiable producer sets retries=0 by itself: it would lose records when a leader moves.
+RETRIES = f"retries={(1 << 31) - 1}\n"
 TOOLS = "org.apache.kafka.tools"
 CLASSES: Mapping[str, str] = {
     "kafka-broker-api-versions": f"{TOOLS}.BrokerApiVersionsCommand",
