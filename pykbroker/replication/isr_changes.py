@@ -119,5 +119,5 @@ class IsrChanges:
             leader_epoch=partition.leader_epoch,
             partition_epoch=partition.partition_epoch,
             isr=partition.pending_isr,
-            broker_epochs={broker_id: follower.broker_epoch for broker_id, follower in partition.followers.items()},
+            broker_epochs=partition.pending_broker_epochs,
         )

@@ -83,6 +83,7 @@ class Partition:
         "low_watermark_moved",
         "maximal_isr",
         "partition_epoch",
+        "pending_broker_epochs",
         "pending_isr",
         "replicas",
         "topic_partition",
@@ -104,6 +105,7 @@ class Partition:
         self.replicas: tuple[int, ...] = ()
         self.isr: tuple[int, ...] = ()
         self.pending_isr: tuple[int, ...] | None = None  # proposed, not decided
+        self.pending_broker_epochs: dict[int, int] = {}  # with which its followers had fetched when it was proposed
         self.maximal_isr: tuple[int, ...] = ()
         self.followers: dict[int, FollowerState] = {}  # of a leader
         self.appended = Signal(context.wakeups)  # the log end offset moved
@@ -362,6 +364,9 @@ class Partition:
 
     def _propose_isr(self, isr: tuple[int, ...]) -> None:
         self.pending_isr = isr
+        self.pending_broker_epochs = {
+            broker_id: follower.broker_epoch for broker_id, follower in self.followers.items() if broker_id in isr
+        }
         self.maximal_isr = in_sync.union(self.isr, isr)
         self._context.propose_isr(self)
 

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from pykbroker.cluster.image import BrokerImage, ImageDelta
+from pykbroker.cluster.partition_changes import alter_isr
 from pykbroker.errors import KafkaError
 from pykbroker.replication.partition import ALL, ISR_RETRY_MS, Partition
 from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, topic
@@ -229,6 +230,28 @@ def test_refused_proposal_is_made_again_after_a_while(rig: HandlerRig) -> None:
     rig.clock.advance(ISR_RETRY_MS)
     fetch(partition, ANOTHER_BROKER, 0)
     assert partition.pending_isr == (BROKER_ID, ANOTHER_BROKER)
+
+
+def test_proposal_is_for_the_process_that_fetched_and_not_for_one_that_came_after(rig: HandlerRig) -> None:
+    partition = leader_of_three(rig, isr=(BROKER_ID,))
+    fetch(partition, ANOTHER_BROKER, 0)
+    assert partition.pending_isr == (BROKER_ID, ANOTHER_BROKER)
+    later = {broker_id: attrs.evolve(broker, epoch=9) for broker_id, broker in rig.cluster.image.brokers.items()}
+    rig.cluster.image = attrs.evolve(rig.cluster.image, brokers=later)
+    fetch(partition, ANOTHER_BROKER, 0, broker_epoch=9)
+    assert partition.pending_broker_epochs == {ANOTHER_BROKER: BROKER_EPOCH}
+    with pytest.raises(KafkaError) as refused:  # its disk may have been emptied in between (KIP-903)
+        alter_isr(
+            rig.cluster.image,
+            TOPIC_ID,
+            0,
+            broker_id=BROKER_ID,
+            leader_epoch=partition.leader_epoch,
+            partition_epoch=partition.partition_epoch,
+            isr=partition.pending_isr,
+            broker_epochs=partition.pending_broker_epochs,
+        )
+    assert refused.value.code is ErrorCode.INELIGIBLE_REPLICA
 
 
 def test_fenced_follower_does_not_join(rig: HandlerRig) -> None:
