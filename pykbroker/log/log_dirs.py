@@ -39,6 +39,7 @@ from wire.primitives import parse_uuid, uuid_text
 from wire.schema import Uuid
 
 if TYPE_CHECKING:  # imported with the first partition: a new broker answers sooner without it
+    from pykbroker.log.cleaner import LogCleaner
     from pykbroker.log.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class LogDirs:
         self.cluster_id: str | None = None  # as in meta.properties; None in new directories
         self.was_unclean = False
         self.high_watermark_of: Callable[[TopicPartition], int | None] = lambda topic_partition: None
+        self._cleaner: LogCleaner | None = None
 
     @property
     def directories(self) -> list[LogDirectory]:
@@ -99,6 +101,10 @@ class LogDirs:
             raise
         self._is_open = True
         config = self._config
+        if config.log_cleaner_enable:
+            self._timers[self._look_for_compaction] = self._clock.call_later(
+                config.log_cleaner_backoff_ms, self._look_for_compaction
+            )
         self._repeat(config.log_retention_check_interval_ms, self.apply_retention)
         self._repeat(config.log_flush_offset_checkpoint_interval_ms, self.checkpoint_recovery_points)
         self._repeat(config.log_flush_start_offset_checkpoint_interval_ms, self.checkpoint_log_start_offsets)
@@ -183,6 +189,7 @@ class LogDirs:
         is_clean = marker.exists()
         recovery_points = checkpoints.read_offsets(path / checkpoints.RECOVERY_POINTS)
         log_starts = checkpoints.read_offsets(path / checkpoints.LOG_START_OFFSETS)
+        cleaned = checkpoints.read_offsets(path / checkpoints.CLEANED_UP_TO)
         config = TopicConfig.build(self._config, {})
         loaded = 0
         for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
@@ -196,7 +203,7 @@ class LogDirs:
                 continue
             if topic_partition in self._logs:
                 raise StorageError(f"{topic_partition} is in {path} and in {self._logs[topic_partition].directory}")
-            self._logs[topic_partition] = _load(
+            log = self._logs[topic_partition] = _load(
                 topic_partition,
                 directory,
                 config,
@@ -204,6 +211,7 @@ class LogDirs:
                 recovery_point=recovery_points.get(topic_partition, 0),
                 log_start_offset=log_starts.get(topic_partition, 0),
             )
+            log.first_dirty_offset = cleaned.get(topic_partition, -1)
             self._counts[directory] += 1
             loaded += 1
         if is_clean:
@@ -217,6 +225,8 @@ class LogDirs:
         if not self._locks:
             return
         self._is_open = False
+        if self._cleaner is not None:
+            self._cleaner.stop()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -277,6 +287,8 @@ class LogDirs:
     def delete(self, topic_partition: TopicPartition) -> None:
         """Take a partition's log out; its files go later. What is being read from them stays readable."""
         log = self._logs.pop(topic_partition)
+        if self._cleaner is not None:
+            self._cleaner.abandon(log)
         directory = log.log_directory
         self._counts[directory] -= 1
         path = log.directory
@@ -351,6 +363,40 @@ class LogDirs:
                 directory.failed(error)
 
     # --- regular work
+
+    @property
+    def cleaner(self) -> LogCleaner:
+        """The log cleaner, made when it is first needed: most brokers start without a compacted log."""
+        if self._cleaner is None:
+            from pykbroker.log.cleaner import LogCleaner
+
+            self._cleaner = LogCleaner(
+                self._config,
+                self._clock,
+                self._logs.values,
+                self._high_watermark_of,
+                lambda log: self._checkpoint_cleaned(log.log_directory),
+            )
+        return self._cleaner
+
+    def _high_watermark_of(self, topic_partition: TopicPartition) -> int | None:
+        return self.high_watermark_of(topic_partition)
+
+    def _look_for_compaction(self) -> None:
+        """Start the cleaner with the first log for it."""
+        if any(log.config.is_compacted and len(log.segments) > 1 for log in self._logs.values()):
+            self.cleaner.look()
+            self.cleaner.start()
+        else:
+            self._timers[self._look_for_compaction] = self._clock.call_later(
+                max(self._config.log_cleaner_backoff_ms, 1), self._look_for_compaction
+            )
+
+    def _checkpoint_cleaned(self, directory: LogDirectory) -> None:
+        """Write where the dirty part of each compacted log begins."""
+        cleaned = {log.topic_partition: log.first_dirty_offset for log in self._logs_in(directory)}
+        offsets = {topic_partition: offset for topic_partition, offset in cleaned.items() if offset >= 0}
+        self._write(directory, checkpoints.CLEANED_UP_TO, offsets)
 
     def apply_retention(self) -> None:
         """Delete the old segments of all logs."""

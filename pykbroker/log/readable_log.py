@@ -40,6 +40,8 @@ class ReadableLog:
         "_rules",
         "_storage",
         "config",
+        "cuts",
+        "first_dirty_offset",
         "last_flush_ms",
         "log_end_offset",
         "log_start_offset",
@@ -66,6 +68,8 @@ class ReadableLog:
         self._epoch_on_disk = NOT_WRITTEN
         self._flush_requested = 0  # below it, a flush was asked for
         self.last_flush_ms = 0
+        self.first_dirty_offset = -1  # below it, compaction has been; -1: not known
+        self.cuts = 0  # how often its end was moved back: what a thread read before means nothing then
         self._complete_at = -1  # the end offset for which a clean stop has nothing left to write
 
     @property
@@ -75,6 +79,10 @@ class ReadableLog:
     @property
     def log_directory(self) -> LogDirectory:
         return self._storage
+
+    @property
+    def append_rules(self) -> AppendRules:
+        return self._rules
 
     @property
     def size_bytes(self) -> int:

@@ -1,0 +1,132 @@
+"""Where the records of one batch lie in its decompressed bytes: what compaction keeps it copies, and never builds anew.
+
+Rules
+- The loops below run once for each record of a log that is compacted: they are written for speed, not for beauty.
+- A key of up to MAX_PLAIN_KEY bytes stands for itself, a longer one is represented by a digest of one byte more, so
+  that nobody can write a key that is taken for another's digest.
+- Lengths are checked against the record and the batch; header names and values of a record are not looked at.
+
+Not here: records with their contents (records), with bounded memory (record_walk).
+"""
+
+from collections.abc import MutableMapping
+from hashlib import blake2b
+from typing import NamedTuple
+
+from wire.errors import ProtocolError
+from wire.primitives import read_varint, read_varlong, write_varint
+
+MAX_PLAIN_KEY = 32
+_DIGEST_BYTES = MAX_PLAIN_KEY + 1
+_NULL = 1  # the length -1 as a varint
+
+
+class RecordSpan(NamedTuple):
+    """One record, from `start` (of its length) to `end`."""
+
+    start: int
+    end: int
+    fields: int  # where its offset delta begins
+    timestamp_delta: int
+    offset_delta: int
+    key: bytes | None  # or what represents it
+    has_value: bool
+
+
+def represent_key(key: bytes) -> bytes:
+    return key if len(key) <= MAX_PLAIN_KEY else blake2b(key, digest_size=_DIGEST_BYTES).digest()
+
+
+def note_keys(data: bytes, count: int, base_offset: int, start_offset: int, latest: MutableMapping[bytes, int]) -> None:
+    """Note in `latest` the offset of each record with a key from `start_offset` on; ~offset where its value is null.
+
+    Raises: ProtocolError where the records are malformed.
+    """
+    pos = 0
+    least = start_offset - base_offset
+    try:
+        for _ in range(count):
+            size = data[pos]
+            pos += 1
+            if size < 0x80:
+                end = pos + (size >> 1)
+            else:
+                size, pos = read_varint(data, pos - 1)
+                end = pos + size
+            pos += 1  # a record's attributes are unused
+            while data[pos] >= 0x80:
+                pos += 1
+            delta = data[pos + 1]
+            pos += 2
+            if delta < 0x80:
+                delta >>= 1
+            else:
+                high = data[pos]
+                if high < 0x80:
+                    delta = (delta & 0x7F | high << 7) >> 1
+                    pos += 1
+                else:
+                    delta, pos = read_varint(data, pos - 1)
+            size = data[pos]
+            if size < 0x80:
+                pos += 1
+            else:
+                size, pos = read_varint(data, pos)
+                size <<= 1
+            if size & 1 == 0 and delta >= least:
+                value = pos + (size >> 1)
+                if not pos <= value < end:
+                    raise ProtocolError("a record's key is longer than the record")
+                key = data[pos:value] if size <= 2 * MAX_PLAIN_KEY else represent_key(data[pos:value])
+                latest[key] = base_offset + delta if data[value] != _NULL else ~(base_offset + delta)
+            if end < pos:
+                raise ProtocolError("a record shorter than its fields")
+            pos = end
+    except IndexError:
+        raise ProtocolError("a record ends early") from None
+    if pos != len(data):
+        raise ProtocolError(f"{len(data) - pos} bytes follow the last record")
+
+
+def record_spans(data: bytes, count: int) -> list[RecordSpan]:
+    """Find all records. Raises: ProtocolError where they are malformed."""
+    spans = []
+    pos = 0
+    new = RecordSpan._make
+    try:
+        for _ in range(count):
+            start = pos
+            size, pos = read_varint(data, pos)
+            end = pos + size
+            timestamp_delta, fields = read_varlong(data, pos + 1)
+            offset_delta, pos = read_varint(data, fields)
+            key_size, pos = read_varint(data, pos)
+            key = None
+            if key_size < -1:
+                raise ProtocolError(f"a key of {key_size} bytes")
+            if key_size >= 0:
+                key = represent_key(data[pos : pos + key_size])
+                pos += key_size
+            if not pos < end <= len(data):
+                raise ProtocolError("a record's fields are longer than the record, or it is longer than its batch")
+            spans.append(new((start, end, fields, timestamp_delta, offset_delta, key, data[pos] != _NULL)))
+            pos = end
+    except IndexError:
+        raise ProtocolError("a record ends early") from None
+    if pos != len(data):
+        raise ProtocolError(f"{len(data) - pos} bytes follow the last record")
+    return spans
+
+
+def join_spans(data: bytes, spans: list[RecordSpan]) -> bytes:
+    """Return these records as they are."""
+    return b"".join([data[span.start : span.end] for span in spans])
+
+
+def move_base_timestamp(data: bytes, spans: list[RecordSpan], difference: int) -> bytes:
+    """Return these records with `difference` added to their timestamp deltas."""
+    parts: list[bytes] = []
+    for span in spans:
+        delta = write_varint(span.timestamp_delta + difference)
+        parts += (write_varint(1 + len(delta) + span.end - span.fields), b"\0", delta, data[span.fields : span.end])
+    return b"".join(parts)
