@@ -10,6 +10,7 @@ Not here: records with their contents (records), with bounded memory (record_wal
 """
 
 from collections.abc import MutableMapping
+from collections.abc import Set as AbstractSet
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -88,8 +89,8 @@ def note_keys(data: bytes, count: int, base_offset: int, start_offset: int, late
         raise ProtocolError(f"{len(data) - pos} bytes follow the last record")
 
 
-def record_spans(data: bytes, count: int) -> list[RecordSpan]:
-    """Find all records. Raises: ProtocolError where they are malformed."""
+def record_spans(data: bytes, count: int, start_at: int = 0) -> list[RecordSpan]:
+    """Find all records; `start_at` is where `data` begins. Raises: ProtocolError where they are malformed."""
     spans = []
     pos = 0
     new = RecordSpan._make
@@ -109,7 +110,45 @@ def record_spans(data: bytes, count: int) -> list[RecordSpan]:
                 pos += key_size
             if not pos < end <= len(data):
                 raise ProtocolError("a record's fields are longer than the record, or it is longer than its batch")
-            spans.append(new((start, end, fields, timestamp_delta, offset_delta, key, data[pos] != _NULL)))
+            has_value = data[pos] != _NULL
+            spans.append(
+                new(
+                    (start_at + start, start_at + end, start_at + fields, timestamp_delta, offset_delta, key, has_value)
+                )
+            )
+            pos = end
+    except IndexError:
+        raise ProtocolError("a record ends early") from None
+    if pos != len(data):
+        raise ProtocolError(f"{len(data) - pos} bytes follow the last record")
+    return spans
+
+
+def spans_of(data: bytes, count: int, wanted: AbstractSet[int]) -> list[RecordSpan]:
+    """Find the records of these numbers, the first being 0, in a batch whose offset deltas are its records' numbers.
+
+    Raises: ProtocolError where the records are malformed.
+    """
+    spans = []
+    pos = 0
+    try:
+        for number in range(count):
+            size = data[pos]
+            if size < 0x80:
+                end = pos + 1 + (size >> 1)
+            else:
+                high = data[pos + 1]
+                if high < 0x80:
+                    end = pos + 2 + ((size & 0x7F | high << 7) >> 1)
+                else:
+                    size, end = read_varint(data, pos)
+                    end += size
+            if number in wanted:
+                spans += record_spans(data[pos:end], 1, pos)
+                if spans[-1].offset_delta != number:
+                    raise ProtocolError("the offsets of a batch are not those of its header")
+            elif end <= pos:
+                raise ProtocolError("a record of a negative size")
             pos = end
     except IndexError:
         raise ProtocolError("a record ends early") from None

@@ -21,7 +21,7 @@ from pykbroker.log.key_offsets import KeyOffsets
 from wire.compression import Codec, compress, decompress
 from wire.crc32c import crc32c
 from wire.errors import ProtocolError
-from wire.record_spans import RecordSpan, join_spans, move_base_timestamp, record_spans
+from wire.record_spans import RecordSpan, join_spans, move_base_timestamp, record_spans, spans_of
 from wire.records import (
     BATCH_HEADER_SIZE,
     BATCH_OVERHEAD,
@@ -74,11 +74,15 @@ class BatchFilter:
         if header.base_offset >= keys.end_offset:
             return batch
         if header.base_offset >= self._rules.start_offset and header.last_offset < keys.end_offset:
-            count, has_null = keys.surviving(header.base_offset, header.last_offset)
-            if not count:
+            offsets, has_null = keys.surviving(header.base_offset, header.last_offset)
+            if not offsets:
                 return self._keep_empty(header)
-            if count == header.record_count and not has_null:
+            if len(offsets) == header.record_count and not has_null:
                 return batch
+            if header.record_count == header.last_offset_delta + 1 and not has_null:
+                data = batch_data(header, batch)
+                wanted = {offset - header.base_offset for offset in offsets}
+                return self._rebuild(header, data, spans_of(data, header.record_count, wanted), sets_horizon=False)
         return self._keep_records(header, batch)
 
     def _keep_marker(self, header: BatchHeader, batch: memoryview, is_discarded: bool) -> RecordBytes | None:

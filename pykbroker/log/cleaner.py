@@ -8,6 +8,8 @@ Rules
   anything is put in, the log must still be there, online, and not cut since the job began.
 - After a cleaning the next log is looked for at once; when there is none, again after `log.cleaner.backoff.ms`.
 - A log whose batches cannot be read is left alone until the next start, with one line in the log.
+- A thread that computes keeps the interpreter from the event loop for a switch interval, each time the loop comes back
+  from a system call. So the interval is short while there is a cleaning: it costs nothing where the loop is idle.
 - The checkpoint is written after the segments: a crash in between cleans again what is clean.
 
 Not here: what may be cleaned (cleanable.py), the work itself (compaction.py).
@@ -16,6 +18,7 @@ Sources: Kafka's LogCleaner, LogCleanerManager.
 
 import logging
 import queue
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -36,6 +39,7 @@ from wire.errors import ProtocolError
 logger = logging.getLogger(__name__)
 
 _POLL_MS = 20
+_SWITCH_INTERVAL_S = 0.000_2
 _MIN_BUFFER_BYTES = 64 * 1024
 
 Outcome = Replacement | int | Exception  # a segment, the end of the clean part, or what went wrong
@@ -74,6 +78,7 @@ class LogCleaner:
         self._uncleanable: weakref.WeakSet[PartitionLog] = weakref.WeakSet()
         self._timer: Timer | None = None
         self._poll_timer: Timer | None = None
+        self._usual_switch_interval_s = sys.getswitchinterval()
         self.cleaned_total = 0
 
     def start(self) -> None:
@@ -88,18 +93,27 @@ class LogCleaner:
         self._timer = self._poll_timer = None
         for cleaning in self._busy:
             cleaning.pace.stopped.set()
-        for cleaning in self._busy:
-            _join(cleaning)
-            _throw_away(cleaning)
-        self._busy.clear()
+        for cleaning in list(self._busy):
+            self._drop(cleaning)
 
     def abandon(self, log: PartitionLog) -> None:
         """Stop cleaning a log that goes away or moves; returns when no thread has it."""
         for cleaning in [each for each in self._busy if each.log is log]:
-            cleaning.pace.stopped.set()
-            _join(cleaning)
-            _throw_away(cleaning)
-            self._busy.remove(cleaning)
+            self._drop(cleaning)
+
+    def _drop(self, cleaning: Cleaning) -> None:
+        cleaning.pace.stopped.set()
+        self._ended(cleaning)
+        while not cleaning.outcomes.empty():
+            outcome = cleaning.outcomes.get()
+            if isinstance(outcome, Replacement):
+                _remove(outcome)
+
+    def _ended(self, cleaning: Cleaning) -> None:
+        _join(cleaning)
+        self._busy.remove(cleaning)
+        if not self._busy:
+            sys.setswitchinterval(self._usual_switch_interval_s)
 
     @property
     def is_busy(self) -> bool:
@@ -174,6 +188,7 @@ class LogCleaner:
             target=_run, args=(job, cleaning.pace, cleaning.outcomes), name="log-cleaner", daemon=True
         )
         self._busy.append(cleaning)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         cleaning.thread.start()
         if self._poll_timer is None:
             self._poll_timer = self._clock.call_later(_POLL_MS, self._poll)
@@ -216,8 +231,7 @@ class LogCleaner:
         self._poll_timer = None
         ended = [cleaning for cleaning in self._busy if self._apply(cleaning)]
         for cleaning in ended:
-            self._busy.remove(cleaning)
-            _join(cleaning)
+            self._ended(cleaning)
         if ended:
             self.look()
         if self._busy and self._poll_timer is None:
@@ -278,13 +292,6 @@ def _run(job: CompactionJob, pace: Pace, outcomes: queue.SimpleQueue[Outcome]) -
 def _join(cleaning: Cleaning) -> None:
     if cleaning.thread is not None:
         cleaning.thread.join()
-
-
-def _throw_away(cleaning: Cleaning) -> None:
-    while not cleaning.outcomes.empty():
-        outcome = cleaning.outcomes.get()
-        if isinstance(outcome, Replacement):
-            _remove(outcome)
 
 
 def _remove(replacement: Replacement) -> None:

@@ -31,7 +31,7 @@ from pykbroker.log.transaction_index import AbortedTransaction
 from wire.errors import ProtocolError
 from wire.records import BATCH_HEADER_SIZE, HEADER, MAGIC, BatchHeader
 
-_WORK_S, _REST_S = 0.001, 0.000_05  # the event loop gets the interpreter at least every millisecond
+_LEAST_WAIT_S = 0.001
 
 
 class Abandoned(Exception):
@@ -85,27 +85,19 @@ class Throttle:
 
 
 class Pace:
-    """Lets a job be stopped, keeps it within its rate, and leaves the interpreter to the event loop regularly."""
+    """Lets a job be stopped, and keeps it within its rate."""
 
     def __init__(self, throttle: Throttle) -> None:
         self.stopped = threading.Event()
         self._throttle = throttle
-        self._rest_at = 0.0
 
     def moved(self, size: int) -> None:
         """Call after each piece that was read or written. Raises: Abandoned."""
         wait_s = self._throttle.wait_s(size)
-        if wait_s > _WORK_S:
+        if wait_s > _LEAST_WAIT_S:
             self.stopped.wait(wait_s)
         if self.stopped.is_set():
             raise Abandoned
-
-    def rest(self) -> None:
-        """Call often."""
-        now = time.monotonic()
-        if now > self._rest_at:
-            time.sleep(_REST_S)
-            self._rest_at = now + _WORK_S + _REST_S
 
 
 def compact(job: CompactionJob, pace: Pace, report: Callable[[Replacement], None]) -> int:
@@ -198,7 +190,6 @@ def _clean_group(
                 kept = batch_filter.keep(header, batch)
                 if kept is not None:
                     writer.append(kept)
-                pace.rest()
             pace.moved(writer.size - written)
         modified_ns = os.stat(_path(job, group[-1], ".log")).st_mtime_ns
         cleaned = writer.finish(transactions.retained, modified_ns)
@@ -220,7 +211,6 @@ def _batches(job: CompactionJob, source: SourceSegment, pace: Pace) -> Iterator[
                 length = min(max(wanted, job.buffer_bytes), source.size - position)
                 start, chunk = position, memoryview(os.pread(fd, length, position))
                 pace.moved(len(chunk))
-            pace.rest()
             offset = position - start
             try:
                 header = new(unpack(chunk, offset))

@@ -57,16 +57,17 @@ class KeyOffsets:
             if is_null:
                 block[1].append(offset)
 
-    def surviving(self, base_offset: int, last_offset: int) -> tuple[int, bool]:
-        """Count the offsets of the map between the two, inclusive; tell whether a null value is among them."""
-        count, has_null = 0, False
+    def surviving(self, base_offset: int, last_offset: int) -> tuple[list[int], bool]:
+        """Return the offsets of the map between the two, inclusive; tell whether a null value is among them."""
+        found: list[int] = []
+        has_null = False
         for number in range(base_offset >> _BLOCK_BITS, (last_offset >> _BLOCK_BITS) + 1):
             if number in self._blocks:
                 offsets, nulls = self._block(number)
-                count += bisect_left(offsets, last_offset + 1) - bisect_left(offsets, base_offset)
+                found += offsets[bisect_left(offsets, base_offset) : bisect_left(offsets, last_offset + 1)]
                 if nulls and bisect_left(nulls, last_offset + 1) > bisect_left(nulls, base_offset):
                     has_null = True
-        return count, has_null
+        return found, has_null
 
     def _block(self, number: int) -> Offsets:
         block = self._blocks[number]
