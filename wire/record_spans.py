@@ -2,6 +2,8 @@
 
 Rules
 - The loops below run once for each record of a log that is compacted: they are written for speed, not for beauty.
+- Records of one size and shape that follow one another, as of counters, are not looped over at all: one byte of each
+  lies in a slice with a step, so a few comparisons of slices check a whole run, and `struct` cuts its keys out.
 - A key of up to MAX_PLAIN_KEY bytes stands for itself, a longer one is represented by a digest of one byte more, so
   that nobody can write a key that is taken for another's digest.
 - Lengths are checked against the record and the batch; header names and values of a record are not looked at.
@@ -12,6 +14,8 @@ Not here: records with their contents (records), with bounded memory (record_wal
 from collections.abc import MutableMapping
 from collections.abc import Set as AbstractSet
 from hashlib import blake2b
+from itertools import chain
+from struct import iter_unpack
 from typing import NamedTuple
 
 from wire.errors import ProtocolError
@@ -20,6 +24,11 @@ from wire.primitives import read_varint, read_varlong, write_varint
 MAX_PLAIN_KEY = 32
 _DIGEST_BYTES = MAX_PLAIN_KEY + 1
 _NULL = 1  # the length -1 as a varint
+_MIN_RUN = 8
+# The varints of offset deltas: of one byte up to 63, then of two.
+_DELTA_SHORT = bytes(2 * delta for delta in range(64))
+_DELTA_LOW = bytes(0x80 | 2 * delta & 0x7F for delta in range(8192))
+_DELTA_HIGH = bytes(2 * delta >> 7 for delta in range(8192))
 
 
 class RecordSpan(NamedTuple):
@@ -43,10 +52,10 @@ def note_keys(data: bytes, count: int, base_offset: int, start_offset: int, late
 
     Raises: ProtocolError where the records are malformed.
     """
-    pos = 0
     least = start_offset - base_offset
+    pos, number = _note_runs(data, count, base_offset, latest) if least <= 0 else (0, 0)
     try:
-        for _ in range(count):
+        for _ in range(number, count):
             size = data[pos]
             pos += 1
             if size < 0x80:
@@ -87,6 +96,69 @@ def note_keys(data: bytes, count: int, base_offset: int, start_offset: int, late
         raise ProtocolError("a record ends early") from None
     if pos != len(data):
         raise ProtocolError(f"{len(data) - pos} bytes follow the last record")
+
+
+def _note_runs(data: bytes, count: int, base_offset: int, latest: MutableMapping[bytes, int]) -> tuple[int, int]:
+    """Note the keys of records with one shape; return the position and the number of the first that is left.
+
+    A run ends where offset deltas become longer; the next one begins there. All deltas are a record's number.
+    """
+    pos = number = 0
+    while count - number >= _MIN_RUN:
+        end = 64 if number < 64 else len(_DELTA_LOW)
+        found = _note_run(data, pos, number, min(count, end) - number, base_offset=base_offset, latest=latest)
+        if not found:
+            break
+        pos += found
+        number = min(count, end)
+    return pos, number
+
+
+def _note_run(
+    data: bytes, pos: int, number: int, count: int, *, base_offset: int, latest: MutableMapping[bytes, int]
+) -> int:
+    """Note `count` records if all have the shape of the first, none a null; return their bytes, 0 if it is not so."""
+    try:
+        size, at = read_varint(data, pos)
+        stride = at - pos + size
+        _, delta_at = read_varlong(data, at + 1)
+        key_size_at = delta_at + (1 if number < 64 else 2)
+        key_size, key_at = read_varint(data, key_size_at)
+        value_at = key_at + key_size
+    except (IndexError, ProtocolError):
+        return 0
+    end = pos + count * stride
+    if (
+        count < _MIN_RUN
+        or not 0 <= key_size <= MAX_PLAIN_KEY
+        or not key_at <= value_at < pos + stride
+        or end > len(data)
+    ):
+        return 0
+
+    def column(position: int) -> bytes:
+        return data[position:end:stride]
+
+    same = [*range(pos, at), *range(key_size_at, key_at)]
+    if any(column(position).count(data[position]) != count for position in same):
+        return 0
+    *longer, last = range(at + 1, delta_at)
+    if not column(last).isascii() or any(min(column(position)) < 0x80 for position in longer):
+        return 0
+    if number < 64:
+        if column(delta_at) != _DELTA_SHORT[number : number + count]:
+            return 0
+    elif (
+        column(delta_at) != _DELTA_LOW[number : number + count]
+        or column(delta_at + 1) != _DELTA_HIGH[number : number + count]
+    ):
+        return 0
+    if _NULL in column(value_at):
+        return 0
+    cut = f"{key_at - pos}x{key_size}s{pos + stride - value_at}x"
+    keys = chain.from_iterable(iter_unpack(cut, memoryview(data)[pos:end]))
+    latest.update(zip(keys, range(base_offset + number, base_offset + number + count), strict=True))
+    return end - pos
 
 
 def record_spans(data: bytes, count: int, start_at: int = 0) -> list[RecordSpan]:

@@ -16,12 +16,9 @@ Not here: one partition's files (partition_log.py, recovery.py). Sources: Kafka'
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import logging
 import os
 import resource
-import struct
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,22 +27,25 @@ from typing import TYPE_CHECKING
 from pykbroker.clock import Clock, Timer
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
-from pykbroker.log import checkpoints
+from pykbroker.log import checkpoints, identity
 from pykbroker.log.files import FilePool
 from pykbroker.log.storage import LogDirectory
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
-from wire.primitives import parse_uuid, uuid_text
+from wire.errors import ErrorCode
 from wire.schema import Uuid
 
 if TYPE_CHECKING:  # imported with the first partition: a new broker answers sooner without it
     from pykbroker.log.cleaner import LogCleaner
+    from pykbroker.log.moves import LogMoves
     from pykbroker.log.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
 
-_LOCK = ".lock"
 _DELETE_SUFFIX = "-delete"
+_FUTURE_SUFFIX = "-future"
+_STRAY_SUFFIX = "-stray"
+_MAX_PREFERRED = 10_000
 _NAME_MAX = 255
 _FOREVER_MS = 0x7FFFFFFFFFFFFFFF
 
@@ -79,6 +79,14 @@ class LogDirs:
         self.was_unclean = False
         self.high_watermark_of: Callable[[TopicPartition], int | None] = lambda topic_partition: None
         self._cleaner: LogCleaner | None = None
+        self._moves: LogMoves | None = None
+        self.on_moved: Callable[[PartitionLog], None] = lambda log: None  # told of the log that is used from now on
+        self._interrupted: dict[TopicPartition, LogDirectory] = {}  # moves that a stop interrupted, and their aims
+        self._preferred: dict[TopicPartition, LogDirectory] = {}  # where partitions that are yet to come shall go
+
+    @property
+    def offline(self) -> list[LogDirectory]:
+        return [directory for directory in self._directories if directory.offline is not None]
 
     @property
     def directories(self) -> list[LogDirectory]:
@@ -90,12 +98,10 @@ class LogDirs:
         """Lock the directories and load their logs. Raises: StorageError, with a message fit for a person."""
         try:
             for directory in self._directories:
-                self._open_directory(directory)
+                self._open_or_leave(directory, self._open_directory)
             for directory in self._directories:
-                self._load_directory(directory)
-        except OSError as error:
-            self._unlock()
-            raise StorageError(f"cannot use {error.filename} as a log directory: {error.strerror}") from error
+                if directory.offline is None:
+                    self._open_or_leave(directory, self._load_directory)
         except StorageError:
             self._unlock()
             raise
@@ -111,6 +117,22 @@ class LogDirs:
         self._repeat(config.producer_id_expiration_check_interval_ms, self._remove_expired_producers)
         self._repeat(config.log_flush_scheduler_interval_ms, self._flush_due)
 
+    def _open_or_leave(self, directory: LogDirectory, step: Callable[[LogDirectory], None]) -> None:
+        """Do a step of opening; a directory whose disk fails stays offline, as long as there are others.
+
+        Raises: StorageError.
+        """
+        try:
+            step(directory)
+        except OSError as error:
+            reason = f"cannot use {error.filename} as a log directory: {error.strerror}"
+            directory.fail(reason)
+            for log in self._logs_in(directory):
+                log.abandon()
+                del self._logs[log.topic_partition]
+            if all(each.offline is not None for each in self._directories):
+                raise StorageError(reason) from error
+
     def _repeat(self, interval_ms: int, work: Callable[[], None]) -> None:
         if interval_ms >= _FOREVER_MS or interval_ms <= 0:
             return
@@ -123,43 +145,12 @@ class LogDirs:
         self._timers[work] = self._clock.call_later(interval_ms, run)
 
     def _open_directory(self, directory: LogDirectory) -> None:
-        path = directory.path
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock(directory)
-        meta = path / checkpoints.META_PROPERTIES
-        try:
-            properties = checkpoints.read_properties(meta)
-            node_id = int(properties.get("node.id", self._config.node_id))
-            directory.directory_id = (
-                parse_uuid(properties["directory.id"]) if "directory.id" in properties else _new_id()
-            )
-        except FileNotFoundError:
-            directory.directory_id = _new_id()
-            return
-        except ValueError as error:
-            raise StorageError(f"{meta} is not readable: {error}") from error
-        if node_id != self._config.node_id:
-            raise StorageError(f"{path} belongs to node {node_id}, but node.id is {self._config.node_id}")
-        cluster_id = properties.get("cluster.id")
+        directory.path.mkdir(parents=True, exist_ok=True)
+        self._locks[directory] = identity.lock(directory)
+        cluster_id = identity.read(directory, self._config.node_id)
         if None not in (cluster_id, self.cluster_id) and cluster_id != self.cluster_id:
-            raise StorageError(f"{path} belongs to cluster {cluster_id}, the others to {self.cluster_id}")
+            raise StorageError(f"{directory.path} belongs to cluster {cluster_id}, the others to {self.cluster_id}")
         self.cluster_id = cluster_id or self.cluster_id
-
-    def _lock(self, directory: LogDirectory) -> None:
-        fd = os.open(directory.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            if hasattr(fcntl, "F_OFD_SETLK"):
-                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-            else:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(fd)
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise StorageError(
-                    f"{directory.path} is in use by another broker (its .lock file is locked)"
-                ) from error
-            raise
-        self._locks[directory] = fd
 
     def _unlock(self) -> None:
         for fd in self._locks.values():
@@ -170,18 +161,8 @@ class LogDirs:
         """Say whose the directories are. Raises: StorageError."""
         self.cluster_id = cluster_id
         for directory in self._directories:
-            wanted = {
-                "cluster.id": cluster_id,
-                "directory.id": uuid_text(directory.directory_id),
-                "node.id": str(self._config.node_id),
-                "version": "1",
-            }
-            path = directory.path / checkpoints.META_PROPERTIES
-            try:
-                if not path.exists() or checkpoints.read_properties(path) != wanted:
-                    checkpoints.write_properties(path, wanted)
-            except OSError as error:
-                raise StorageError(f"cannot write {path}: {error}") from error
+            if directory.offline is None:
+                identity.write(directory, self._config.node_id, cluster_id)
 
     def _load_directory(self, directory: LogDirectory) -> None:
         path = directory.path
@@ -198,12 +179,13 @@ class LogDirs:
             if entry.name.endswith(_DELETE_SUFFIX):
                 directory.flusher.remove_directory(entry.path)
                 continue
+            if entry.name.endswith(_FUTURE_SUFFIX):
+                self._forget_copy(directory, entry)
+                continue
             topic_partition = parse_directory_name(entry.name)
             if topic_partition is None:
                 continue
-            if topic_partition in self._logs:
-                raise StorageError(f"{topic_partition} is in {path} and in {self._logs[topic_partition].directory}")
-            log = self._logs[topic_partition] = _load(
+            log = _load(
                 topic_partition,
                 directory,
                 config,
@@ -212,6 +194,9 @@ class LogDirs:
                 log_start_offset=log_starts.get(topic_partition, 0),
             )
             log.first_dirty_offset = cleaned.get(topic_partition, -1)
+            if topic_partition in self._logs and not self._is_better(log, self._logs[topic_partition]):
+                continue
+            self._logs[topic_partition] = log
             self._counts[directory] += 1
             loaded += 1
         if is_clean:
@@ -220,6 +205,33 @@ class LogDirs:
             self.was_unclean = True
             logger.info("%s was not closed cleanly: %d logs were checked", path, loaded)
 
+    def _forget_copy(self, directory: LogDirectory, entry: os.DirEntry[str]) -> None:
+        """Remove the copy of a move that was interrupted, and remember where it led."""
+        topic_partition = parse_directory_name(entry.name.rpartition(".")[0])
+        if topic_partition is not None:
+            self._interrupted[topic_partition] = directory
+        directory.flusher.remove_directory(entry.path)
+
+    def _is_better(self, log: PartitionLog, other: PartitionLog) -> bool:
+        """Decide between two logs of one partition: a stop came while a move took its copy into use.
+
+        Both had everything then, so the longer one is kept. The other stays on disk, under a name that says so.
+        Raises: OSError; StorageError where they are of different topics.
+        """
+        if log.topic_id != other.topic_id:
+            raise StorageError(
+                f"{log.topic_partition} is in {log.directory} and, of another topic, in {other.directory}"
+            )
+        is_better = log.log_end_offset > other.log_end_offset
+        stray = other if is_better else log
+        stray.abandon()
+        aside = f"{stray.directory}.{uuid.uuid4().hex}{_STRAY_SUFFIX}"
+        os.rename(stray.directory, aside)
+        logger.warning("%s was there twice, with fewer records in %s", log.topic_partition, aside)
+        if is_better:
+            self._counts[other.log_directory] -= 1
+        return is_better
+
     def close(self, clean: bool = True) -> None:
         """Complete the files and let go of the directories. Not `clean`: as a crash would leave them."""
         if not self._locks:
@@ -227,6 +239,8 @@ class LogDirs:
         self._is_open = False
         if self._cleaner is not None:
             self._cleaner.stop()
+        if self._moves is not None:
+            self._moves.stop()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -264,12 +278,9 @@ class LogDirs:
 
     def create(self, topic_partition: TopicPartition, topic_id: Uuid, config: TopicConfig) -> PartitionLog:
         """Make the directory of a new partition. Raises: StorageError."""
-        online = [directory for directory in self._directories if directory.offline is None]
-        if not online:
-            raise StorageError("no log directory is online")
         from pykbroker.log.partition_log import PartitionLog
 
-        directory = min(online, key=self._counts.__getitem__)
+        directory = self._directory_for(topic_partition)
         log = PartitionLog(topic_partition, topic_id, config, directory)
         path = log.directory
         try:
@@ -284,14 +295,36 @@ class LogDirs:
         self._counts[directory] += 1
         return log
 
+    def _directory_for(self, topic_partition: TopicPartition) -> LogDirectory:
+        """Choose where a new partition goes: as it was asked for, else where there are fewest. Raises: StorageError.
+
+        Cordoned directories get none, unless there are no others.
+        """
+        online = [directory for directory in self._directories if directory.offline is None]
+        if not online:
+            raise StorageError("no log directory is online")
+        preferred = self._preferred.pop(topic_partition, None)
+        if preferred is not None and preferred.offline is None:
+            return preferred
+        open_ones = [directory for directory in online if not self.is_cordoned(directory)]
+        return min(open_ones or online, key=self._counts.__getitem__)
+
+    def is_cordoned(self, directory: LogDirectory) -> bool:
+        """Whether `cordoned.log.dirs` keeps new partitions away from it (KIP-1066)."""
+        cordoned = self._config.cordoned_log_dirs
+        return "*" in cordoned or any(os.path.abspath(each) == directory.absolute_path for each in cordoned)
+
     def delete(self, topic_partition: TopicPartition) -> None:
         """Take a partition's log out; its files go later. What is being read from them stays readable."""
         log = self._logs.pop(topic_partition)
-        if self._cleaner is not None:
-            self._cleaner.abandon(log)
-        directory = log.log_directory
-        self._counts[directory] -= 1
-        path = log.directory
+        if self._moves is not None:
+            self._moves.cancel(topic_partition)
+        self.stop_cleaning(log)
+        self._counts[log.log_directory] -= 1
+        self._remove_directory(log)
+
+    def _remove_directory(self, log: PartitionLog) -> None:
+        directory, topic_partition, path = log.log_directory, log.topic_partition, log.directory
         log.abandon()
         suffix = f"-{topic_partition.partition}.{uuid.uuid4().hex}{_DELETE_SUFFIX}"
         renamed = directory.path / f"{topic_partition.topic[: _NAME_MAX - len(suffix)]}{suffix}"
@@ -306,6 +339,86 @@ class LogDirs:
     def _logs_in(self, directory: LogDirectory) -> list[PartitionLog]:
         return [log for log in self._logs.values() if log.log_directory is directory]
 
+    # --- moves between directories
+
+    @property
+    def moves(self) -> LogMoves:
+        """The moves under way, made with the first one."""
+        if self._moves is None:
+            from pykbroker.log.moves import LogMoves
+
+            self._moves = LogMoves(self, self._clock, self.on_moved)
+        return self._moves
+
+    def futures(self) -> list[PartitionLog]:
+        """Return the copies that moves are making."""
+        return self._moves.futures() if self._moves is not None else []
+
+    def directory_at(self, path: str) -> LogDirectory:
+        """Return the log directory of this absolute path. Raises: LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR."""
+        for directory in self._directories:
+            if directory.absolute_path == path:
+                directory.check_online()
+                return directory
+        raise KafkaError(ErrorCode.LOG_DIR_NOT_FOUND, f"{path} is no log directory of this broker")
+
+    def prefer(self, topic_partition: TopicPartition, directory: LogDirectory) -> None:
+        """Have a partition that is yet to come go to this directory."""
+        if len(self._preferred) >= _MAX_PREFERRED:
+            del self._preferred[next(iter(self._preferred))]
+        self._preferred[topic_partition] = directory
+
+    def check_move(self, topic_partition: TopicPartition, path: str) -> None:
+        """Raises: INVALID_TOPIC_EXCEPTION, LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR, INVALID_REPLICA_ASSIGNMENT."""
+        if len(f"{topic_partition}.{'0' * 32}{_FUTURE_SUFFIX}") > _NAME_MAX:
+            raise KafkaError(
+                ErrorCode.INVALID_TOPIC_EXCEPTION, f"the name of {topic_partition.topic} is too long to move"
+            )
+        if self.is_cordoned(self.directory_at(path)):
+            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{path} is cordoned")
+
+    def resume_move(self, log: PartitionLog) -> None:
+        """Begin a move again that a stop interrupted."""
+        directory = self._interrupted.pop(log.topic_partition, None)
+        if directory is not None:
+            with contextlib.suppress(KafkaError):  # its directory is offline now
+                self.moves.begin(log, directory)
+
+    def stop_cleaning(self, log: PartitionLog) -> None:
+        if self._cleaner is not None:
+            self._cleaner.abandon(log)
+
+    def replace(self, log: PartitionLog, future: PartitionLog) -> PartitionLog:
+        """Take a copy that has everything into use in the place of a log; return it, loaded from its own directory.
+
+        A crash in between leaves both; the next start takes the one that has more. Raises: KAFKA_STORAGE_ERROR.
+        """
+        topic_partition, directory = log.topic_partition, future.log_directory
+        future.close()
+        path = directory.path / str(topic_partition)
+        try:
+            os.rename(future.directory, path)
+            moved = _load(
+                topic_partition,
+                directory,
+                log.config,
+                clean=True,
+                recovery_point=future.recovery_point,
+                log_start_offset=future.log_start_offset,
+            )
+        except OSError as error:
+            raise directory.failed(error) from error
+        moved.first_dirty_offset = log.first_dirty_offset
+        self._logs[topic_partition] = moved
+        self._counts[log.log_directory] -= 1
+        self._counts[directory] += 1
+        self._remove_directory(log)
+        self.checkpoint_recovery_points()
+        self.checkpoint_log_start_offsets()
+        for each in (log.log_directory, directory):
+            self._checkpoint_cleaned(each)
+        return moved
+
     # --- checkpoints
 
     def high_watermarks(self) -> dict[TopicPartition, int]:
@@ -313,6 +426,8 @@ class LogDirs:
         found: dict[TopicPartition, int] = {}
         try:
             for directory in self._directories:
+                if directory.offline is not None:
+                    continue
                 found.update(checkpoints.read_offsets(directory.path / checkpoints.HIGH_WATERMARKS))
         except OSError as error:
             raise StorageError(str(error)) from error
@@ -373,7 +488,7 @@ class LogDirs:
             self._cleaner = LogCleaner(
                 self._config,
                 self._clock,
-                self._logs.values,
+                self._cleanable_logs,
                 self._high_watermark_of,
                 lambda log: self._checkpoint_cleaned(log.log_directory),
             )
@@ -381,6 +496,9 @@ class LogDirs:
 
     def _high_watermark_of(self, topic_partition: TopicPartition) -> int | None:
         return self.high_watermark_of(topic_partition)
+
+    def _cleanable_logs(self) -> list[PartitionLog]:
+        return [log for log in self._logs.values() if self._moves is None or log.topic_partition not in self._moves]
 
     def _look_for_compaction(self) -> None:
         """Start the cleaner with the first log for it."""
@@ -449,10 +567,3 @@ def parse_directory_name(name: str) -> TopicPartition | None:
     if not topic or not partition.isdecimal() or topic == "__cluster_metadata":
         return None
     return TopicPartition(topic, int(partition))
-
-
-def _new_id() -> Uuid:
-    """A random uuid whose text does not begin with a dash, which command lines would take for an option."""
-    while uuid_text(new := uuid.uuid4().bytes).startswith("-"):
-        continue
-    return new

@@ -53,6 +53,7 @@ class LogDirectory:
     __slots__ = (
         "__weakref__",
         "_rules",
+        "absolute_path",
         "clock",
         "directory_id",
         "flusher",
@@ -76,6 +77,7 @@ class LogDirectory:
         max_walked_batch_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         self.path = path
+        self.absolute_path = os.path.abspath(path)
         self.clock = clock
         self.pool = pool
         self.producer_id_expiration_ms = producer_id_expiration_ms

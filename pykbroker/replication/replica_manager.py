@@ -32,7 +32,7 @@ from wire.errors import ErrorCode
 from wire.schema import Uuid
 
 if TYPE_CHECKING:
-    from pykbroker.log.partition_log import AppendInfo
+    from pykbroker.log.partition_log import AppendInfo, PartitionLog
 
 logger = logging.getLogger("pykbroker.replication")
 
@@ -49,6 +49,7 @@ class ReplicaManager:
         self._log_dirs = log_dirs
         self._wakeups = wakeups
         self._image: MetadataImage | None = None
+        self._is_starting = False  # what the image brings was there before this broker started
         self._partitions: dict[str, dict[int, Partition]] = {}
         self._by_id: dict[Uuid, dict[int, Partition]] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}  # as found on disk, until the replica is there
@@ -59,6 +60,7 @@ class ReplicaManager:
         """Take over what the last run left; call once, before the first image."""
         self._high_watermarks = self._log_dirs.high_watermarks()
         self._log_dirs.high_watermark_of = self._high_watermark_of
+        self._log_dirs.on_moved = self._moved
         self._schedule_checkpoint()
 
     def close(self) -> None:
@@ -106,6 +108,7 @@ class ReplicaManager:
 
     def on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
         is_first = self._image is None
+        self._is_starting = is_first
         self._image = image
         for topic in delta.deleted_topics:
             self._delete_topic(topic)
@@ -169,9 +172,13 @@ class ReplicaManager:
             self._log_dirs.delete(topic_partition)
             log = None
         if log is None:
+            if self._is_starting and self._log_dirs.offline:
+                # It may be in the directory that is offline: an empty one in its place would be taken for it.
+                raise StorageError("a log directory is offline")
             log = self._log_dirs.create(topic_partition, topic.id, config)
         else:
             log.update_config(config)
+            self._log_dirs.resume_move(log)
         high_watermark = self._high_watermarks.pop(topic_partition, 0)
         return Partition(log, self._config.node_id, high_watermark, self._wakeups, is_internal=topic.is_internal)
 
@@ -185,6 +192,31 @@ class ReplicaManager:
             config = self._cluster.topic_config(topic)
             for partition in by_index.values():
                 partition.log.update_config(config)
+
+    # Log directories
+
+    def alter_log_dir(self, topic: str, index: int, path: str) -> None:
+        """Begin to move a replica to another log directory; one that is yet to come is put there. Source: KIP-113.
+
+        Raises: LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR, INVALID_TOPIC_EXCEPTION, INVALID_REPLICA_ASSIGNMENT (a cordoned
+        directory), REPLICA_NOT_AVAILABLE where there is no replica yet.
+        """
+        topic_partition = TopicPartition(topic, index)
+        self._log_dirs.check_move(topic_partition, path)
+        directory = self._log_dirs.directory_at(path)
+        partition = self._partitions.get(topic, {}).get(index)
+        if partition is None:
+            if self._why_absent(topic, index) is ErrorCode.KAFKA_STORAGE_ERROR:
+                raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
+            self._log_dirs.prefer(topic_partition, directory)
+            raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE)
+        partition.log.log_directory.check_online()
+        self._log_dirs.moves.begin(partition.log, directory)
+
+    def _moved(self, log: PartitionLog) -> None:
+        partition = self._partitions.get(log.topic_partition.topic, {}).get(log.topic_partition.partition)
+        if partition is not None:
+            partition.log = log
 
     # High watermarks
 
