@@ -2,9 +2,10 @@
 
 AlterReplicaLogDirs (34), versions 1-2
 - Each replica is answered when its move has begun; it goes on being read and written where it is.
-- A replica that is not there yet is REPLICA_NOT_AVAILABLE, but will be put there when it comes.
+- Where this broker has no such replica, that is an error, but the replica will be put there when it comes.
 - Errors: LOG_DIR_NOT_FOUND (no directory of `log.dirs`, by its absolute path), KAFKA_STORAGE_ERROR (offline),
-  INVALID_TOPIC_EXCEPTION (too long a name), INVALID_REPLICA_ASSIGNMENT (cordoned), REPLICA_NOT_AVAILABLE.
+  INVALID_TOPIC_EXCEPTION (too long a name), INVALID_REPLICA_ASSIGNMENT (cordoned),
+  UNKNOWN_TOPIC_OR_PARTITION, REPLICA_NOT_AVAILABLE (other brokers have the replicas).
 
 DescribeLogDirs (35), versions 1-5
 - All directories are answered, an offline one with KAFKA_STORAGE_ERROR and nothing else; of the topics those that were
@@ -99,7 +100,7 @@ def _describe(
         topics=[DescribeLogDirsTopic(name, partitions) for name, partitions in topics.items()],
         total_bytes=volume.f_blocks * volume.f_frsize,
         usable_bytes=volume.f_bavail * volume.f_frsize,
-        is_cordoned=ctx.services.log_dirs.is_cordoned(directory),
+        is_cordoned=ctx.services.log_dirs.choice.is_cordoned(directory),
     )
 
 

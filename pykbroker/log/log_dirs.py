@@ -4,13 +4,12 @@ Owns: `.lock`, `meta.properties`, `.kafka_cleanshutdown` and the checkpoint file
 which partition's log lies where.
 
 Rules
-- A directory is locked as long as it is open: by an OFD lock, which excludes this process, others, and Kafka's JVM.
-- A new partition goes to the directory with the fewest.
 - A directory that fails goes offline, and its logs with it; the broker goes on with the others.
 - A deleted partition's directory is renamed `<topic>-<partition>.<hex>-delete` and removed after
   `file.delete.delay.ms`.
 
-Not here: one partition's files (partition_log.py, recovery.py). Sources: Kafka's LogManager.
+Not here: one partition's files (partition_log.py, recovery.py), where a partition goes (choice.py), locks
+(identity.py), compaction (cleaner.py), moves (moves.py). Sources: Kafka's LogManager.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from pykbroker.clock import Clock, Timer
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log import checkpoints, identity
+from pykbroker.log.choice import FUTURE_SUFFIX, DirectoryChoice
 from pykbroker.log.files import FilePool
 from pykbroker.log.storage import LogDirectory
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
-from wire.errors import ErrorCode
 from wire.schema import Uuid
 
 if TYPE_CHECKING:  # imported with the first partition: a new broker answers sooner without it
@@ -43,9 +42,7 @@ if TYPE_CHECKING:  # imported with the first partition: a new broker answers soo
 logger = logging.getLogger(__name__)
 
 _DELETE_SUFFIX = "-delete"
-_FUTURE_SUFFIX = "-future"
 _STRAY_SUFFIX = "-stray"
-_MAX_PREFERRED = 10_000
 _NAME_MAX = 255
 _FOREVER_MS = 0x7FFFFFFFFFFFFFFF
 
@@ -72,7 +69,7 @@ class LogDirs:
         ]
         self._locks: dict[LogDirectory, int] = {}
         self._logs: dict[TopicPartition, PartitionLog] = {}
-        self._counts = dict.fromkeys(self._directories, 0)
+        self.choice = DirectoryChoice(self._directories, config)
         self._timers: dict[Callable[[], None], Timer] = {}
         self._is_open = False
         self.cluster_id: str | None = None  # as in meta.properties; None in new directories
@@ -82,7 +79,6 @@ class LogDirs:
         self._moves: LogMoves | None = None
         self.on_moved: Callable[[PartitionLog], None] = lambda log: None  # told of the log that is used from now on
         self._interrupted: dict[TopicPartition, LogDirectory] = {}  # moves that a stop interrupted, and their aims
-        self._preferred: dict[TopicPartition, LogDirectory] = {}  # where partitions that are yet to come shall go
 
     @property
     def offline(self) -> list[LogDirectory]:
@@ -179,7 +175,7 @@ class LogDirs:
             if entry.name.endswith(_DELETE_SUFFIX):
                 directory.flusher.remove_directory(entry.path)
                 continue
-            if entry.name.endswith(_FUTURE_SUFFIX):
+            if entry.name.endswith(FUTURE_SUFFIX):
                 self._forget_copy(directory, entry)
                 continue
             topic_partition = parse_directory_name(entry.name)
@@ -197,7 +193,7 @@ class LogDirs:
             if topic_partition in self._logs and not self._is_better(log, self._logs[topic_partition]):
                 continue
             self._logs[topic_partition] = log
-            self._counts[directory] += 1
+            self.choice.counts[directory] += 1
             loaded += 1
         if is_clean:
             marker.unlink()
@@ -229,7 +225,7 @@ class LogDirs:
         os.rename(stray.directory, aside)
         logger.warning("%s was there twice, with fewer records in %s", log.topic_partition, aside)
         if is_better:
-            self._counts[other.log_directory] -= 1
+            self.choice.counts[other.log_directory] -= 1
         return is_better
 
     def close(self, clean: bool = True) -> None:
@@ -280,7 +276,7 @@ class LogDirs:
         """Make the directory of a new partition. Raises: StorageError."""
         from pykbroker.log.partition_log import PartitionLog
 
-        directory = self._directory_for(topic_partition)
+        directory = self.choice.for_new(topic_partition)
         log = PartitionLog(topic_partition, topic_id, config, directory)
         path = log.directory
         try:
@@ -292,27 +288,8 @@ class LogDirs:
             directory.failed(error)
             raise StorageError(f"cannot create {path}: {error}") from error
         self._logs[topic_partition] = log
-        self._counts[directory] += 1
+        self.choice.counts[directory] += 1
         return log
-
-    def _directory_for(self, topic_partition: TopicPartition) -> LogDirectory:
-        """Choose where a new partition goes: as it was asked for, else where there are fewest. Raises: StorageError.
-
-        Cordoned directories get none, unless there are no others.
-        """
-        online = [directory for directory in self._directories if directory.offline is None]
-        if not online:
-            raise StorageError("no log directory is online")
-        preferred = self._preferred.pop(topic_partition, None)
-        if preferred is not None and preferred.offline is None:
-            return preferred
-        open_ones = [directory for directory in online if not self.is_cordoned(directory)]
-        return min(open_ones or online, key=self._counts.__getitem__)
-
-    def is_cordoned(self, directory: LogDirectory) -> bool:
-        """Whether `cordoned.log.dirs` keeps new partitions away from it (KIP-1066)."""
-        cordoned = self._config.cordoned_log_dirs
-        return "*" in cordoned or any(os.path.abspath(each) == directory.absolute_path for each in cordoned)
 
     def delete(self, topic_partition: TopicPartition) -> None:
         """Take a partition's log out; its files go later. What is being read from them stays readable."""
@@ -320,7 +297,7 @@ class LogDirs:
         if self._moves is not None:
             self._moves.cancel(topic_partition)
         self.stop_cleaning(log)
-        self._counts[log.log_directory] -= 1
+        self.choice.counts[log.log_directory] -= 1
         self._remove_directory(log)
 
     def _remove_directory(self, log: PartitionLog) -> None:
@@ -353,29 +330,6 @@ class LogDirs:
     def futures(self) -> list[PartitionLog]:
         """Return the copies that moves are making."""
         return self._moves.futures() if self._moves is not None else []
-
-    def directory_at(self, path: str) -> LogDirectory:
-        """Return the log directory of this absolute path. Raises: LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR."""
-        for directory in self._directories:
-            if directory.absolute_path == path:
-                directory.check_online()
-                return directory
-        raise KafkaError(ErrorCode.LOG_DIR_NOT_FOUND, f"{path} is no log directory of this broker")
-
-    def prefer(self, topic_partition: TopicPartition, directory: LogDirectory) -> None:
-        """Have a partition that is yet to come go to this directory."""
-        if len(self._preferred) >= _MAX_PREFERRED:
-            del self._preferred[next(iter(self._preferred))]
-        self._preferred[topic_partition] = directory
-
-    def check_move(self, topic_partition: TopicPartition, path: str) -> None:
-        """Raises: INVALID_TOPIC_EXCEPTION, LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR, INVALID_REPLICA_ASSIGNMENT."""
-        if len(f"{topic_partition}.{'0' * 32}{_FUTURE_SUFFIX}") > _NAME_MAX:
-            raise KafkaError(
-                ErrorCode.INVALID_TOPIC_EXCEPTION, f"the name of {topic_partition.topic} is too long to move"
-            )
-        if self.is_cordoned(self.directory_at(path)):
-            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{path} is cordoned")
 
     def resume_move(self, log: PartitionLog) -> None:
         """Begin a move again that a stop interrupted."""
@@ -410,8 +364,8 @@ class LogDirs:
             raise directory.failed(error) from error
         moved.first_dirty_offset = log.first_dirty_offset
         self._logs[topic_partition] = moved
-        self._counts[log.log_directory] -= 1
-        self._counts[directory] += 1
+        self.choice.counts[log.log_directory] -= 1
+        self.choice.counts[directory] += 1
         self._remove_directory(log)
         self.checkpoint_recovery_points()
         self.checkpoint_log_start_offsets()

@@ -27,6 +27,7 @@ from attrs import define
 from pykbroker.clock import Clock, Timer
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log import checkpoints
+from pykbroker.log.choice import FUTURE_SUFFIX
 from pykbroker.log.partition_log import PartitionLog
 from pykbroker.log.storage import LogDirectory
 from pykbroker.topic_partition import TopicPartition
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FUTURE_SUFFIX = "-future"
 COPY_BYTES = 1024 * 1024
 PAUSE_MS = 2
 RETRY_MS = 1000

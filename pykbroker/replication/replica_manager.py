@@ -199,17 +199,16 @@ class ReplicaManager:
         """Begin to move a replica to another log directory; one that is yet to come is put there. Source: KIP-113.
 
         Raises: LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR, INVALID_TOPIC_EXCEPTION, INVALID_REPLICA_ASSIGNMENT (a cordoned
-        directory), REPLICA_NOT_AVAILABLE where there is no replica yet.
+        directory), UNKNOWN_TOPIC_OR_PARTITION, REPLICA_NOT_AVAILABLE where other brokers have the replicas.
         """
         topic_partition = TopicPartition(topic, index)
-        self._log_dirs.check_move(topic_partition, path)
-        directory = self._log_dirs.directory_at(path)
+        directory = self._log_dirs.choice.for_move(topic_partition, path)
         partition = self._partitions.get(topic, {}).get(index)
         if partition is None:
-            if self._why_absent(topic, index) is ErrorCode.KAFKA_STORAGE_ERROR:
-                raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
-            self._log_dirs.prefer(topic_partition, directory)
-            raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE)
+            why = self._why_absent(topic, index)
+            if why is not ErrorCode.KAFKA_STORAGE_ERROR:
+                self._log_dirs.choice.prefer(topic_partition, directory)
+            raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE if why is ErrorCode.NOT_LEADER_OR_FOLLOWER else why)
         partition.log.log_directory.check_online()
         self._log_dirs.moves.begin(partition.log, directory)
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from tests.handlers.rig import TOPIC_ID, HandlerRig, topic
+from pykbroker.cluster.image import PartitionImage, TopicImage
+from tests.handlers.rig import ANOTHER_BROKER, TOPIC_ID, HandlerRig, topic
 from wire.errors import ErrorCode
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from wire.messages.placement import (
@@ -202,7 +204,10 @@ def test_replica_that_is_there_twice_is_taken_from_where_there_is_more(tmp_path:
 
 def test_moves_that_cannot_be_are_refused(rig: HandlerRig, tmp_path: Path) -> None:
     assert move(rig, tmp_path / "c") is ErrorCode.LOG_DIR_NOT_FOUND
-    assert move(rig, tmp_path / "b", partition=7) is ErrorCode.REPLICA_NOT_AVAILABLE
+    assert move(rig, tmp_path / "b", partition=7) is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    partition = attrs.evolve(PartitionImage.created((ANOTHER_BROKER,)), leader=ANOTHER_BROKER)
+    rig.set_topics(topic("t", TOPIC_ID, 2), TopicImage("elsewhere", b"e" * 16, (partition,), 2))
+    assert move(rig, tmp_path / "b", name="elsewhere") is ErrorCode.REPLICA_NOT_AVAILABLE
     assert move(rig, tmp_path / "b", name="x" * 230) is ErrorCode.INVALID_TOPIC_EXCEPTION
     rig.log_dirs.directories[1].failed(OSError(errno.EIO, "input/output error"))
     assert move(rig, tmp_path / "b") is ErrorCode.KAFKA_STORAGE_ERROR
@@ -210,7 +215,7 @@ def test_moves_that_cannot_be_are_refused(rig: HandlerRig, tmp_path: Path) -> No
 
 
 def test_partition_that_is_yet_to_come_goes_where_it_was_asked_for(rig: HandlerRig, tmp_path: Path) -> None:
-    assert move(rig, tmp_path / "b", name="u") is ErrorCode.REPLICA_NOT_AVAILABLE
+    assert move(rig, tmp_path / "b", name="u") is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     rig.set_topics(topic("t", TOPIC_ID, 2), topic("u", b"u" * 16, 1))
     assert (tmp_path / "b" / "u-0").is_dir()
 
