@@ -71,15 +71,16 @@ class Replacement:
 class Throttle:
     """Bounds the bytes a second of all threads together."""
 
-    def __init__(self, bytes_per_second: float) -> None:
+    def __init__(self, bytes_per_second: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self.bytes_per_second = bytes_per_second
+        self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._free_at = 0.0
 
     def wait_s(self, size: int) -> float:
         """Take `size` bytes; return how long to wait now."""
         with self._lock:
-            now = time.monotonic()
+            now = self._monotonic_s()
             self._free_at = max(self._free_at, now) + size / self.bytes_per_second
             return self._free_at - now
 
@@ -105,8 +106,9 @@ def compact(job: CompactionJob, pace: Pace, report: Callable[[Replacement], None
 
     Raises: Abandoned, OSError, ProtocolError. What was reported stays valid.
     """
+    keys = KeyOffsets(job.rules.start_offset, job.max_keys)
     try:
-        keys = _map_keys(job, pace)
+        _map_keys(job, keys, pace)
         sources = [source for source in job.sources if source.base_offset < keys.end_offset]
         transactions = CleanedTransactions(job.aborted)
         batch_filter = BatchFilter(job.rules, keys, transactions)
@@ -114,12 +116,13 @@ def compact(job: CompactionJob, pace: Pace, report: Callable[[Replacement], None
             report(_clean_group(job, group, batch_filter, transactions, pace))
     except FileNotFoundError:
         raise Abandoned from None
+    finally:
+        keys.release()
     return keys.end_offset
 
 
-def _map_keys(job: CompactionJob, pace: Pace) -> KeyOffsets:
+def _map_keys(job: CompactionJob, keys: KeyOffsets, pace: Pace) -> None:
     start_offset = job.rules.start_offset
-    keys = KeyOffsets(start_offset, job.max_keys)
     transactions = CleanedTransactions(job.aborted)
     for source in job.sources:
         if source.end_offset <= start_offset:
@@ -134,11 +137,10 @@ def _map_keys(job: CompactionJob, pace: Pace) -> KeyOffsets:
                 or keys.add(batch_data(header, batch), header.record_count, header.base_offset, start_offset)
             ):
                 keys.finish()
-                return keys
+                return
             keys.end_offset = header.last_offset + 1
         keys.end_offset = source.end_offset
     keys.finish()
-    return keys
 
 
 def group_segments(job: CompactionJob, sources: Sequence[SourceSegment]) -> list[list[SourceSegment]]:

@@ -76,6 +76,12 @@ class KeyOffsets:
             block = self._blocks[number] = (array("q", sorted(block[0])), array("q", sorted(block[1])))
         return block
 
+    def release(self) -> None:
+        """Forget the keys, one by one: to let go of a million at once would hold up the event loop."""
+        pop = self.latest.popitem
+        for _ in range(len(self.latest)):
+            pop()
+
     def is_superseded(self, key: bytes, offset: int) -> bool:
         """Whether a newer record of the key is known."""
         found = self.latest.get(key)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pykbroker.log.compaction import Throttle
 from pykbroker.log.partition_log import PartitionLog
 from tests.log.compaction_support import CompactedLog
 from tests.log.support import NOW, TP, crash, values_of
@@ -475,3 +476,27 @@ def test_producer_states_and_epochs_survive_a_restart_of_a_compacted_log(tmp_pat
     log.open()
     assert log.records() == before
     assert log.log.epoch_for_offset(0) == 0
+
+
+# --- the rate
+
+
+def test_rate_is_that_of_all_threads_together() -> None:
+    now = 100.0
+    throttle = Throttle(1000, lambda: now)
+    assert throttle.wait_s(500) == 0.5
+    assert throttle.wait_s(500) == 1.0
+    now = 102.0
+    assert throttle.wait_s(100) == pytest.approx(0.1)
+
+
+def test_cleaner_keeps_within_its_rate(tmp_path: Path) -> None:
+    log = CompactedLog(tmp_path)
+    log.dirs.close()
+    log.open(log_cleaner_io_max_bytes_per_second="1000")
+    fill(log)
+    log.dirs.cleaner.look()
+    log.dirs.close()  # it would take seconds; stopping does not wait for that
+    log.open()
+    assert log.log.first_dirty_offset == -1
+    assert leftovers(log.log) == []
