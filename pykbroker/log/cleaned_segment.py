@@ -67,9 +67,9 @@ class SegmentWriter:
     def append(self, batch: RecordBytes) -> None:
         """Write a batch, at once or with those that follow. Raises: OSError."""
         size = len(batch)
-        base_offset, _, _, _, _, _, last_delta, _, max_timestamp, *_ = HEADER.unpack_from(batch)
+        base_offset, _, _, _, _, _, last_delta, _, max_timestamp, _, _, _, count = HEADER.unpack_from(batch)
         last_offset = base_offset + last_delta
-        if max_timestamp > self._max_timestamp:
+        if max_timestamp > self._max_timestamp and count:
             self._max_timestamp, self._max_timestamp_offset = max_timestamp, last_offset
         if self._since_entry > self._interval_bytes:
             self._offsets += OFFSET_ENTRY.pack(last_offset - self._base_offset, self.size)

@@ -97,9 +97,10 @@ class LogCleaner:
             self._drop(cleaning)
 
     def abandon(self, log: PartitionLog) -> None:
-        """Stop cleaning a log that goes away or moves; returns when no thread has it."""
-        for cleaning in [each for each in self._busy if each.log is log]:
-            self._drop(cleaning)
+        """Stop cleaning a log that goes away or moves. A thread may go on for a moment; nothing of it is put in."""
+        for cleaning in self._busy:
+            if cleaning.log is log:
+                cleaning.pace.stopped.set()
 
     def _drop(self, cleaning: Cleaning) -> None:
         cleaning.pace.stopped.set()
@@ -239,6 +240,7 @@ class LogCleaner:
 
     def _apply(self, cleaning: Cleaning) -> bool:
         """Apply what a thread has reported since the last time; return whether it has ended."""
+        has_died = cleaning.thread is not None and not cleaning.thread.is_alive()
         while not cleaning.outcomes.empty():
             outcome = cleaning.outcomes.get()
             if isinstance(outcome, Replacement):
@@ -246,12 +248,18 @@ class LogCleaner:
             else:
                 self._end(cleaning, outcome)
                 return True
-        return False
+        if has_died:
+            self._uncleanable.add(cleaning.log)  # by a bug, which the thread has told
+        return has_died
 
     def _replace(self, cleaning: Cleaning, replacement: Replacement) -> None:
         log = cleaning.log
         try:
-            if log.cuts == cleaning.cuts and log.replace_segments(replacement.base_offsets, replacement.cleaned):
+            if (
+                log.cuts == cleaning.cuts
+                and not cleaning.pace.stopped.is_set()
+                and log.replace_segments(replacement.base_offsets, replacement.cleaned)
+            ):
                 return
         except KafkaError:
             pass  # the directory is offline, and has said why

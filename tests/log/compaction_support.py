@@ -45,10 +45,11 @@ class CompactedLog:
         self.log = self.dirs.get(TP) or self.dirs.create(TP, TOPIC_ID, self.config)
         self.log.update_config(self.config)
 
-    def append(self, *records: KeyValue, **options: object) -> int:
+    def append(self, *records: KeyValue, timestamp: int | None = None, **options: object) -> int:
         """Append one batch; return its first offset."""
+        time_ms = self.clock.time_ms() if timestamp is None else timestamp
         batch = build_batch(
-            [Record(timestamp=self.clock.time_ms(), key=key, value=value) for key, value in records],
+            [Record(timestamp=time_ms, key=key, value=value) for key, value in records],
             **options,  # type: ignore[arg-type]
         )
         return self.log.append_as_leader(memoryview(batch), leader_epoch=0).base_offset

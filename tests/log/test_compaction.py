@@ -361,6 +361,23 @@ def test_last_batch_that_may_be_cleaned_stays_though_it_is_empty(tmp_path: Path)
     assert [(header.base_offset, header.record_count) for header, _ in log.batches()] == [(0, 1), (1, 0), (2, 1)]
 
 
+def test_youngest_record_is_found_though_an_empty_batch_is_younger(tmp_path: Path) -> None:
+    log = CompactedLog(tmp_path)
+    log.append((b"a", b"1"))
+    log.append((b"b", b"1"), timestamp=NOW + 100, producer_id=5, producer_epoch=0, base_sequence=0)
+    log.append((b"b", b"2"))
+    next_segment(log, b"x")
+    log.clean()
+    assert [header.record_count for header, _ in log.batches()] == [1, 0, 1, 1]
+    assert log.log.offset_of_max_timestamp() == (NOW, 0, 0)
+    log.dirs.close()
+    log.open()
+    assert log.log.offset_of_max_timestamp() == (NOW, 0, 0)
+    crash(log.dirs)
+    log.open()
+    assert log.log.offset_of_max_timestamp() == (NOW, 0, 0)
+
+
 # --- what happens meanwhile
 
 
@@ -411,9 +428,9 @@ def test_log_that_is_deleted_while_it_is_cleaned_is_gone(tmp_path: Path) -> None
     fill(log)
     log.dirs.cleaner.look()
     log.dirs.delete(TP)
-    assert not log.dirs.cleaner.is_busy
-    log.clock.advance(20)
-    assert log.dirs.get(TP) is None
+    again = log.dirs.create(TP, bytes(16), log.config)
+    log.finish()
+    assert [path.name for path in again.directory.iterdir()] == ["partition.metadata"]
 
 
 def test_damaged_batch_stops_the_cleaning_of_its_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
