@@ -122,12 +122,12 @@ class LogDirs:
             step(directory)
         except OSError as error:
             reason = f"cannot use {error.filename} as a log directory: {error.strerror}"
+            if len(self.offline) == len(self._directories) - 1:
+                raise StorageError(reason) from error
             directory.fail(reason)
             for log in self._logs_in(directory):
                 log.abandon()
                 del self._logs[log.topic_partition]
-            if all(each.offline is not None for each in self._directories):
-                raise StorageError(reason) from error
 
     def _repeat(self, interval_ms: int, work: Callable[[], None]) -> None:
         if interval_ms >= _FOREVER_MS or interval_ms <= 0:
