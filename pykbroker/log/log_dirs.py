@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _DELETE_SUFFIX = "-delete"
 _STRAY_SUFFIX = "-stray"
+_OFFLINE_CHECK_MS = 500
 _NAME_MAX = 255
 _FOREVER_MS = 0x7FFFFFFFFFFFFFFF
 
@@ -78,6 +79,8 @@ class LogDirs:
         self._cleaner: LogCleaner | None = None
         self._moves: LogMoves | None = None
         self.on_moved: Callable[[PartitionLog], None] = lambda log: None  # told of the log that is used from now on
+        self.on_offline: Callable[[list[PartitionLog]], None] = lambda logs: None  # told of the logs that are lost
+        self._known_offline: set[LogDirectory] = set()
         self._interrupted: dict[TopicPartition, LogDirectory] = {}  # moves that a stop interrupted, and their aims
 
     @property
@@ -107,6 +110,8 @@ class LogDirs:
             self._timers[self._look_for_compaction] = self._clock.call_later(
                 config.log_cleaner_backoff_ms, self._look_for_compaction
             )
+        self._known_offline = set(self.offline)
+        self._repeat(_OFFLINE_CHECK_MS, self._notice_offline)
         self._repeat(config.log_retention_check_interval_ms, self.apply_retention)
         self._repeat(config.log_flush_offset_checkpoint_interval_ms, self.checkpoint_recovery_points)
         self._repeat(config.log_flush_start_offset_checkpoint_interval_ms, self.checkpoint_log_start_offsets)
@@ -469,6 +474,13 @@ class LogDirs:
         cleaned = {log.topic_partition: log.first_dirty_offset for log in self._logs_in(directory)}
         offsets = {topic_partition: offset for topic_partition, offset in cleaned.items() if offset >= 0}
         self._write(directory, checkpoints.CLEANED_UP_TO, offsets)
+
+    def _notice_offline(self) -> None:
+        """Tell of directories that went offline, which any thread may have found out."""
+        for directory in self.offline:
+            if directory not in self._known_offline:
+                self._known_offline.add(directory)
+                self.on_offline(self._logs_in(directory))
 
     def apply_retention(self) -> None:
         """Delete the old segments of all logs."""

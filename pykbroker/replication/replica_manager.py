@@ -61,6 +61,7 @@ class ReplicaManager:
         self._high_watermarks = self._log_dirs.high_watermarks()
         self._log_dirs.high_watermark_of = self._high_watermark_of
         self._log_dirs.on_moved = self._moved
+        self._log_dirs.on_offline = self._lost
         self._schedule_checkpoint()
 
     def close(self) -> None:
@@ -176,6 +177,8 @@ class ReplicaManager:
                 # It may be in the directory that is offline: an empty one in its place would be taken for it.
                 raise StorageError("a log directory is offline")
             log = self._log_dirs.create(topic_partition, topic.id, config)
+        elif log.log_directory.offline is not None:
+            raise StorageError(f"{log.log_directory.path} is offline")
         else:
             log.update_config(config)
             self._log_dirs.resume_move(log)
@@ -211,6 +214,18 @@ class ReplicaManager:
             raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE if why is ErrorCode.NOT_LEADER_OR_FOLLOWER else why)
         partition.log.log_directory.check_online()
         self._log_dirs.moves.begin(partition.log, directory)
+
+    def _lost(self, logs: Iterable[PartitionLog]) -> None:
+        """Give up the replicas of a log directory that went offline: they answer KAFKA_STORAGE_ERROR from now on."""
+        for log in logs:
+            by_index = self._partitions.get(log.topic_partition.topic, {})
+            partition = by_index.get(log.topic_partition.partition)
+            if partition is not None and partition.log is log:
+                del by_index[log.topic_partition.partition]
+                was_leader = partition.is_leader
+                partition.close()
+                if was_leader:
+                    self._tell(partition, leads=False)
 
     def _moved(self, log: PartitionLog) -> None:
         partition = self._partitions.get(log.topic_partition.topic, {}).get(log.topic_partition.partition)

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from pykbroker.cluster.image import PartitionImage, TopicImage
+from pykbroker.errors import KafkaError
 from tests.handlers.rig import ANOTHER_BROKER, TOPIC_ID, HandlerRig, topic
 from wire.errors import ErrorCode
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
@@ -230,9 +231,30 @@ def test_directory_that_fails_is_offline_and_the_others_serve_on(rig: HandlerRig
     assert produce(rig, b"v") is ErrorCode.KAFKA_STORAGE_ERROR
     assert fetch(rig)[0] is ErrorCode.KAFKA_STORAGE_ERROR
     assert produce(rig, b"v", partition=1) is ErrorCode.NONE
+    rig.clock.advance(1000)
+    with pytest.raises(KafkaError) as raised:
+        rig.replicas.partition("t", 0)
+    assert raised.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+    rig.set_topics(topic("t", TOPIC_ID, 2))  # other news of the partition do not bring it back
+    assert produce(rig, b"v") is ErrorCode.KAFKA_STORAGE_ERROR
+    assert fetch(rig)[0] is ErrorCode.KAFKA_STORAGE_ERROR
+    assert produce(rig, b"v", partition=1) is ErrorCode.NONE
     found = describe(rig)
     assert (found["a"].error_code, found["a"].topics) == (ErrorCode.KAFKA_STORAGE_ERROR, [])
     assert found["b"].error_code == 0
+
+
+def test_waiting_fetch_learns_that_the_directory_went_offline(rig: HandlerRig) -> None:
+    wanted = FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=1 << 20)
+    request = FetchRequest(
+        max_wait_ms=60_000, min_bytes=1, max_bytes=1 << 20, topics=[FetchTopic(topic="t", partitions=[wanted])]
+    )
+    waiting = rig.send(request, 12)
+    assert waiting.response is None
+    rig.replicas.partition("t", 0).log.log_directory.failed(OSError(errno.EIO, "input/output error"))
+    rig.clock.advance(1000)
+    assert waiting.response is not None
+    assert waiting.response.responses[0].partitions[0].error_code == ErrorCode.KAFKA_STORAGE_ERROR
 
 
 def test_directory_that_is_broken_at_start_stays_offline_with_its_replicas(tmp_path: Path) -> None:
