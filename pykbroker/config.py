@@ -290,6 +290,9 @@ class BrokerConfig:
             raise ConfigError(f"broker.id is {self.broker_id} but node.id is {self.node_id}: they must be equal")
         if not all(self.log_dirs):
             raise ConfigError("log.dirs has an empty entry")
+        unknown = [each for each in self.cordoned_log_dirs if each not in self.log_dirs]
+        if unknown and self.cordoned_log_dirs != ["*"]:
+            raise ConfigError(f"cordoned.log.dirs has {unknown[0]}, which is not among log.dirs")
         if self.group_min_session_timeout_ms > self.group_max_session_timeout_ms:
             raise ConfigError("group.min.session.timeout.ms is greater than group.max.session.timeout.ms")
         if self.offsets_topic_compression_codec not in range(5):

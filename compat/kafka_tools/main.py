@@ -1,6 +1,7 @@
 """Kafka's own command line tools: the scenarios about records and offsets, and what only the tools have.
 
-Not here: topics, configs, groups (admin_tools.py, group_tools.py), how a tool is run (tools.py).
+Not here: topics, configs, groups (admin_tools.py, group_tools.py), the cleaner's files (log_tools.py), how a tool is
+run (tools.py).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 
 from admin_tools import ADMIN_SCENARIOS
 from group_tools import GROUP_SCENARIOS
+from log_tools import LOG_SCENARIOS
 from program import STANDARD_RECORDS, Context, NotApplicable, check, equal, main
 from tools import RETRIES, Tools, table
 
@@ -305,6 +307,7 @@ SCENARIOS: dict[str, Scenario] = {
     "dump_log": dump_log,
     **ADMIN_SCENARIOS,
     **GROUP_SCENARIOS,
+    **LOG_SCENARIOS,
 }
 
 

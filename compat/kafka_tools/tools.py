@@ -30,6 +30,7 @@ CLASSES: Mapping[str, str] = {
     "kafka-delete-records": f"{TOOLS}.DeleteRecordsCommand",
     "kafka-dump-log": f"{TOOLS}.DumpLogSegments",
     "kafka-get-offsets": f"{TOOLS}.GetOffsetShell",
+    "kafka-log-dirs": f"{TOOLS}.LogDirsCommand",
     "kafka-producer-perf-test": f"{TOOLS}.ProducerPerformance",
     "kafka-topics": f"{TOOLS}.TopicCommand",
     "kafka-verifiable-consumer": f"{TOOLS}.VerifiableConsumer",

@@ -14,9 +14,10 @@ import os
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from pykbroker.log.cleaned_segment import CLEANED, SWAP, CleanedSegment
 from pykbroker.log.files import FileSlice, LogFile
 from pykbroker.log.rules import AppendRules
 from pykbroker.log.segment import MAX_RELATIVE_OFFSET, Segment
@@ -227,6 +228,36 @@ class LocalLog:
             self.active.truncate(found[0], offset)
         self.active.end_offset = offset
         self.size_bytes = sum(segment.size for segment in self.segments)
+        return removed
+
+    def replace(self, base_offsets: Sequence[int], cleaned: CleanedSegment, delay_ms: int) -> list[Segment] | None:
+        """Put one segment, still under its temporary names, in the place of several; return these.
+
+        None where they are not there any more. After a crash in the middle the next start finds either the old ones,
+        or, from the moment when all names end in `.swap`, the new one. Raises: OSError.
+        """
+        first = bisect_left(self._bases, base_offsets[0])
+        last = first + len(base_offsets)
+        if self._bases[first:last] != list(base_offsets) or last >= len(self._bases):
+            return None
+        removed = self.segments[first:last]
+        for suffix in cleaned.suffixes:
+            os.rename(cleaned.path(suffix) + CLEANED, cleaned.path(suffix) + SWAP)
+        self.discard(removed, delay_ms)
+        for suffix in cleaned.suffixes:
+            os.rename(cleaned.path(suffix) + SWAP, cleaned.path(suffix))
+        segment = Segment(
+            self.directory,
+            cleaned.base_offset,
+            self.storage.pool,
+            created_ms=removed[-1].created_ms,
+            size=cleaned.size,
+            is_new=False,
+        )
+        segment.set_recovered(removed[-1].end_offset, cleaned.max_timestamp, cleaned.max_timestamp_offset)
+        self.segments = [*self.segments[:first], segment, *self.segments[last:]]
+        self._bases[first:last] = [segment.base_offset]
+        self.size_bytes += segment.size - sum(old.size for old in removed)
         return removed
 
     def discard(self, segments: list[Segment], delay_ms: int) -> None:

@@ -53,6 +53,7 @@ class LogDirectory:
     __slots__ = (
         "__weakref__",
         "_rules",
+        "absolute_path",
         "clock",
         "directory_id",
         "flusher",
@@ -77,6 +78,7 @@ class LogDirectory:
         new_flusher: Callable[[LogDirectory], Flusher] | None = None,
     ) -> None:
         self.path = path
+        self.absolute_path = os.path.abspath(path)
         self.clock = clock
         self.pool = pool
         self.producer_id_expiration_ms = producer_id_expiration_ms

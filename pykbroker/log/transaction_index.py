@@ -9,6 +9,7 @@ Sources: KIP-98, Kafka's TransactionIndex, AbortedTxn.
 """
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pykbroker.log.files import FilePool, LogFile
@@ -21,6 +22,11 @@ class AbortedTransaction(NamedTuple):
     first_offset: int
     last_offset: int
     last_stable_offset: int
+
+
+def encode_transactions(transactions: Iterable[AbortedTransaction]) -> bytes:
+    """Return the content of an index."""
+    return b"".join(_ENTRY.pack(0, *transaction) for transaction in transactions)
 
 
 class TransactionIndex:

@@ -39,7 +39,7 @@ from wire.errors import ErrorCode
 from wire.schema import Uuid
 
 if TYPE_CHECKING:
-    from pykbroker.log.partition_log import AppendInfo
+    from pykbroker.log.partition_log import AppendInfo, PartitionLog
 
 logger = logging.getLogger("pykbroker.replication")
 
@@ -67,6 +67,7 @@ class ReplicaManager:
         self._context = ReplicaContext(config, clock, cluster, wakeups, self._isr_changes.submit)
         self._scope: anyio.CancelScope | None = None  # of what `run` runs
         self._image: MetadataImage | None = None
+        self._is_starting = False  # what the image brings was there before this broker started
         self._partitions: dict[str, dict[int, Partition]] = {}
         self._by_id: dict[Uuid, dict[int, Partition]] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}  # as found on disk, until the replica is there
@@ -77,6 +78,8 @@ class ReplicaManager:
         """Take over what the last run left; call once, before the first image."""
         self._high_watermarks = self._log_dirs.high_watermarks()
         self._log_dirs.high_watermark_of = self._high_watermark_of
+        self._log_dirs.on_moved = self._moved
+        self._log_dirs.on_offline = self._lost
         self._schedule_checkpoint()
         self._schedule_isr_check()
 
@@ -137,6 +140,7 @@ class ReplicaManager:
 
     def on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
         is_first = self._image is None
+        self._is_starting = is_first
         self._image = image
         for topic in delta.deleted_topics:
             self._delete_topic(topic)
@@ -230,9 +234,15 @@ class ReplicaManager:
             self._log_dirs.delete(topic_partition)
             log = None
         if log is None:
+            if self._is_starting and self._log_dirs.offline:
+                # It may be in the directory that is offline: an empty one in its place would be taken for it.
+                raise StorageError("a log directory is offline")
             log = self._log_dirs.create(topic_partition, topic.id, config)
+        elif log.log_directory.offline is not None:
+            raise StorageError(f"{log.log_directory.path} is offline")
         else:
             log.update_config(config)
+            self._log_dirs.resume_move(log)
         high_watermark = self._high_watermarks.pop(topic_partition, 0)
         return Partition(log, self._context, high_watermark, is_internal=topic.is_internal)
 
@@ -257,6 +267,43 @@ class ReplicaManager:
         for partition in self.partitions():
             partition.check_followers()
         self._schedule_isr_check()
+
+    # Log directories
+
+    def alter_log_dir(self, topic: str, index: int, path: str) -> None:
+        """Begin to move a replica to another log directory; one that is yet to come is put there. Source: KIP-113.
+
+        Raises: LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR, INVALID_TOPIC_EXCEPTION, INVALID_REPLICA_ASSIGNMENT (a cordoned
+        directory), UNKNOWN_TOPIC_OR_PARTITION, REPLICA_NOT_AVAILABLE where other brokers have the replicas.
+        """
+        topic_partition = TopicPartition(topic, index)
+        directory = self._log_dirs.choice.for_move(topic_partition, path)
+        partition = self._partitions.get(topic, {}).get(index)
+        if partition is None:
+            why = self._why_absent(topic, index)
+            if why is not ErrorCode.KAFKA_STORAGE_ERROR:
+                self._log_dirs.choice.prefer(topic_partition, directory)
+            raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE if why is ErrorCode.NOT_LEADER_OR_FOLLOWER else why)
+        partition.log.log_directory.check_online()
+        self._log_dirs.moves.begin(partition.log, directory)
+
+    def _lost(self, logs: Iterable[PartitionLog]) -> None:
+        """Give up the replicas of a log directory that went offline: they answer KAFKA_STORAGE_ERROR from now on."""
+        for log in logs:
+            by_index = self._partitions.get(log.topic_partition.topic, {})
+            partition = by_index.get(log.topic_partition.partition)
+            if partition is not None and partition.log is log:
+                del by_index[log.topic_partition.partition]
+                self._fetchers.unfollow(partition)
+                was_leader = partition.is_leader
+                partition.close()
+                if was_leader:
+                    self._tell(partition, leads=False)
+
+    def _moved(self, log: PartitionLog) -> None:
+        partition = self._partitions.get(log.topic_partition.topic, {}).get(log.topic_partition.partition)
+        if partition is not None:
+            partition.log = log
 
     # High watermarks
 

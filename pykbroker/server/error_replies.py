@@ -13,12 +13,12 @@ from pykbroker.errors import KafkaError
 from wire.catalog import response_class
 from wire.schema import FieldSpec, Kind, spec_of
 
-# The request's list that plays the part of a list in the response, where their names differ.
+# The request's list that plays the part of a list in the response, where their names differ; "a.b": all b of all a.
 _LISTS = {
     "responses": ("topics", "topic_names", "topic_data", "resources"),
     "partition_responses": ("partition_data",),
     "partitions": ("partitions", "partition_indexes"),
-    "results": ("resources", "topics", "groups_names"),
+    "results": ("resources", "topics", "groups_names", "dirs.topics"),
     "groups": ("groups", "groups_names"),
     "coordinators": ("coordinator_keys",),
     "topics": ("topics", "topic_names"),
@@ -29,6 +29,7 @@ _LISTS = {
 _IDENTITIES = {
     "name": ("name", "topic"),
     "topic": ("topic", "name"),
+    "topic_name": ("name",),
     "topic_id": ("topic_id",),
     "partition_index": ("partition_index", "partition", "index"),
     "partition": ("partition", "partition_index"),
@@ -78,9 +79,10 @@ def _carries_error(cls: type[Any]) -> bool:
 
 def _counterpart(field: FieldSpec, request: object) -> object:
     for name in _LISTS.get(field.name, (field.name,)):
-        found = getattr(request, name, None)
+        outer, _, inner = name.partition(".")
+        found = getattr(request, outer, None)
         if found:
-            return found
+            return [item for each in found for item in getattr(each, inner)] if inner else found
     return None
 
 

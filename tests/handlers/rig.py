@@ -64,7 +64,7 @@ class HandlerRig:
             {"node.id": str(BROKER_ID), "log.dirs": str(data_dir), "offset.metadata.max.bytes": "100"}
             | dict(properties or {})
         )
-        self.log_dirs = LogDirs([data_dir], self.config, self.clock)
+        self.log_dirs = LogDirs([Path(folder) for folder in self.config.log_dirs], self.config, self.clock)
         self.log_dirs.open()
         self.cluster = Cluster(SqliteStore(data_dir / "metadata.sqlite", self.clock), self.config, self.clock)
         self.cluster.lease_ends_ms = math.inf  # as if this broker kept its registration
