@@ -41,7 +41,9 @@ class Place:
 
 @define
 class Node:
-    """One broker. `process` is None while it is stopped, `is_frozen` is True between freeze() and thaw()."""
+    """One broker. `process` is None while it is stopped, `is_frozen` is True between freeze() and thaw(); `launched` is
+    when it was last started, by the monotonic clock.
+    """
 
     id: int
     port: int
@@ -49,6 +51,7 @@ class Node:
     place: Place = field(factory=Place)
     process: subprocess.Popen[bytes] | None = None
     is_frozen: bool = False
+    launched: float = 0.0
 
     @property
     def address(self) -> str:
@@ -106,6 +109,7 @@ class Cluster(ABC):
         """Start the node's process and return at once."""
         node = self.node(node_id)
         node.directory.mkdir(parents=True, exist_ok=True)
+        node.launched = time.monotonic()
         with node.log.open("ab") as log:
             node.process = subprocess.Popen(
                 [*node.place.prefix, *self.command(node)],

@@ -1,7 +1,8 @@
 """What a broker says of its cluster: Metadata, asked and read by hand, so that it depends on no client.
 
 Format: Metadata version 4, the first one in which asking for a topic does not have to create it.
-Rules: nobody there, or no whole answer, is None: the caller goes on to the next broker, or asks again.
+Rules: nobody there, or no whole answer, is None: the caller goes on to the next broker, or asks again. Standard library
+       only, as clients' programs use it in environments of their own.
 """
 
 from __future__ import annotations
@@ -9,16 +10,14 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Sequence
-
-from attrs import define, frozen
+from typing import NamedTuple
 
 METADATA, VERSION, CORRELATION_ID, CLIENT_ID = 3, 4, 7, b"ready"
 ASK_TIMEOUT_S = 5.0
 NO_LEADER = -1
 
 
-@frozen
-class PartitionState:
+class PartitionState(NamedTuple):
     """One partition as a broker knows it. `leader` is -1 where there is none."""
 
     topic: str
@@ -37,8 +36,7 @@ class PartitionState:
         )
 
 
-@frozen
-class ClusterState:
+class ClusterState(NamedTuple):
     """A whole answer."""
 
     brokers: Sequence[int]
@@ -78,6 +76,16 @@ def ask_any(bootstrap: str, topics: Sequence[str] | None, timeout_s: float = ASK
     return None
 
 
+def known_to_all(bootstrap: str, topic: str) -> bool:
+    """Say whether every broker of a bootstrap list that answers knows the topic with all its leaders."""
+    for address in bootstrap.split(","):
+        host, _, port = address.rpartition(":")
+        state = ask(host, int(port), [topic])
+        if state is not None and (state.unknown or any(each.leader == NO_LEADER for each in state.partitions)):
+            return False
+    return True
+
+
 def _request(topics: Sequence[str] | None) -> bytes:
     named = struct.pack(">i", -1 if topics is None else len(topics))
     for topic in topics or ():
@@ -111,10 +119,10 @@ def _read(answer: bytes) -> ClusterState:
     return ClusterState(brokers, partitions, unknown)
 
 
-@define
 class _Reader:
-    buffer: bytes
-    pos: int
+    def __init__(self, buffer: bytes, pos: int) -> None:
+        self.buffer = buffer
+        self.pos = pos
 
     def one(self, form: str) -> int:
         (found,) = struct.unpack_from(form, self.buffer, self.pos)

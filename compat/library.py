@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from cluster_state import known_to_all
 from program import REPLICATION_FACTOR, Context
 
 
@@ -280,6 +281,7 @@ class Library:
             return True
 
         context.wait_until(f"the leaders of {name} answer", answered)
+        context.wait_until(f"every broker knows {name}", lambda: known_to_all(context.bootstrap, name))
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic. Raises: BrokerError."""

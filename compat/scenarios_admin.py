@@ -97,6 +97,9 @@ def _check_incremental(library: Library, context: Context, topic: str) -> None:
         return library.topic_configs(topic)["max.message.bytes"].value == "123456"
 
     context.wait_until("max.message.bytes is 123456", altered)
+    context.wait_until(
+        "retention.ms is the default", lambda: library.topic_configs(topic)["retention.ms"].value == "604800000"
+    )
     _check_config(library.topic_configs(topic)["retention.ms"], "604800000", True, "DEFAULT_CONFIG", "retention.ms")
     for value, config in (("abc", "retention.ms"), ("1", "no.such.config")):
         expect_error(

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"pykbroker.compat/program"
 )
@@ -69,6 +70,24 @@ func createTopic(t *program.T, admin *kadm.Client, partitions int32, topic strin
 		listed, err := admin.ListEndOffsets(t.Context(), topic)
 		return err == nil && listed.Error() == nil && len(listed[topic]) == int(partitions)
 	})
+	t.WaitUntil("every broker knows topic "+topic, patient, func() bool { return knownToAll(t, topic) })
+}
+
+// knownToAll says whether every broker that answers knows the topic: a cluster's others learn of it a moment later.
+func knownToAll(t *program.T, topic string) bool {
+	client := newClient(t)
+	defer client.Close()
+	asked := kmsg.NewMetadataRequestTopic()
+	asked.Topic = &topic
+	for _, broker := range client.SeedBrokers() {
+		request := kmsg.NewPtrMetadataRequest()
+		request.Topics = []kmsg.MetadataRequestTopic{asked}
+		response, err := broker.Request(t.Context(), request)
+		if err == nil && response.(*kmsg.MetadataResponse).Topics[0].ErrorCode != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // listAll asks the broker for all topics. Without the question for authorized operations kadm may answer from what it asked before.

@@ -8,6 +8,7 @@ Not here: which steps (faults.py).
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,6 +23,7 @@ from chaos_rig.network import Network
 
 STORE = "store"
 AFTERMATH_S = 1.0
+STARTING_S = 2.0
 JVM_STATUS = 143  # of a JVM that SIGTERM stopped cleanly
 LEADERS_TIMEOUT_S = 60.0
 
@@ -154,8 +156,12 @@ class Injector:
                 self.cluster.launch(broker)
 
     def _stop(self, broker: int) -> None:
+        # One that has only just been started does not listen to signals yet.
+        accepted = [0, JVM_STATUS, None]
+        if time.monotonic() - self.cluster.node(broker).launched < STARTING_S:
+            accepted.append(-signal.SIGTERM)
         status = self.cluster.stop(broker).get(broker)
-        if status not in (0, JVM_STATUS, None):
+        if status not in accepted:
             raise Hurt(f"broker {broker} ended with status {status} when it was told to stop")
 
     def _cut(self, step: Step, broker: int) -> None:

@@ -1,7 +1,8 @@
 """Producers and a consumer that go on whatever happens to the cluster, and note what they are told.
 
 Rules
-- Every producer has a number of its own; one that fails for good is replaced by one with the next number.
+- Every producer has a number of its own. One that fails for good, as an idempotent one must not whatever is done to the
+  brokers, is a complaint; another with the next number goes on.
 - Clients retry without end, and soon: a request that a silent broker does not answer is given up after
   REQUEST_TIMEOUT_MS, so that what is measured is the cluster and not the client's patience. All else is the client's
   default.
@@ -22,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from attrs import define, field
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from chaos_rig.history import History, Written, value_of
 
@@ -112,28 +113,42 @@ class NativeProducer(Worker):
         started, number = time.monotonic(), 0
         while not self._ended.is_set() and not self._fatal:
             due = int((time.monotonic() - started) * self.rate * self.partitions)
-            while number < due and self._outstanding < OUTSTANDING:
+            while number < due and self._outstanding < OUTSTANDING and not self._fatal:
                 self._send(producer, Written(name, number))
                 number += 1
             if number < due:  # the cluster takes nothing: what was not sent meanwhile is not made up for
                 started = time.monotonic() - number / (self.rate * self.partitions)
-            producer.poll(TICK_S)
+            self._poll(producer)
+        if not self._fatal:
+            self._poll(producer, FLUSH_S)
         if self._fatal:
-            self.recorder.not_acknowledged(f"producer {name} failed for good: {self._fatal}")
-        producer.flush(0.1 if self._fatal else FLUSH_S)
-        producer.purge()
-        producer.flush(1.0)
+            self.recorder.complaints.append(f"producer failed for good: {name}: {self._fatal}")
+            producer.purge()
+            self._poll(producer, 1.0)
         self._outstanding = 0
+
+    def _poll(self, producer: Producer, flush_s: float | None = None) -> None:
+        """Let callbacks be called, or wait until all is delivered; the library raises what is fatal here, too."""
+        try:
+            if flush_s is None:
+                producer.poll(TICK_S)
+            else:
+                producer.flush(flush_s)
+        except KafkaException as error:
+            self._fatal = self._fatal or str(error)
 
     def _send(self, producer: Producer, written: Written) -> None:
         self.recorder.history.sent[written.producer] = written.number + 1
         self._outstanding += 1
-        producer.produce(
-            self.topic,
-            value_of(written, VALUE_BYTES),
-            partition=written.number % self.partitions,
-            on_delivery=partial(self._delivered, written),
-        )
+        try:
+            producer.produce(
+                self.topic,
+                value_of(written, VALUE_BYTES),
+                partition=written.number % self.partitions,
+                on_delivery=partial(self._delivered, written),
+            )
+        except KafkaException as error:
+            self._fatal = self._fatal or str(error)
 
     def _delivered(self, written: Written, error: KafkaError | None, message: Message) -> None:
         self._outstanding -= 1
