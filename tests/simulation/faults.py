@@ -23,7 +23,10 @@ from tests.simulation.world import World
 
 DAY_MS = 86_400_000
 MAX_CALM_MS, MAX_FAULT_MS = 4000, 8000
-BETWEEN_BROKERS = ("cut pair", "cut one way", "isolate", "isolate from all", "slow", "lose power", "empty disk")
+BETWEEN_BROKERS = (
+    "cut pair", "cut one way", "isolate", "isolate from all", "slow", "lose power", "empty disk", "strand",
+    "isolate and kill",
+)  # fmt: skip
 OVERLAP = 0.25  # how often the next fault does not wait for the end of this one
 
 
@@ -71,6 +74,8 @@ class Nemesis:
             "slow": self._slow,
             "empty disk": self._empty_disk,
             "all down": self._all_down,
+            "strand": self._strand,
+            "isolate and kill": self._isolate_and_kill,
         }
 
     async def heal(self) -> None:
@@ -230,6 +235,44 @@ class Nemesis:
     async def _isolate(self) -> None:
         """From the other brokers; clients and the store still reach it."""
         await self._cut(self._to_other_brokers(self._anyone()))
+
+    async def _strand(self) -> None:
+        """One falls behind, then all others end: it must not lead, for it does not have everything."""
+        one = self._anyone()
+        others = [node for node in self.nodes if node is not one]
+        if any(node.id in self._busy or not node.is_running or node.is_frozen for node in self.nodes):
+            return
+        self._busy.update(node.id for node in others)
+        directions = self._to_other_brokers(one)
+        self.world.note(f"{one.name} falls behind")
+        self.network.cuts |= directions
+        await self.world.sleep(self.world.random.uniform(4500, 8000))
+        if self._may_kill():
+            async with trio.open_nursery() as tasks:
+                for node in others:
+                    tasks.start_soon(node.kill)
+        self.network.cuts -= directions
+        self.network.flow()
+        await self.world.sleep(self.world.random.uniform(0, 6000))
+        for node in others:
+            await self._start(node)
+        self._busy.difference_update(node.id for node in others)
+
+    async def _isolate_and_kill(self) -> None:
+        """A leader goes on alone for a moment, and ends: what only it has was never committed."""
+
+        async def act(node: Node) -> None:
+            directions = self._to_other_brokers(node)
+            self.world.note(f"{node.name} is isolated")
+            self.network.cuts |= directions
+            await self.world.sleep(self.world.random.uniform(100, 2500))
+            await node.kill()
+            self.network.cuts -= directions
+            self.network.flow()
+            await self._back_after_a_while(node)
+
+        if self._may_kill():
+            await self._with_node(act)
 
     async def _cut_store(self) -> None:
         node = self._anyone()

@@ -77,13 +77,13 @@ class Planted:
 
 
 PLANTED = [
-    Planted(acknowledge_at_once, frozenset({"lost"}), ("isolate", "isolate from all", *PROCESSES)),
-    Planted(show_what_is_not_committed, frozenset({"vanished", "lost", "two values"}), ("isolate", *PROCESSES)),
+    Planted(acknowledge_at_once, frozenset({"lost"}), ("isolate and kill",)),
+    Planted(show_what_is_not_committed, frozenset({"vanished", "lost", "two values"}), ("isolate and kill",)),
     Planted(forget_producers, frozenset({"duplicate", "order"}), ("lose connections", *PROCESSES)),
 ]
 PLANTED_DEEPER = [  # these take more seeds
     Planted(truncate_to_the_high_watermark, frozenset({"lost", "vanished", "diverged", "two values"}), PROCESSES),
-    Planted(elect_anybody, frozenset({"lost", "vanished"}), ("isolate", "isolate from all", *PROCESSES)),
+    Planted(elect_anybody, frozenset({"lost", "vanished"}), ("strand",)),
     Planted(trust_a_disk_that_lost_its_power, frozenset({"lost", "vanished"}), ("lose power", "all down")),
 ]
 
