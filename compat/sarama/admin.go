@@ -221,11 +221,7 @@ func adminRecords(t *program.T) {
 		t.NoError(err, "list offsets")
 		program.Equal(t, listed[topic][0].Offset, earliest, "earliest offset")
 	}
-	// The library waits for the leader only, and what followers do not have yet cannot be deleted.
-	t.WaitUntil("the high watermark is 100", patient, func() bool {
-		listed, err := admin.ListOffsets(map[string]map[int32]int64{topic: {0: sarama.OffsetNewest}}, nil)
-		return err == nil && listed[topic][0].Offset == 100
-	})
+	waitForHighWatermark(t, admin, topic, 100)
 	expectDeleted(30, 30)
 	remaining := fromLibrary(readAt(t, topic, sarama.OffsetOldest, 70))
 	program.SameRecords(t, remaining, records[30:], "after deletion")

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"fmt"
 	"errors"
 	"log"
 	"os"
@@ -70,6 +71,14 @@ func createTopic(t *program.T, admin sarama.ClusterAdmin, partitions int32, topi
 	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: program.ReplicationFactor(), ConfigEntries: configs}
 	t.NoError(admin.CreateTopic(topic, detail, false), "create topic "+topic)
 	waitForLeaders(t, admin, topic, int(partitions))
+}
+
+// waitForHighWatermark waits until the followers of partition 0 have what was produced: the library waits for its leader only.
+func waitForHighWatermark(t *program.T, admin sarama.ClusterAdmin, topic string, offset int64) {
+	t.WaitUntil(fmt.Sprintf("the high watermark of %s is %d", topic, offset), patient, func() bool {
+		listed, err := admin.ListOffsets(map[string]map[int32]int64{topic: {0: sarama.OffsetNewest}}, nil)
+		return err == nil && listed[topic][0].Offset >= offset
+	})
 }
 
 func waitForLeaders(t *program.T, admin sarama.ClusterAdmin, topic string, partitions int) {

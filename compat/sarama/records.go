@@ -148,6 +148,7 @@ func checkListedOffsets(t *program.T, admin sarama.ClusterAdmin, topic string) {
 	client, err := sarama.NewClient(t.Bootstrap, newConfig(t))
 	t.NoError(err, "new client")
 	defer client.Close()
+	waitForHighWatermark(t, admin, topic, 500)
 	const between, last = program.BaseTimestamp + 1000*250, program.BaseTimestamp + 1000*499
 	for _, question := range []struct {
 		what              string
