@@ -3,7 +3,7 @@
 What every broker serves comes first, so that a story which a broker is spared changes nothing for the others.
 """
 
-from golden import cases_cluster, cases_corners, cases_groups, cases_records, cases_refusals
+from golden import cases_cluster, cases_corners, cases_groups, cases_records, cases_refusals, cases_transactions
 
 STORIES = (
     *cases_records.STORIES,
@@ -14,4 +14,5 @@ STORIES = (
     *cases_cluster.TRANSACTIONS,
     *cases_groups.NEWER,
     *cases_cluster.OTHERS,
+    *cases_transactions.STORIES,
 )

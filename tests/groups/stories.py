@@ -26,12 +26,13 @@ from pathlib import Path
 import attrs
 
 from pykbroker.clock import SimulatedClock
-from pykbroker.groups.answer import Answer
 from pykbroker.groups.classic_group import ClassicGroup
 from pykbroker.groups.classic_protocol import ClassicProtocol, ClientIdentity
 from pykbroker.groups.classic_rounds import ClassicRounds
-from pykbroker.groups.records import CoordinatorRecord, GroupMetadataRecord, classic_group, decode_record
+from pykbroker.groups.records import GroupMetadataRecord, classic_group, decode_record
 from pykbroker.groups.settings import GroupSettings
+from pykbroker.replication.coordinator_log import CoordinatorRecord
+from pykbroker.waiters import Answer
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import (
     HeartbeatRequest,
