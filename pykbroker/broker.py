@@ -6,8 +6,8 @@
 Owns: the order of starting and stopping. Every part is given what it needs; nothing is found through globals.
 
 Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
-advertised -> store -> registration -> replicas and groups from the first image -> clients are accepted.
-Stopping: no more clients -> groups -> registration -> logs, cleanly.
+advertised -> store -> registration -> replicas, groups and transactions from the first image -> clients are accepted.
+Stopping: no more clients -> transactions, groups -> registration -> logs, cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
 """
@@ -38,6 +38,9 @@ from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
 from pykbroker.server.dispatch import HANDLERS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
+from pykbroker.transactions.coordinator import TransactionCoordinator
+from pykbroker.transactions.other_brokers import OtherBrokers
+from pykbroker.transactions.verification import TransactionVerifier
 from pykbroker.waiters import Wakeups
 
 logger = logging.getLogger("pykbroker")
@@ -114,12 +117,17 @@ class Broker:
         wakeups.on_bug = self._on_bug
         replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups)
         groups = GroupCoordinator(config, clock, replicas)
+        # Two ways to the others: a question of a producer must not wait for markers.
+        marker_brokers, question_brokers = OtherBrokers(config, clock), OtherBrokers(config, clock)
+        transactions = TransactionCoordinator(config, clock, cluster, replicas, groups=groups, brokers=marker_brokers)
         self.services = Services(
             config=config,
             clock=clock,
             cluster=cluster,
             replicas=replicas,
             groups=groups,
+            transactions=transactions,
+            verifier=TransactionVerifier(config, cluster, transactions, question_brokers),
             log_dirs=log_dirs,
             fetch_sessions=FetchSessions(clock, max_sessions=config.max_incremental_fetch_session_cache_slots),
             producer_ids=ProducerIds(cluster),
@@ -133,12 +141,15 @@ class Broker:
 
         replicas.open()
         self._exit.callback(replicas.close)
-        cluster.on_image += [replicas.on_image, groups.on_image]
+        cluster.on_image += [replicas.on_image, groups.on_image, transactions.on_image]
         self._exit.push_async_callback(_shielded, cluster.stop)
         await cluster.start(self._advertised, cluster_id=log_dirs.cluster_id, after_unclean_stop=log_dirs.was_unclean)
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         tasks.start_soon(cluster.run)
         self._exit.callback(groups.close)
+        self._exit.callback(transactions.close)
+        tasks.start_soon(marker_brokers.run)
+        tasks.start_soon(question_brokers.run)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)

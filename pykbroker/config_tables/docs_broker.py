@@ -141,6 +141,8 @@ sasl.jaas.config: Login of a listener in Java's JAAS format.
 ssl.keystore.password: Password of the key store.
 pykbroker.strict.records: Whether every batch of a client is checked record by record, also where Kafka looks at its
     header only.
+pykbroker.transaction.marker.retry.ms: Time in ms until the marker of a transaction is tried again where it was refused.
+pykbroker.max.queued.broker.requests: Most requests to one other broker that wait for their turn.
 pykbroker.max.walked.batch.bytes: Most decompressed bytes of a batch whose records the topic needs checked, four
     times those of one that is compressed anew; a batch with more is MESSAGE_TOO_LARGE. A record counts as 256 bytes at
     least, and so does each header in it.

@@ -17,6 +17,8 @@ from pykbroker.log.log_dirs import LogDirs
 from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
+from pykbroker.transactions.coordinator import TransactionCoordinator
+from pykbroker.transactions.verification import TransactionVerifier
 
 
 @attrs.define(eq=False)
@@ -40,6 +42,8 @@ class Services:
     cluster: Cluster
     replicas: ReplicaManager
     groups: GroupCoordinator
+    transactions: TransactionCoordinator
+    verifier: TransactionVerifier
     log_dirs: LogDirs
     fetch_sessions: FetchSessions
     producer_ids: ProducerIds

@@ -192,12 +192,24 @@ class LocalLog:
         segment.check_indexes()
         return segment.offset_index.lookup(offset)[1]
 
-    def aborted_transactions(self, offset: int, end_offset: int) -> list[AbortedTransaction]:
-        """Return the aborted transactions with records between two offsets. Raises: OSError."""
+    def aborted_transactions(self, offset: int, end_offset: int, end_position: int) -> list[AbortedTransaction]:
+        """Return the aborted transactions with records from `offset` up to `end_offset`. Raises: OSError.
+
+        What was read ends at `end_position` of one segment: what lies behind the next entry of its index, or behind the
+        segment, does not count.
+        """
+        segments = [segment for segment in self.from_offset(offset) if segment.transaction_index]
+        if not segments:
+            return []
+        read_from = next((each for each in self.from_offset(offset) if self.find(each, offset) is not None), None)
+        if read_from is not None:
+            read_from.check_indexes()
+            behind = read_from.offset_index.offset_behind(end_position)
+            end_offset = min(end_offset, read_from.end_offset if behind is None else behind)
         found: list[AbortedTransaction] = []
-        for segment in self.from_offset(offset):
-            for transaction in segment.transaction_index.all():
-                if transaction.last_offset >= offset and transaction.first_offset < end_offset:
+        for segment in segments:
+            for transaction in segment.transaction_index.ending_from(offset):
+                if transaction.first_offset < end_offset:
                     found.append(transaction)
                 if transaction.last_stable_offset >= end_offset:
                     return found

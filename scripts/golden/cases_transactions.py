@@ -6,6 +6,7 @@ Every story has transactional ids and topics of its own. What follows the end of
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from attrs import define
@@ -58,7 +59,8 @@ class Producer:
 
     def produce(self, partition: int, sequence: int, version: int = 11, **values: Any) -> Any:
         told = {"producer_id": self.producer_id, "epoch": self.epoch, "transactional": True, **values}
-        records = batch(b"in transaction", sequence=sequence, **told)
+        now_ms = time.time_ns() // 1_000_000  # records of long ago would begin a segment of their own with each marker
+        records = batch(b"in transaction", sequence=sequence, timestamp=now_ms, **told)
         topic = {"name": self.topic, "partition_data": [{"index": partition, "records": records}]}
         sent = {"transactional_id": self.transactional_id, "acks": -1, "timeout_ms": 30000, "topic_data": [topic]}
         return self.caller.call("Produce", version, sent)
@@ -203,18 +205,9 @@ def batches_outside(caller: Caller) -> None:
     producer.end(ABORT, 5)
     producer.settle()
     producer.producers()
-    read = {"max_wait_ms": 10, "session_epoch": -1}
-    partitions = [{"partition": 0, "fetch_offset": 0, "partition_max_bytes": 100000}]
     for isolation_level in (0, 1):
-        caller.call(
-            "Fetch",
-            12,
-            {
-                **read,
-                "isolation_level": isolation_level,
-                "topics": [{"topic": producer.topic, "partitions": partitions}],
-            },
-        )
+        asked = [{"name": producer.topic, "partitions": [{"partition_index": 0, "timestamp": -1}]}]
+        caller.call("ListOffsets", 9, {"replica_id": -1, "isolation_level": isolation_level, "topics": asked})
     older = new_producer(caller, "outside-older")
     older.init()
     older.add(0)

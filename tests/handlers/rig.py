@@ -21,6 +21,9 @@ from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.dispatch import Dispatcher, Started
+from pykbroker.transactions.coordinator import TransactionCoordinator
+from pykbroker.transactions.other_brokers import OtherBrokers
+from pykbroker.transactions.verification import TransactionVerifier
 from pykbroker.waiters import Parked, Wakeups
 from wire import codec, frame
 from wire.catalog import API_BY_KEY, response_class
@@ -63,6 +66,10 @@ class HandlerRig:
         self.replicas.open()
         numbers = itertools.count(1)
         self.groups = GroupCoordinator(self.config, self.clock, self.replicas, lambda: str(next(numbers)))
+        brokers = OtherBrokers(self.config, self.clock)
+        self.transactions = TransactionCoordinator(
+            self.config, self.clock, self.cluster, self.replicas, groups=self.groups, brokers=brokers
+        )
         self.metrics = Metrics()
         self._dispatcher = Dispatcher(
             Services(
@@ -71,6 +78,8 @@ class HandlerRig:
                 cluster=self.cluster,
                 replicas=self.replicas,
                 groups=self.groups,
+                transactions=self.transactions,
+                verifier=TransactionVerifier(self.config, self.cluster, self.transactions, brokers),
                 log_dirs=self.log_dirs,
                 fetch_sessions=FetchSessions(self.clock, max_sessions=10),
                 producer_ids=ProducerIds(self.cluster),
@@ -79,6 +88,7 @@ class HandlerRig:
         )
 
     def close(self) -> None:
+        self.transactions.close()
         self.groups.close()
         self.replicas.close()
         self.log_dirs.close()
@@ -105,7 +115,7 @@ class HandlerRig:
 
     def _apply(self, image: MetadataImage, delta: ImageDelta) -> None:
         self.cluster.image = image
-        for callback in (self.replicas.on_image, self.groups.on_image):
+        for callback in (self.replicas.on_image, self.groups.on_image, self.transactions.on_image):
             callback(image, delta)
 
     # Requests

@@ -1,0 +1,84 @@
+"""The transaction coordinator of this broker: finds the shard of a transactional id.
+
+Owns: one TransactionShard for each `__transaction_state` partition that this broker leads.
+Not here: which shard has a key, when shards come and go (replication/coordinator_shards), what a shard does (shard),
+FindCoordinator (handlers.metadata), asking other coordinators (verification).
+Source: Kafka's TransactionCoordinator.
+"""
+
+from typing import TYPE_CHECKING
+
+from pykbroker.clock import Clock
+from pykbroker.cluster.image import ImageDelta, MetadataImage
+from pykbroker.cluster.membership import Cluster
+from pykbroker.config import BrokerConfig
+from pykbroker.replication.coordinator_shards import CoordinatorShards
+from pykbroker.replication.partition import Partition
+from pykbroker.replication.replica_manager import ReplicaManager
+from pykbroker.transactions.markers import MarkerAppender, MarkerWriter, PendingOffsets
+from pykbroker.transactions.other_brokers import OtherBrokers
+
+if TYPE_CHECKING:
+    from pykbroker.transactions.shard import TransactionShard
+
+TRANSACTION_TOPIC = "__transaction_state"
+
+
+class TransactionCoordinator:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        clock: Clock,
+        cluster: Cluster,
+        replicas: ReplicaManager,
+        *,
+        groups: PendingOffsets,
+        brokers: OtherBrokers,
+    ) -> None:
+        """`brokers`: through which the markers of partitions that others lead are written."""
+        self.markers = MarkerAppender(replicas, clock, groups)
+        self._config = config
+        self._clock = clock
+        self._cluster = cluster
+        self._replicas = replicas
+        self._writer = MarkerWriter(config, clock, cluster, self.markers, brokers)
+        self._shards: CoordinatorShards[TransactionShard] = CoordinatorShards(
+            TRANSACTION_TOPIC, replicas, self._make_shard
+        )
+
+    def _make_shard(self, partition: Partition) -> "TransactionShard":
+        # Imported with the first shard: a broker without transactions starts without it.
+        from pykbroker.transactions.shard import TransactionShard
+
+        return TransactionShard(
+            partition,
+            replicas=self._replicas,
+            config=self._config,
+            clock=self._clock,
+            markers=self._writer,
+            transaction_version=self.transaction_version,
+        )
+
+    def transaction_version(self) -> int:
+        """Return the version of transactions that the cluster has agreed on."""
+        return self._cluster.image.features.get("transaction.version", 0)
+
+    def shard_for(self, transactional_id: str) -> "TransactionShard":
+        """Raises: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS."""
+        return self._shards.shard_for(transactional_id)
+
+    def partition_for(self, transactional_id: str) -> int:
+        return self._shards.partition_for(
+            transactional_id, unless_created=self._config.transaction_state_log_num_partitions
+        )
+
+    def shards(self) -> "list[TransactionShard]":
+        """Return all shards. Raises: COORDINATOR_LOAD_IN_PROGRESS, if one is not complete."""
+        return self._shards.all()
+
+    def on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
+        self._shards.on_image(image)
+
+    def close(self) -> None:
+        """Send away whoever waits."""
+        self._shards.close()
