@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from pykbroker.clock import SimulatedClock
+from pykbroker.cluster.features import FINALIZED_AT_FOUNDING
 from pykbroker.cluster.image import ImageDelta, MetadataImage, PartitionImage, TopicImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
@@ -21,7 +22,7 @@ from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.dispatch import Dispatcher, Started
-from pykbroker.transactions.coordinator import TransactionCoordinator
+from pykbroker.transactions.coordinator import TRANSACTION_TOPIC, TransactionCoordinator
 from pykbroker.transactions.other_brokers import OtherBrokers
 from pykbroker.transactions.verification import TransactionVerifier
 from pykbroker.waiters import Parked, Wakeups
@@ -33,6 +34,7 @@ BROKER_ID = 1
 ANOTHER_BROKER = 2
 TOPIC_ID: Uuid = b"t" * 16
 OFFSETS_TOPIC_ID: Uuid = b"o" * 16
+TRANSACTION_TOPIC_ID: Uuid = b"x" * 16
 
 
 def topic(
@@ -101,6 +103,7 @@ class HandlerRig:
         before = self.cluster.image
         image = attrs.evolve(
             before,
+            features=FINALIZED_AT_FOUNDING,
             topics={each.name: each for each in topics},
             topic_names_by_id={each.id: each.name for each in topics},
         )
@@ -164,3 +167,7 @@ class HandlerRig:
 
 def offsets_topic(partitions: int = 1, *, leader: int = BROKER_ID, isr: tuple[int, ...] = ()) -> TopicImage:
     return topic(OFFSETS_TOPIC, OFFSETS_TOPIC_ID, partitions, leader=leader, isr=isr)
+
+
+def transaction_topic(partitions: int = 1, *, leader: int = BROKER_ID, isr: tuple[int, ...] = ()) -> TopicImage:
+    return topic(TRANSACTION_TOPIC, TRANSACTION_TOPIC_ID, partitions, leader=leader, isr=isr)
