@@ -9,7 +9,7 @@ import attrs
 
 from pykbroker.clock import SimulatedClock
 from pykbroker.cluster.features import FINALIZED_AT_FOUNDING
-from pykbroker.cluster.image import ImageDelta, MetadataImage, PartitionImage, TopicImage
+from pykbroker.cluster.image import BrokerImage, ImageDelta, MetadataImage, PartitionImage, TopicImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -54,8 +54,16 @@ class Answered:
 
 
 class HandlerRig:
-    def __init__(self, data_dir: Path, properties: Mapping[str, str] | None = None) -> None:
-        self.clock = SimulatedClock()
+    def __init__(
+        self,
+        data_dir: Path,
+        properties: Mapping[str, str] | None = None,
+        *,
+        clock: SimulatedClock | None = None,
+        brokers: OtherBrokers | None = None,
+    ) -> None:
+        self.clock = clock or SimulatedClock()
+        data_dir.mkdir(exist_ok=True)
         self.config = BrokerConfig.from_properties(
             {"node.id": str(BROKER_ID), "log.dirs": str(data_dir), "offset.metadata.max.bytes": "100"}
             | dict(properties or {})
@@ -68,7 +76,7 @@ class HandlerRig:
         self.replicas.open()
         numbers = itertools.count(1)
         self.groups = GroupCoordinator(self.config, self.clock, self.replicas, lambda: str(next(numbers)))
-        brokers = OtherBrokers(self.config, self.clock)
+        brokers = brokers or OtherBrokers(self.config, self.clock)
         self.transactions = TransactionCoordinator(
             self.config, self.clock, self.cluster, self.replicas, groups=self.groups, brokers=brokers
         )
@@ -115,6 +123,10 @@ class HandlerRig:
             changed_partitions=tuple((each, index) for each in kept for index in range(len(each.partitions))),
         )
         self._apply(image, delta)
+
+    def set_brokers(self, brokers: Mapping[int, BrokerImage]) -> None:
+        """Make these the brokers of the cluster, before there are topics."""
+        self.cluster.image = attrs.evolve(self.cluster.image, brokers=dict(brokers))
 
     def _apply(self, image: MetadataImage, delta: ImageDelta) -> None:
         self.cluster.image = image

@@ -1,4 +1,5 @@
-"""The broker dies before each system call of a commit and an abort that changes the disk; the next start leaves no half.
+"""The broker dies before each system call of a commit and an abort that changes the disk: the next start leaves none
+half.
 
 Not here: what the log does with a torn batch (tests/log/test_crash_points.py).
 """
