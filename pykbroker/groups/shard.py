@@ -70,6 +70,7 @@ class GroupShard:
             clock,
             load_buffer_size=settings.offsets_load_buffer_size,
             codec=Codec(settings.offsets_topic_compression_codec),
+            base_sequence=0,
         )
         self._expiry_timer: Timer | None = None
         self._rounds = ClassicRounds(settings, clock, self._commit_without_replay)

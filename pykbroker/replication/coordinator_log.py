@@ -57,13 +57,16 @@ class CoordinatorLog:
         *,
         load_buffer_size: int,
         codec: Codec = Codec.NONE,
+        base_sequence: int,
     ) -> None:
+        """`base_sequence`: what Kafka's coordinator of the topic writes into its batches; it means nothing."""
         self.partition = partition
         self.last_offset = -1  # of what was replayed or appended
         self._replicas = replicas
         self._clock = clock
         self._load_buffer_size = load_buffer_size
         self._codec = codec
+        self._base_sequence = base_sequence
         self._load_offset = 0
         self._is_closed = False
 
@@ -121,7 +124,7 @@ class CoordinatorLog:
             codec=self._codec,
             producer_id=producer_id,
             producer_epoch=producer_epoch,
-            base_sequence=0,  # as Kafka's coordinators write it; it means nothing
+            base_sequence=self._base_sequence,
             is_transactional=producer_id >= 0,
         )
         try:

@@ -59,7 +59,11 @@ class TransactionShard:
         self._transaction_version = transaction_version
         self._coordinator_epoch = partition.leader_epoch
         self._coordinator_log = CoordinatorLog(
-            partition, replicas, clock, load_buffer_size=config.transaction_state_log_load_buffer_size
+            partition,
+            replicas,
+            clock,
+            load_buffer_size=config.transaction_state_log_load_buffer_size,
+            base_sequence=-1,
         )
         self._changing: set[str] = set()  # has a record that is not committed
         self._ending: dict[str, Ending | None] = {}  # is decided, but not complete
