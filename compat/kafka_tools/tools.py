@@ -29,6 +29,7 @@ CLASSES: Mapping[str, str] = {
     "kafka-dump-log": f"{TOOLS}.DumpLogSegments",
     "kafka-get-offsets": f"{TOOLS}.GetOffsetShell",
     "kafka-producer-perf-test": f"{TOOLS}.ProducerPerformance",
+    "kafka-transactions": f"{TOOLS}.TransactionsCommand",
     "kafka-topics": f"{TOOLS}.TopicCommand",
     "kafka-verifiable-consumer": f"{TOOLS}.VerifiableConsumer",
     "kafka-verifiable-producer": f"{TOOLS}.VerifiableProducer",
