@@ -286,20 +286,21 @@ def dump_log(tools: Tools, context: Context) -> None:
 
 
 def transaction_tools(tools: Tools, context: Context) -> None:
-    """kafka-transactions and kafka-dump-log know what kafka-producer-perf-test wrote in transactions, and what it left open."""
+    """kafka-transactions and kafka-dump-log know what kafka-producer-perf-test wrote in transactions."""
     topic, transactional_id = context.name(), context.name("id")
     create(tools, context, topic)
     sizes = ["--topic", topic, "--num-records", "2000", "--record-size", "100", "--throughput", "1000"]
     duration = ["--transactional-id", transactional_id, "--transaction-duration-ms", "200"]
     tools.succeed(context, "kafka-producer-perf-test", *sizes, *duration)
-    (listed,) = [
-        row for row in table(tools.succeed(context, "kafka-transactions", "list")) if row[0] == transactional_id
-    ]
-    equal(listed[3], "CompleteCommit", "state of the transactional id")
+    listed = tools.succeed(context, "kafka-transactions", "list")
+    rows = [line.split() for line in listed.splitlines() if line.startswith(transactional_id)]
+    equal(len(rows), 1, f"rows of the transactional id in {listed}")
+    _, _, producer_id, state = rows[0]
+    equal(state, "CompleteCommit", "state of the transactional id")
     described = tools.succeed(context, "kafka-transactions", "describe", "--transactional-id", transactional_id)
     check("CompleteCommit" in described, f"kafka-transactions describe said {described}")
     producers = tools.succeed(context, "kafka-transactions", "describe-producers", "--topic", topic, "--partition", "0")
-    check(listed[2] in producers and "None" in producers, f"kafka-transactions describe-producers said {producers}")
+    check(producer_id in producers and "None" in producers, f"kafka-transactions describe-producers said {producers}")
     filtered = tools.succeed(context, "kafka-transactions", "list", "--transactional-id-pattern", "absent.*")
     check(transactional_id not in filtered, "a pattern that does not match lists the transactional id")
     if context.data_dir is None:
