@@ -224,6 +224,7 @@ class BrokerConfig:
     # least, and so does each of its headers; compressing anew counts four times.
     pykbroker_strict_records: bool = boolean(False, internal=True)
     pykbroker_transaction_marker_retry_ms: int = integer(100, at_least(1), internal=True)
+    pykbroker_max_waiting_transaction_checks: int = integer(16, at_least(1), internal=True)
     pykbroker_max_queued_broker_requests: int = integer(10_000, at_least(1), internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
 

@@ -28,7 +28,8 @@ def test_pattern_matches_what_the_library_matches(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(", ")", "a)", "[", "[a", "*", "a**", "a{2", "a{x}", "{2}", "a{3,2}", "a{1001}", "(?=a)", r"(a)\1", "\\", r"\q", "[b-a]",
+    ["(", ")", "a)", "[", "[a", "*", "a**", "a{2", "a{x}", "{2}", "a{3,2}", "a{1001}", "(?=a)",
+     r"(a)\1", "\\", r"\q", "[b-a]",
      "[[:alpha:]]", "(a{1000}){1000}", "(" * 200 + ")" * 200, "(?P<n>a)"],
 )  # fmt: skip
 def test_pattern_that_is_not_known_is_refused(pattern: str) -> None:

@@ -21,7 +21,7 @@ from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.pattern import Pattern
 from pykbroker.topic_partition import TopicPartition
-from pykbroker.transactions.markers import Marker, by_topic
+from pykbroker.transactions.requests import Marker, by_topic
 from pykbroker.transactions.state import STATES_BY_LABEL, Transaction
 from pykbroker.waiters import Answer, Parked
 from wire.errors import ErrorCode

@@ -15,10 +15,11 @@ from pykbroker.config import BrokerConfig
 from pykbroker.replication.coordinator_shards import CoordinatorShards
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_manager import ReplicaManager
-from pykbroker.transactions.markers import MarkerAppender, MarkerWriter, PendingOffsets
 from pykbroker.transactions.other_brokers import OtherBrokers
+from pykbroker.transactions.pending_offsets import PendingOffsets
 
 if TYPE_CHECKING:
+    from pykbroker.transactions.markers import MarkerAppender, MarkerWriter
     from pykbroker.transactions.shard import TransactionShard
 
 TRANSACTION_TOPIC = "__transaction_state"
@@ -36,18 +37,33 @@ class TransactionCoordinator:
         brokers: OtherBrokers,
     ) -> None:
         """`brokers`: through which the markers of partitions that others lead are written."""
-        self.markers = MarkerAppender(replicas, clock, groups)
         self._config = config
         self._clock = clock
         self._cluster = cluster
         self._replicas = replicas
-        self._writer = MarkerWriter(config, clock, cluster, self.markers, brokers)
+        self._groups = groups
+        self._brokers = brokers
+        self._writer: MarkerWriter | None = None
         self._shards: CoordinatorShards[TransactionShard] = CoordinatorShards(
             TRANSACTION_TOPIC, replicas, self._make_shard
         )
 
+    @property
+    def markers(self) -> "MarkerAppender":
+        """What appends markers to partitions that this broker leads."""
+        # Imported with the first marker or shard: a broker without transactions starts without them.
+        from pykbroker.transactions.markers import MarkerAppender
+
+        return MarkerAppender(self._replicas, self._clock, self._groups)
+
+    def _marker_writer(self) -> "MarkerWriter":
+        from pykbroker.transactions.markers import MarkerWriter
+
+        if self._writer is None:
+            self._writer = MarkerWriter(self._config, self._clock, self._cluster, self.markers, self._brokers)
+        return self._writer
+
     def _make_shard(self, partition: Partition) -> "TransactionShard":
-        # Imported with the first shard: a broker without transactions starts without it.
         from pykbroker.transactions.shard import TransactionShard
 
         return TransactionShard(
@@ -55,7 +71,7 @@ class TransactionCoordinator:
             replicas=self._replicas,
             config=self._config,
             clock=self._clock,
-            markers=self._writer,
+            markers=self._marker_writer(),
             transaction_version=self.transaction_version,
         )
 

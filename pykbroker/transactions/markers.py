@@ -15,7 +15,6 @@ Sources: KIP-98, KIP-890, KIP-1228; Kafka's TransactionMarkerChannelManager.
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import attrs
 
@@ -27,42 +26,17 @@ from pykbroker.replication.partition import ALL
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.transactions.other_brokers import OtherBrokers
+from pykbroker.transactions.pending_offsets import PendingOffsets
+from pykbroker.transactions.requests import WRITE_MARKERS_VERSION, Marker, marker_errors, write_markers
 from wire.errors import ErrorCode
-from wire.messages.transactions import (
-    WritableTxnMarker,
-    WritableTxnMarkerTopic,
-    WriteTxnMarkersRequest,
-    WriteTxnMarkersResponse,
-)
+from wire.messages.transactions import WriteTxnMarkersResponse
 from wire.records import ControlType, build_end_txn_marker
 
 GROUPS_TOPIC = "__consumer_offsets"
-REQUEST_VERSION = 2
 
 Done = Callable[[ErrorCode], None]
 
 _log = logging.getLogger(__name__)
-
-
-@attrs.frozen
-class Marker:
-    """How one producer's transaction ended."""
-
-    producer_id: int
-    producer_epoch: int
-    commit: bool
-    coordinator_epoch: int
-    transaction_version: int
-
-
-class PendingOffsets(Protocol):
-    """The group coordinator, as far as transactions know it."""
-
-    def is_ready(self, index: int) -> bool:
-        """Say whether the offsets of partition `index` of the offsets topic are loaded."""
-
-    def transaction_completed(self, index: int, producer_id: int, *, commit: bool, record_offset: int) -> None:
-        """A marker was appended to partition `index` of the offsets topic."""
 
 
 class MarkerAppender:
@@ -172,13 +146,13 @@ class MarkerWriter:
 
     def _ask(self, ending: Ending, broker_id: int, partitions: list[TopicPartition]) -> None:
         def answered(response: WriteTxnMarkersResponse | None) -> None:
-            errors = {} if response is None else _errors(response)
+            errors = {} if response is None else marker_errors(response)
             for topic_partition in partitions:
                 error = errors.get(topic_partition, ErrorCode.REQUEST_TIMED_OUT)
                 self._outcome(ending, topic_partition, error)
             self._finish(ending)
 
-        self._brokers.call(broker_id, _request(ending.marker, partitions), REQUEST_VERSION, answered)
+        self._brokers.call(broker_id, write_markers(ending.marker, partitions), WRITE_MARKERS_VERSION, answered)
 
     def _outcome(self, ending: Ending, topic_partition: TopicPartition, error: ErrorCode) -> None:
         if ending.is_over:
@@ -205,38 +179,3 @@ class MarkerWriter:
         if not ending.missing and not ending.is_over:
             ending.is_over = True
             ending.written()
-
-
-def _request(marker: Marker, partitions: list[TopicPartition]) -> WriteTxnMarkersRequest:
-    return WriteTxnMarkersRequest(
-        markers=[
-            WritableTxnMarker(
-                producer_id=marker.producer_id,
-                producer_epoch=marker.producer_epoch,
-                transaction_result=marker.commit,
-                topics=[
-                    WritableTxnMarkerTopic(name=name, partition_indexes=indexes)
-                    for name, indexes in by_topic(partitions).items()
-                ],
-                coordinator_epoch=marker.coordinator_epoch,
-                transaction_version=marker.transaction_version,
-            )
-        ]
-    )
-
-
-def _errors(response: WriteTxnMarkersResponse) -> dict[TopicPartition, ErrorCode]:
-    return {
-        TopicPartition(topic.name, partition.partition_index): ErrorCode(partition.error_code)
-        for result in response.markers
-        for topic in result.topics
-        for partition in topic.partitions
-    }
-
-
-def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:
-    """Group partitions as requests want them."""
-    grouped: dict[str, list[int]] = {}
-    for topic, index in partitions:
-        grouped.setdefault(topic, []).append(index)
-    return grouped

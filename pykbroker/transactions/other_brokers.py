@@ -82,5 +82,10 @@ class OtherBrokers:
                 response = await peer.call(call.request, call.version, timeout_ms=self._config.request_timeout_ms)
             except OSError:
                 response = None
-            call.done(response)
+            try:
+                call.done(response)
+            except Exception as error:  # as for a timer: the others go on
+                if self._clock.on_bug is None:
+                    raise
+                self._clock.on_bug(error)
         del self._queues[broker_id]

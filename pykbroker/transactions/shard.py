@@ -26,8 +26,9 @@ from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.transactions import state
-from pykbroker.transactions.markers import Ending, Marker, MarkerWriter
+from pykbroker.transactions.markers import Ending, MarkerWriter
 from pykbroker.transactions.records import decode_record, tombstone, transaction_record
+from pykbroker.transactions.requests import Marker
 from pykbroker.transactions.state import NO_EPOCH, NO_PRODUCER_ID, ProducerIdNeeded, Transaction
 from wire.errors import ErrorCode, ProtocolError
 from wire.records import BatchHeader, Record

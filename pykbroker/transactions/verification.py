@@ -4,6 +4,8 @@ Owns: the questions on their way, by transactional id.
 Rules
 - One question at a time for each transactional id, in the order in which they were asked, so that the batches that
   wait for the answers are appended in their order.
+- What waits holds the batches of its request, so there is a limit for each transactional id: beyond it producers try
+  again.
 - Producers know INVALID_PRODUCER_EPOCH where a coordinator says PRODUCER_FENCED.
 Not here: what waits for the answer (handlers), what the coordinator decides (shard).
 Source: KIP-890; Kafka's AddPartitionsToTxnManager.
@@ -19,17 +21,8 @@ from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.transactions.coordinator import TRANSACTION_TOPIC, TransactionCoordinator
-from pykbroker.transactions.markers import by_topic
 from pykbroker.transactions.other_brokers import OtherBrokers
 from wire.errors import ErrorCode
-from wire.messages.transactions import (
-    AddPartitionsToTxnRequest,
-    AddPartitionsToTxnResponse,
-    AddPartitionsToTxnTopic,
-    AddPartitionsToTxnTransaction,
-)
-
-REQUEST_VERSION = 5
 
 Errors = dict[TopicPartition, ErrorCode]  # what is missing or NONE is well
 
@@ -75,6 +68,9 @@ class TransactionVerifier:
     def ask(self, question: Question, done: Callable[[Errors], None]) -> None:
         """Ask, after earlier questions about the same transactional id; `done` is told at once or later."""
         queue = self._queues.setdefault(question.transactional_id, _Queue())
+        if len(queue.asked) >= self._config.pykbroker_max_waiting_transaction_checks:
+            done(dict.fromkeys(question.partitions, ErrorCode.COORDINATOR_NOT_AVAILABLE))
+            return
         queue.asked.append(_Asked(question, done))
         self._run(question.transactional_id, queue)
 
@@ -111,12 +107,24 @@ class TransactionVerifier:
         elif partition.leader == self._config.node_id:
             self._ask_here(question, answered)
         else:
-            self._brokers.call(
-                partition.leader,
-                _request(question),
-                REQUEST_VERSION,
-                lambda response: answered(_errors(question, response)),
-            )
+            self._ask_there(partition.leader, question, answered)
+
+    def _ask_there(self, broker_id: int, question: Question, answered: Callable[[Errors], None]) -> None:
+        # Imported with the first question: a broker without transactions starts without their messages.
+        from pykbroker.transactions import requests
+
+        self._brokers.call(
+            broker_id,
+            requests.add_partitions(
+                question.transactional_id,
+                question.producer_id,
+                question.producer_epoch,
+                question.partitions,
+                verify_only=not question.add,
+            ),
+            requests.ADD_PARTITIONS_VERSION,
+            lambda response: answered(requests.partition_errors(question.partitions, response)),
+        )
 
     def _ask_here(self, question: Question, answered: Callable[[Errors], None]) -> None:
         who = (question.transactional_id, question.producer_id, question.producer_epoch)
@@ -140,34 +148,3 @@ class TransactionVerifier:
 
 def _for_producers(error: ErrorCode) -> ErrorCode:
     return ErrorCode.INVALID_PRODUCER_EPOCH if error is ErrorCode.PRODUCER_FENCED else error
-
-
-def _request(question: Question) -> AddPartitionsToTxnRequest:
-    return AddPartitionsToTxnRequest(
-        transactions=[
-            AddPartitionsToTxnTransaction(
-                transactional_id=question.transactional_id,
-                producer_id=question.producer_id,
-                producer_epoch=question.producer_epoch,
-                verify_only=not question.add,
-                topics=[
-                    AddPartitionsToTxnTopic(name=name, partitions=indexes)
-                    for name, indexes in by_topic(question.partitions).items()
-                ],
-            )
-        ]
-    )
-
-
-def _errors(question: Question, response: AddPartitionsToTxnResponse | None) -> Errors:
-    if response is None:
-        return dict.fromkeys(question.partitions, ErrorCode.NETWORK_EXCEPTION)
-    if response.error_code:
-        return dict.fromkeys(question.partitions, ErrorCode(response.error_code))
-    told = {
-        TopicPartition(topic.name, partition.partition_index): ErrorCode(partition.partition_error_code)
-        for result in response.results_by_transaction
-        for topic in result.topic_results
-        for partition in topic.results_by_partition
-    }
-    return dict.fromkeys(question.partitions, ErrorCode.NETWORK_EXCEPTION) | told

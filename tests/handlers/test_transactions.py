@@ -294,3 +294,16 @@ async def test_init_gives_ids_epochs_and_a_new_id_where_epochs_are_used_up(start
         5,
     )
     assert (ended.producer_id, ended.producer_epoch) == (fresh.producer_id + 1, 0)
+
+
+def test_requests_that_wait_for_the_coordinator_are_bounded(tmp_path: Path) -> None:
+    rig = HandlerRig(tmp_path, {"pykbroker.max.waiting.transaction.checks": "2"})
+    rig.set_topics(T, transaction_topic())
+    init(rig)
+    rig.set_topics(T, transaction_topic(isr=WITH_ANOTHER))
+    waiting = [produce(rig, sequence=sequence) for sequence in (0, 1)]
+    beyond = produce(rig, sequence=2).response.responses[0].partition_responses[0]
+    assert beyond.error_code == ErrorCode.NOT_ENOUGH_REPLICAS
+    rig.set_topics(T, transaction_topic())
+    assert [each.response.responses[0].partition_responses[0].base_offset for each in waiting] == [0, 1]
+    rig.close()
