@@ -89,7 +89,7 @@ def produce_in_transaction(
 ) -> Outcome:
     """Have the coordinator asked where it has to be, and append then."""
     adds = ctx.api_version >= ADDS_PARTITIONS_FROM
-    if not adds and not ctx.services.config.transaction_partition_verification_enable:
+    if not adds and not ctx.services.transactions.verifies_partitions():
         return append(None)
     verified = Verified(ctx.api_version)
     producers = set()

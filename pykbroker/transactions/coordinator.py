@@ -9,7 +9,7 @@ Source: Kafka's TransactionCoordinator.
 from typing import TYPE_CHECKING
 
 from pykbroker.clock import Clock
-from pykbroker.cluster.image import ImageDelta, MetadataImage
+from pykbroker.cluster.image import ConfigResourceType, ImageDelta, MetadataImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig
 from pykbroker.replication.coordinator_shards import CoordinatorShards
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pykbroker.transactions.shard import TransactionShard
 
 TRANSACTION_TOPIC = "__transaction_state"
+VERIFICATION = "transaction.partition.verification.enable"
 
 
 class TransactionCoordinator:
@@ -78,6 +79,15 @@ class TransactionCoordinator:
     def transaction_version(self) -> int:
         """Return the version of transactions that the cluster has agreed on."""
         return self._cluster.image.features.get("transaction.version", 0)
+
+    def verifies_partitions(self) -> bool:
+        """Say whether the coordinator is asked about the batches of older producers; it may change while running."""
+        for broker in (str(self._config.node_id), ""):
+            value = self._cluster.image.config(ConfigResourceType.BROKER, broker).get(VERIFICATION)
+            if value is not None:
+                return value.strip().lower() == "true"
+        enabled: bool = self._config.transaction_partition_verification_enable
+        return enabled
 
     def shard_for(self, transactional_id: str) -> "TransactionShard":
         """Raises: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS."""

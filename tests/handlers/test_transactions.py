@@ -10,6 +10,8 @@ from typing import Any
 import attrs
 import pytest
 
+from pykbroker.cluster.image import ConfigResourceType
+from pykbroker.transactions.coordinator import VERIFICATION
 from pykbroker.transactions.state import MAX_EPOCH
 from tests.handlers.conftest import StartRig
 from tests.handlers.rig import (
@@ -215,6 +217,18 @@ def test_verification_may_be_switched_off_for_older_producers(tmp_path: Path) ->
         response = rig.call(ProduceRequest(transactional_id="p", acks=-1, topic_data=data), version)
         assert response.responses[0].partition_responses[0].error_code == expected
     rig.close()
+
+
+def test_verification_is_switched_off_while_running(rig: HandlerRig) -> None:
+    assert produce_code(produce(rig, version=11)) is ErrorCode.TRANSACTION_ABORTABLE
+    rig.cluster.image = attrs.evolve(
+        rig.cluster.image, configs={(ConfigResourceType.BROKER, ""): {VERIFICATION: "false"}}
+    )
+    assert produce_code(produce(rig, version=11)) is ErrorCode.NONE
+
+
+def produce_code(answered: Answered) -> ErrorCode:
+    return ErrorCode(answered.response.responses[0].partition_responses[0].error_code)
 
 
 def test_batches_of_two_producers_in_a_request_are_refused(rig: HandlerRig) -> None:
