@@ -112,10 +112,9 @@ class GroupShard:
         if not is_complete:
             self.is_failed = True
             return
+        self._on_committed()
         for group in list(self.groups.values()):
             self._rounds.loaded(group)
-        if not self._is_committed(self._coordinator_log.last_offset):
-            self.partition.when_committed(self._coordinator_log.last_offset, self._on_committed)
         self._schedule_expiry()
         _log.debug("%s: loaded %s groups", self.partition.topic_partition, len(self.groups))
 
@@ -170,9 +169,8 @@ class GroupShard:
     def _commit_without_replay(self, records: list[CoordinatorRecord], done: Done) -> None:
         self.commit(records, done, replay=False)
 
-    def _on_committed(self, error: ErrorCode) -> None:
-        if error is ErrorCode.NONE:
-            self.offsets.commit_up_to(self.partition.high_watermark)
+    def _on_committed(self) -> None:
+        self.offsets.commit_up_to(self.partition.high_watermark)
 
     def _is_committed(self, record_offset: int) -> bool:
         return self._coordinator_log.is_committed(record_offset)
@@ -219,7 +217,7 @@ class GroupShard:
             producer_id, commit=commit, record_offset=record_offset, is_committed=is_committed
         )
         if not is_committed:
-            self.partition.when_committed(record_offset, self._on_committed)
+            self.partition.when_committed(record_offset, lambda _: self._on_committed())
 
     # Groups
 

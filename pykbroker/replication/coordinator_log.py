@@ -3,7 +3,8 @@
 Owns: how far the log is replayed, and the offset of the newest record that the coordinator knows.
 Rules
 - Loading takes a slice at a time, so that a long log does not hold up the event loop; what is appended meanwhile (a
-  transaction marker) is replayed too.
+  transaction marker) is replayed too. It is over when everything loaded is committed: a new leader does not know at
+  first what its predecessor has shown.
 - The records of one append are one batch: all of them or none.
 - Errors are told in the words of a coordinator's clients: look for the coordinator elsewhere, or try again.
 Not here: what a record means (groups, transactions).
@@ -77,7 +78,7 @@ class CoordinatorLog:
     # Loading
 
     def load(self, replay: Replay, loaded: Callable[[bool], None]) -> None:
-        """Replay each record; `loaded` is told at the end, with False where the log could not be read."""
+        """Replay each record; `loaded` is told once all are committed, or with False that the log could not be read."""
         if self._is_closed:
             return
         log = self.partition.log
@@ -93,7 +94,14 @@ class CoordinatorLog:
             loaded(False)
             return
         self.last_offset = log.log_end_offset - 1
-        loaded(True)
+        if self.is_committed(self.last_offset):
+            loaded(True)
+        else:
+            self.partition.when_committed(self.last_offset, lambda _: self._loaded_is_committed(loaded))
+
+    def _loaded_is_committed(self, loaded: Callable[[bool], None]) -> None:
+        if not self._is_closed and self.is_committed(self.last_offset):
+            loaded(True)
 
     def _load_slice(self, replay: Replay) -> int:
         """Replay what one read brings and return its size in bytes."""
@@ -140,32 +148,32 @@ class CoordinatorLog:
         high_watermark: int = self.partition.high_watermark
         return offset < high_watermark
 
-    def when_committed(self, done: Done, timeout_ms: float, *, settled: Done | None = None) -> None:
+    def when_committed(self, done: Done, timeout_ms: float, *, settled: Callable[[], None] | None = None) -> None:
         """Tell `done`, once, that everything appended so far is committed, or why not yet or never.
 
-        `settled` is told what really became of it, however long it takes.
+        `settled` is called when it is committed, however long that takes, and even if the in-sync replicas are too few
+        by then to tell `done` that all is well.
         """
+        last_offset = self.last_offset
         is_done = False
 
         def finish(error: ErrorCode) -> None:
             nonlocal is_done
             if not is_done:
                 is_done = True
-                timer.cancel()
+                if timer is not None:
+                    timer.cancel()
                 done(client_error(error))
 
         def committed(error: ErrorCode) -> None:
-            if settled is not None:
-                settled(error)
+            if settled is not None and self.is_committed(last_offset):
+                settled()
             finish(error)
 
-        if self.is_committed(self.last_offset):
-            if settled is not None:
-                settled(ErrorCode.NONE)
-            done(ErrorCode.NONE)
-            return
-        timer: Timer = self._clock.call_later(timeout_ms, lambda: finish(ErrorCode.REQUEST_TIMED_OUT))
-        self.partition.when_committed(self.last_offset, committed)
+        timer: Timer | None = None
+        if not self.is_committed(last_offset):
+            timer = self._clock.call_later(timeout_ms, lambda: finish(ErrorCode.REQUEST_TIMED_OUT))
+        self.partition.when_committed(last_offset, committed)
 
 
 def client_error(error: ErrorCode) -> ErrorCode:

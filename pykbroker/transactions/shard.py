@@ -10,7 +10,6 @@ Rules
   the Prepare state and does the same.
 - An append that is refused changes nothing. One that was not acknowledged in time may still count; a client that is
   told so finds out when it asks again.
-- Loading is over when everything that was loaded is committed, so nobody is told what might still be lost.
 Not here: which shard has an id (coordinator), what may follow on what (state), markers (markers), formats (records).
 Sources: KIP-98, KIP-890; Kafka's TransactionStateManager, TransactionCoordinator.
 """
@@ -94,18 +93,10 @@ class TransactionShard:
             self.transactions[transactional_id] = transaction
 
     def _loaded(self, is_complete: bool) -> None:
-        if not is_complete:
-            self.is_loading = False
-            self.is_failed = True
-        elif self._coordinator_log.is_committed(self._coordinator_log.last_offset):
-            self._begin(ErrorCode.NONE)
-        else:
-            self.partition.when_committed(self._coordinator_log.last_offset, self._begin)
-
-    def _begin(self, error: ErrorCode) -> None:
-        if error is not ErrorCode.NONE or self._is_closed:
-            return  # the partition is led elsewhere: this shard is dropped
         self.is_loading = False
+        if not is_complete:
+            self.is_failed = True
+            return
         for transaction in list(self.transactions.values()):
             if transaction.is_prepared:
                 self._write_markers(transaction)
@@ -284,8 +275,8 @@ class TransactionShard:
             return
         self._changing.add(transactional_id)
 
-        def settled(error: ErrorCode) -> None:
-            if error is ErrorCode.NONE and not self._is_closed:
+        def settled() -> None:
+            if not self._is_closed:
                 self._changing.discard(transactional_id)
                 self.transactions[transactional_id] = following
                 if counts is not None:
@@ -358,8 +349,8 @@ class TransactionShard:
             return
         self._changing.update(transactional_ids)
 
-        def settled(error: ErrorCode) -> None:
-            if error is ErrorCode.NONE and not self._is_closed:
+        def settled() -> None:
+            if not self._is_closed:
                 for each in transactional_ids:
                     self._changing.discard(each)
                     del self.transactions[each]
