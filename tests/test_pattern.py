@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pykbroker.errors import KafkaError
@@ -47,6 +47,7 @@ def test_pattern_that_backtracking_would_never_finish_is_quick() -> None:
     assert not Pattern("(a|a)*(a|a)*(a+)+$").matches("a" * 200 + "b")
 
 
+@settings(deadline=None)
 @given(st.text("ab|()[]{}*+?.^$\\-12d", max_size=12), st.text("ab1", max_size=6))
 def test_any_text_is_a_pattern_or_refused(pattern: str, text: str) -> None:
     try:
