@@ -2,9 +2,9 @@
 
 Owns: the jars in the user's cache directory, the processes it started, and the directory it was given.
 Rules: stock heap, stock garbage collector flags, stock config values; only addresses, directories and (on fewer than
-       three nodes) the replication
-       factors of internal topics are set, as Kafka's own quickstart files do. Nothing listens outside 127.0.0.1.
-Not here: Kafka's command line tools (kafka_tools/), our broker (targets.py).
+       three nodes) the replication factors of internal topics are set, as Kafka's own quickstart files do. Nothing
+       listens outside 127.0.0.1, unless the caller gives addresses of namespaces of its own.
+Not here: starting and stopping nodes (cluster.py), Kafka's command line tools (kafka_tools/), our broker (targets.py).
 
     with start_cluster(directory, nodes=3, properties={"num.partitions": "6"}) as kafka:
         kafka.bootstrap, kafka.pids, kafka.kill(2), kafka.start(2)
@@ -15,20 +15,16 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import signal
-import socket
-import struct
 import subprocess
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from attrs import define, field
 
 from clients import Unavailable, cache_directory, copy_jars
+from cluster import READY_TIMEOUT_S, Cluster, Node, Place, free_ports, tail
 
 KAFKA_VERSION = "4.4.0"
 LOG4J_VERSION = "2.25.5"
@@ -42,8 +38,6 @@ STOCK_JVM = [
     "-XX:+ExplicitGCInvokesConcurrent",
     "-Djava.awt.headless=true",
 ]
-READY_TIMEOUT_S = 120
-STOP_TIMEOUT_S = 60
 
 _LOG4J = """<Configuration status="warn">
   <Appenders><Console name="out" target="SYSTEM_OUT"><PatternLayout pattern="[%d] %p %m (%c)%n"/></Console></Appenders>
@@ -93,114 +87,41 @@ def _pom(version: str) -> str:
 
 
 @define
-class Node:
-    """One broker-and-controller. `process` is None while it is stopped."""
+class KafkaNode(Node):
+    """One broker-and-controller."""
 
-    id: int
-    port: int
-    controller_port: int
-    directory: Path
-    directory_id: str
-    process: subprocess.Popen[bytes] | None = None
+    controller_port: int = field(kw_only=True)
+    directory_id: str = field(kw_only=True)
 
     @property
-    def data_dir(self) -> Path:
-        return self.directory / "data"
+    def controller_address(self) -> str:
+        return f"{self.place.host}:{self.controller_port}"
 
     @property
     def server_properties(self) -> Path:
         return self.directory / "server.properties"
 
-    @property
-    def log(self) -> Path:
-        return self.directory / "server.log"
-
 
 @define
-class KafkaCluster:
-    """The nodes that were started. Leaving the `with` block stops them; the data stays in their directories."""
+class KafkaCluster(Cluster):
+    """See Cluster."""
 
-    version: str
-    libs: Path
-    nodes: Sequence[Node]
-    jvm: Sequence[str] = field(factory=list)
-
-    @property
-    def bootstrap(self) -> str:
-        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+    nodes: Sequence[KafkaNode]
+    version: str = field(kw_only=True)
+    libs: Path = field(kw_only=True)
+    jvm: Sequence[str] = field(kw_only=True, factory=list)
 
     @property
-    def pids(self) -> dict[int, int]:
-        """Return node id → process id of the nodes that run."""
-        return {node.id: node.process.pid for node in self.nodes if node.process and node.process.poll() is None}
+    def name(self) -> str:
+        return f"Apache Kafka {self.version}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def launch(self, node_id: int) -> None:
-        """Start the node's process and return at once."""
-        node = self._node(node_id)
-        command = [
+    def command(self, node: Node) -> list[str]:
+        assert isinstance(node, KafkaNode)
+        return [
             *("java", *self.jvm, f"-Dkafka.logs.dir={node.directory}"),
             f"-Dlog4j2.configurationFile={node.directory / 'log4j2.xml'}",
             *("-cp", f"{self.libs}/*", "kafka.Kafka", str(node.server_properties)),
         ]
-        with node.log.open("ab") as log:
-            node.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def start(self, node_id: int) -> None:
-        """Start the node and wait until it answers and knows all live nodes."""
-        self.launch(node_id)
-        self.wait_ready()
-
-    def wait_ready(self) -> None:
-        """Wait until every running node answers Metadata with every running node in it. Raises: Unavailable."""
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        for node in self.nodes:
-            if node.process is None:
-                continue
-            while _known_brokers(node.port) < len(self.pids):
-                if node.process.poll() is not None:
-                    raise Unavailable(f"Kafka node {node.id} ended early:\n{_tail(node.log)}")
-                if time.monotonic() > deadline:
-                    raise Unavailable(f"Kafka node {node.id} is not ready after {READY_TIMEOUT_S} s, see {node.log}")
-                time.sleep(0.05)
-
-    def kill(self, node_id: int) -> None:
-        """Kill the node as a crash would (SIGKILL)."""
-        self._signal(node_id, signal.SIGKILL)
-
-    def stop(self, node_id: int | None = None) -> None:
-        """Stop one node, or all, cleanly; kill what has not stopped after STOP_TIMEOUT_S."""
-        chosen = [node for node in self.nodes if node_id in (None, node.id)]
-        for node in chosen:
-            if node.process is not None:
-                node.process.terminate()
-        for node in chosen:
-            if node.process is not None:
-                try:
-                    node.process.wait(STOP_TIMEOUT_S)
-                except subprocess.TimeoutExpired:
-                    node.process.kill()
-                    node.process.wait()
-                node.process = None
-
-    def _signal(self, node_id: int, number: signal.Signals) -> None:
-        node = self._node(node_id)
-        if node.process is not None:
-            node.process.send_signal(number)
-            node.process.wait()
-            node.process = None
-
-    def _node(self, node_id: int) -> Node:
-        return next(node for node in self.nodes if node.id == node_id)
 
 
 def start_cluster(
@@ -210,15 +131,15 @@ def start_cluster(
     properties: Mapping[str, str] | None = None,
     version: str = KAFKA_VERSION,
     ports: Sequence[int] = (),
+    places: Sequence[Place] = (),
     jvm: Sequence[str] = STOCK_JVM,
     wait: bool = True,
 ) -> KafkaCluster:
     """Format `directory` for a new cluster and start it.
 
-    `ports` are the client ports of the nodes (free ones are chosen if empty). `properties` are added to each node's
-    server.properties;
-    "{id}" in a value stands for the node's id. With `wait=False` the processes are started, and wait_ready() is the
-    caller's to call.
+    `ports` are the client ports of the nodes (free ones are chosen if empty), `places` where they run (loopback if
+    empty). `properties` are added to each node's server.properties; "{id}" in a value stands for the node's id. With
+    `wait=False` the processes are started, and wait_ready() is the caller's to call.
     Raises: Unavailable.
     """
     libs = jars(version)
@@ -229,12 +150,13 @@ def start_cluster(
         libs=libs,
         jvm=list(jvm),
         nodes=[
-            Node(
+            KafkaNode(
                 id=index + 1,
                 port=client_ports[index],
                 controller_port=found[nodes + index],
                 directory=directory / f"node{index + 1}",
                 directory_id=_new_id(),
+                place=places[index] if places else Place(),
             )
             for index in range(nodes)
         ],
@@ -251,19 +173,10 @@ def start_cluster(
     return cluster
 
 
-def free_ports(count: int) -> list[int]:
-    """Return `count` ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
-
-
 def _format(cluster: KafkaCluster, properties: Mapping[str, str]) -> None:
     """Write every node's configuration and run Kafka's storage tool on its data directory."""
     cluster_id = _new_id()
-    voters = ",".join(f"{node.id}@127.0.0.1:{node.controller_port}:{node.directory_id}" for node in cluster.nodes)
+    voters = ",".join(f"{node.id}@{node.controller_address}:{node.directory_id}" for node in cluster.nodes)
     formatting = []
     for node in cluster.nodes:
         node.data_dir.mkdir(parents=True)
@@ -282,16 +195,16 @@ def _format(cluster: KafkaCluster, properties: Mapping[str, str]) -> None:
         log.close()
     for node, process in formatting:
         if process.wait(READY_TIMEOUT_S) != 0:
-            raise Unavailable(f"formatting Kafka's storage failed:\n{_tail(node.directory / 'format.log')}")
+            raise Unavailable(f"formatting Kafka's storage failed:\n{tail(node.directory / 'format.log')}")
 
 
-def _server_properties(cluster: KafkaCluster, node: Node) -> dict[str, str]:
-    listeners = f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}"
+def _server_properties(cluster: KafkaCluster, node: KafkaNode) -> dict[str, str]:
+    listeners = f"PLAINTEXT://{node.address},CONTROLLER://{node.controller_address}"
     replicas, in_sync = min(3, len(cluster.nodes)), min(2, len(cluster.nodes))
     return {
         "process.roles": "broker,controller",
         "node.id": str(node.id),
-        "controller.quorum.bootstrap.servers": ",".join(f"127.0.0.1:{each.controller_port}" for each in cluster.nodes),
+        "controller.quorum.bootstrap.servers": ",".join(each.controller_address for each in cluster.nodes),
         "listeners": listeners,
         "advertised.listeners": listeners,
         "inter.broker.listener.name": "PLAINTEXT",
@@ -311,23 +224,6 @@ def _new_id() -> str:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):  # the storage tool would take it for an option
             return text
-
-
-def _known_brokers(port: int) -> int:
-    """Ask Metadata version 2 for no topics; return how many brokers are in the answer, 0 while there is none."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), 5) as connection:
-            body = struct.pack(">hhih5si", 3, 2, 7, 5, b"ready", 0)
-            connection.sendall(struct.pack(">i", len(body)) + body)
-            stream = connection.makefile("rb")
-            answer = stream.read(struct.unpack(">i", stream.read(4))[0])
-            return int(struct.unpack(">i", answer[4:8])[0])
-    except (OSError, struct.error):
-        return 0
-
-
-def _tail(path: Path, lines: int = 15) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
 
 if __name__ == "__main__":

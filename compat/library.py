@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from program import Context
+from program import REPLICATION_FACTOR, Context
 
 
 class Partition(NamedTuple):
@@ -287,7 +287,7 @@ class Library:
         name: str,
         *,
         partitions: int = 1,
-        replication_factor: int = 1,
+        replication_factor: int = REPLICATION_FACTOR,
         assignments: Mapping[int, list[int]] | None = None,
         configs: Mapping[str, str] | None = None,
         validate_only: bool = False,

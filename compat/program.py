@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 SCENARIO_TIMEOUT_S = 60.0
+REPLICATION_FACTOR = int(os.environ.get("COMPAT_REPLICATION_FACTOR", "1"))
 STANDARD_RECORDS = [
     (b"key-%04d" % index, b"value-%04d-" % index + b"abcdefghij" * 20)
     for index in range(200)

@@ -33,6 +33,7 @@ class Results:
     target: str = ""
     outcomes: dict[str, dict[str, Outcome]] = field(factory=dict)
     skipped: dict[str, str] = field(factory=dict)
+    retried: list[str] = field(factory=list)  # client, scenario and why it failed the first time
 
     @property
     def failed(self) -> bool:
@@ -48,7 +49,11 @@ class Results:
         """Return the counts in words."""
         statuses = [outcome.status for _, _, outcome in self.all()]
         counts = [f"{statuses.count(status)} {status}" for status in ("ok", "fail", "n/a")]
-        return ", ".join(counts) + (f", {len(self.skipped)} clients skipped" if self.skipped else "")
+        return (
+            ", ".join(counts)
+            + (f", {len(self.retried)} calls repeated" if self.retried else "")
+            + (f", {len(self.skipped)} clients skipped" if self.skipped else "")
+        )
 
     def cell(self, client: str, scenario: str) -> str:
         """Return ok, FAIL, n/a, skip, or "" where the client was not asked."""
@@ -84,6 +89,7 @@ def failures(results: Results, logs: Mapping[str, Path]) -> str:
         lines += [f"FAIL {client} {name}: {outcome.why}" for name, outcome in failed.items()]
         if failed:
             lines += [f"    {line}" for line in tail(logs[client], TAIL_LINES).splitlines()]
+    lines += [f"called again: {retried}" for retried in results.retried]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -75,6 +75,23 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--compare", action="store_true", help="run against Apache Kafka and ours and print the differences"
     )
+    parser.add_argument("--brokers", type=int, default=1, help="brokers of the cluster that is started (default 1)")
+    parser.add_argument(
+        "--restart", action="store_true", help="restart one broker after the other meanwhile (3 brokers or more)"
+    )
+    parser.add_argument(
+        "--restart-every",
+        type=float,
+        default=15,
+        metavar="SECONDS",
+        help="with --restart: time in peace between two restarts (default 15)",
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="call a scenario that failed again, at most so often, as a user would (default: 2 with --restart, else 0)",
+    )
     parser.add_argument("--scenario", action="append", metavar="NAME", help="only this scenario (repeatable)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="broker property (repeatable)")
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="clients that run at once")
@@ -86,6 +103,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name in options.scenario or ():
         if name not in SCENARIOS and name not in extra:
             parser.error(f"no scenario {name}; there are {', '.join([*SCENARIOS, *sorted(extra)])}")
+    if options.retries is None:
+        options.retries = 2 if options.restart else 0
+    if options.restart and options.brokers < 3:
+        parser.error("--restart needs --brokers 3: with fewer, a topic has no replica to go on with")
     for setting in options.set:
         if "=" not in setting:
             parser.error(f"--set needs NAME=VALUE, not {setting}")
@@ -94,13 +115,18 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _targets(options: argparse.Namespace) -> list[AbstractContextManager[targets.Target]]:
     properties = {**STANDARD_PROPERTIES, **dict(setting.split("=", 1) for setting in options.set)}
+    restarts = options.restart_every if options.restart else None
+    kafka = partial(targets.apache_kafka, properties, brokers=options.brokers, restart_every_s=restarts)
+    ours = (
+        partial(targets.our_broker, properties)
+        if options.brokers == 1
+        else partial(targets.our_cluster, properties, brokers=options.brokers, restart_every_s=restarts)
+    )
     if options.compare:
-        return [targets.apache_kafka(properties), targets.our_broker(properties)]
+        return [kafka(), ours()]
     if options.bootstrap:
-        return [targets.running(options.bootstrap, options.data_dir)]
-    if options.against == "kafka":
-        return [targets.apache_kafka(properties)]
-    return [targets.our_broker(properties)]
+        return [targets.running(options.bootstrap, options.data_dir, options.brokers)]
+    return [kafka() if options.against == "kafka" else ours()]
 
 
 def _run_target(
@@ -127,11 +153,12 @@ def _run_target(
             _in_parallel([partial(run.cross_compression, topics) for run in longest_first], options.jobs)
         for run in runs:
             results.outcomes[run.client.name] = run.outcomes
+            results.retried += run.retried
         print(matrix(results, list(chosen)))
         print(failures(results, {run.client.name: run.log for run in runs}), end="")
         print(f"{target.name}: {results.summary()} in {time.monotonic() - began:.0f} s", flush=True)
-        if results.failed and target.log is not None and target.name == "pykbroker":
-            print(f"the broker's last lines:\n{targets.tail(target.log)}")
+        if results.failed and target.logs and target.name.startswith("pykbroker"):
+            print(f"the last lines of the log:\n{target.last_lines()}")
     return results
 
 
@@ -155,26 +182,40 @@ class ClientRun:
         self.prefix = f"{client.name}-{secrets.token_hex(3)}"
         self.log = logs / f"{client.name}.log"
         chosen = options.scenario or SCENARIOS
+        self.retries = options.retries
+        self.retried: list[str] = []
+        self.written = ""  # the prefix of the topics that `compression` wrote
         self.outcomes: dict[str, Outcome] = {
             name: Outcome("n/a", why) for name, why in client.not_applicable.items() if name in chosen
         }
 
     def first_phase(self) -> None:
         """Run everything but `cross_compression`."""
-        if names := [name for name in self.wanted if name != CROSS]:
-            self._call(names, [])
+        self._until_passed([name for name in self.wanted if name != CROSS], [])
+
+    def _until_passed(self, names: Sequence[str], more: Sequence[str]) -> None:
+        """Run these scenarios, and those that failed again, each time with names of their own."""
+        for attempt in range(1 + self.retries):
+            if attempt:
+                self.retried += [f"{self.client.name} {name}: {self.outcomes.pop(name).why}" for name in names]
+                self.prefix = f"{self.client.name}-{secrets.token_hex(3)}"
+            if names:
+                self._call(names, more)
+            if "compression" in names:
+                self.written = self.prefix
+            names = [name for name in names if self.outcomes[name].status == "fail"]
 
     def topics_for_others(self) -> list[str]:
         """Return the topics of standard records that this client wrote."""
         outcome = self.outcomes.get("compression")
         if outcome is None or outcome.status != "ok":
             return []
-        return [f"{self.prefix}-compression-{codec}" for codec in self.client.codecs]
+        return [f"{self.written}-compression-{codec}" for codec in self.client.codecs]
 
     def cross_compression(self, topics: Sequence[str]) -> None:
         """Read what all clients wrote."""
         if CROSS in self.wanted:
-            self._call([CROSS], [",".join(topics)])
+            self._until_passed([CROSS], [",".join(topics)])
 
     def _call(self, names: Sequence[str], more: Sequence[str]) -> None:
         """Run the program for these scenarios; every one of them has an outcome afterwards."""
@@ -182,6 +223,8 @@ class ClientRun:
         environment: Mapping[str, str] = {
             **os.environ,
             **self.runner.environment,
+            "COMPAT_BROKERS": str(self.target.brokers),
+            "COMPAT_REPLICATION_FACTOR": str(min(3, self.target.brokers)),
             **({"COMPAT_DATA_DIR": str(self.target.data_dir)} if self.target.data_dir else {}),
         }
         with self.log.open("ab") as log:

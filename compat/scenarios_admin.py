@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from library import BrokerError, Consumer, Library, Partition, Send, expect_error, where_supported
-from program import Context, check, equal
+from program import REPLICATION_FACTOR, Context, check, equal
 from scenarios import POLL_S, joined, read, read_nothing
 
 
@@ -17,11 +17,10 @@ def admin_topics(library: Library, context: Context) -> None:
     broker = library.broker_ids()[0]
     library.create_topic(first, partitions=3, configs={"cleanup.policy": "compact"})
     library.create_topic(second, assignments={0: [broker], 1: [broker]})
-    for topic, partitions in ((first, 3), (second, 2)):
-        described = library.describe_topic(topic)
-        equal(len(described), partitions, f"partitions of {topic}")
-        for partition in described:
-            equal(tuple(partition), (broker, [broker], [broker]), f"leader, replicas and isr of {topic}")
+    for topic, partitions, replicas in ((first, 3, REPLICATION_FACTOR), (second, 2, 1)):
+        equal(len(library.describe_topic(topic)), partitions, f"partitions of {topic}")
+        _check_replicas(library, context, topic, replicas)
+    equal({tuple(each.replicas) for each in library.describe_topic(second)}, {(broker,)}, "the replicas asked for")
     check({first, second} <= library.list_topics(), "the list of topics lacks the created ones")
     equal(library.topic_configs(first)["cleanup.policy"].value, "compact", "cleanup.policy of the created topic")
 
@@ -34,6 +33,17 @@ def admin_topics(library: Library, context: Context) -> None:
         library.delete_topic(topic)
     context.wait_until("deleted topics are gone", lambda: not {first, second} & library.list_topics())
     expect_error("UNKNOWN_TOPIC_OR_PARTITION", "delete again", lambda: library.delete_topic(first))
+
+
+def _check_replicas(library: Library, context: Context, topic: str, replicas: int) -> None:
+    def as_created() -> bool:
+        return all(
+            len(each.replicas) == replicas and each.leader in each.replicas and set(each.isr) == set(each.replicas)
+            for each in library.describe_topic(topic)
+        )
+
+    # At once, unless a broker is being restarted.
+    context.wait_until(f"{topic} has {replicas} replicas, all in sync, one of them the leader", as_created)
 
 
 def _check_refused_topics(library: Library, context: Context, existing: str) -> None:
@@ -65,7 +75,10 @@ def admin_configs(library: Library, context: Context) -> None:
         _check_incremental(library, context, topic)
     with where_supported():
         library.replace_topic_configs(topic, {"max.message.bytes": "234567"})
-        equal(library.topic_configs(topic)["max.message.bytes"].value, "234567", "max.message.bytes set the old way")
+        context.wait_until(
+            "max.message.bytes set the old way is 234567",
+            lambda: library.topic_configs(topic)["max.message.bytes"].value == "234567",
+        )
     broker = library.broker_configs(library.broker_ids()[0])
     check("log.segment.bytes" in broker, "the broker's configs lack log.segment.bytes")
 

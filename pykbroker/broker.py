@@ -7,7 +7,8 @@ Owns: the order of starting and stopping. Every part is given what it needs; not
 
 Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
 advertised -> store -> registration -> replicas, groups and transactions from the first image -> clients are accepted.
-Stopping: no more clients -> transactions, groups -> registration -> logs, cleanly.
+Stopping: others take over what it leads -> no more clients -> transactions, groups -> replicas -> registration -> logs,
+cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
 """
@@ -23,29 +24,33 @@ import anyio
 import attrs
 
 from pykbroker.clock import Clock, SystemClock
+from pykbroker.cluster.controller import Controller
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
+from pykbroker.cluster.store import Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
-from pykbroker.handlers.context import Services
+from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.log.log_dirs import LogDirs
+from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.metrics import Metrics
+from pykbroker.peer import Network, SocketNetwork
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
 from pykbroker.server.dispatch import HANDLERS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
-from pykbroker.transactions.coordinator import TransactionCoordinator
-from pykbroker.transactions.other_brokers import OtherBrokers
-from pykbroker.transactions.verification import TransactionVerifier
+from pykbroker.transaction_parts import TransactionParts
 from pykbroker.waiters import Wakeups
+from wire.primitives import uuid_text
 
 logger = logging.getLogger("pykbroker")
 
 STORE_FILE = "metadata.sqlite"
+PRIVATE = "sqlite"  # pykbroker.store: a file of this broker's own
 
 
 class StartError(Exception):
@@ -53,14 +58,36 @@ class StartError(Exception):
 
 
 class Broker:
-    def __init__(self, config: BrokerConfig, *, is_ephemeral: bool = False, clock: Clock | None = None) -> None:
-        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good."""
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        is_ephemeral: bool = False,
+        clock: Clock | None = None,
+        network: Network | None = None,
+        store: Store | None = None,
+        new_flusher: Callable[[LogDirectory], Flusher] | None = None,
+        listens: bool = True,
+    ) -> None:
+        """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
+
+        `network` is how other brokers are reached, by sockets unless given; `store` is taken instead of the one that
+        the configuration names, and closed at the end. Without `listens` no socket is opened: clients come by `serve`,
+        and `listeners` is only what is advertised.
+        """
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
         self.clock = clock or SystemClock()
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
+        self._network = network
+        self._store = store
+        self._new_flusher = new_flusher
+        self._listens = listens
+        self._server: Server
+        self._is_killed = False
+        self._stopping: anyio.CancelScope | None = None  # while a part is being stopped
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._advertised: list[Endpoint] = []
@@ -95,6 +122,26 @@ class Broker:
         """Stop. What was raised in the body goes on as it is: told of it, the task groups would wrap it in groups."""
         await self._exit.aclose()
 
+    def serve(self, client: socket.socket, *, listener: str, client_id: str, host: str) -> None:
+        """Serve a client that is connected already, by whatever way; the socket is this broker's from now on."""
+        self._server.adopt(client, ConnectionInfo(id=client_id, listener=listener, host=host))
+
+    def kill(self) -> None:
+        """Let the stop that follows, or is under way, be like a crash: nothing is completed, and nobody is told."""
+        self._is_killed = True
+        if self._stopping is not None:
+            self._stopping.cancel()
+
+    async def _shielded(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Let a part stop properly although the tasks around it are being cancelled, unless the broker is killed."""
+        if not self._is_killed:
+            with anyio.CancelScope(shield=True) as self._stopping:
+                await stop()
+
+    def _on_stop(self, stop: Callable[[], None]) -> None:
+        """Have `stop` called when the broker stops, in the opposite order; not if it is killed."""
+        self._exit.callback(lambda: None if self._is_killed else stop())
+
     def _on_bug(self, error: Exception) -> None:
         """A callback of a timer or of a signal failed: there is nobody to answer, and the others go on."""
         if isinstance(error, StorageError):
@@ -106,28 +153,33 @@ class Broker:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         clock.on_bug = self._on_bug
-        log_dirs = LogDirs([Path(folder) for folder in config.log_dirs], config, clock, ephemeral=self._is_ephemeral)
+        log_dirs = LogDirs(
+            [Path(folder) for folder in config.log_dirs],
+            config,
+            clock,
+            ephemeral=self._is_ephemeral,
+            new_flusher=self._new_flusher,
+        )
         log_dirs.open()
-        self._exit.callback(log_dirs.close)
+        self._exit.callback(lambda: log_dirs.close(clean=not self._is_killed))
         self._bind()
 
-        store = SqliteStore(self.data_dir / STORE_FILE, clock, ephemeral=self._is_ephemeral)
+        store = self._store or self._open_store()
         cluster = Cluster(store, config, clock)
+        network = self._network or SocketNetwork(config)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
-        replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups)
+        replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups, network=network)
         groups = GroupCoordinator(config, clock, replicas)
-        # Two ways to the others: a question of a producer must not wait for markers.
-        marker_brokers, question_brokers = OtherBrokers(config, clock), OtherBrokers(config, clock)
-        transactions = TransactionCoordinator(config, clock, cluster, replicas, groups=groups, brokers=marker_brokers)
+        transactions = TransactionParts(config, clock, cluster, replicas, groups=groups, network=network)
         self.services = Services(
             config=config,
             clock=clock,
             cluster=cluster,
             replicas=replicas,
             groups=groups,
-            transactions=transactions,
-            verifier=TransactionVerifier(config, cluster, transactions, question_brokers),
+            transaction_coordinator=transactions.coordinator,
+            transaction_verifier=transactions.verifier,
             log_dirs=log_dirs,
             fetch_sessions=FetchSessions(clock, max_sessions=config.max_incremental_fetch_session_cache_slots),
             producer_ids=ProducerIds(cluster),
@@ -140,20 +192,37 @@ class Broker:
         tasks.start_soon(clock.run)
 
         replicas.open()
-        self._exit.callback(replicas.close)
-        cluster.on_image += [replicas.on_image, groups.on_image, transactions.on_image]
-        self._exit.push_async_callback(_shielded, cluster.stop)
-        await cluster.start(self._advertised, cluster_id=log_dirs.cluster_id, after_unclean_stop=log_dirs.was_unclean)
+        self._on_stop(replicas.close)
+        controller = Controller(cluster, config, clock)
+        cluster.on_image += [transactions.on_image, replicas.on_image, groups.on_image, controller.on_image]
+        self._on_stop(lambda: log_dirs.note_broker_epoch(cluster.broker_epoch))
+        self._exit.push_async_callback(_close, store)
+        self._exit.push_async_callback(self._shielded, cluster.stop)
+        await cluster.start(
+            self._advertised,
+            cluster_id=log_dirs.cluster_id,
+            after_unclean_stop=log_dirs.was_unclean,
+            previous_broker_epoch=log_dirs.previous_broker_epoch,
+            directory_id=uuid_text(log_dirs.directories[0].directory_id),
+        )
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         tasks.start_soon(cluster.run)
-        self._exit.callback(groups.close)
-        self._exit.callback(transactions.close)
-        tasks.start_soon(marker_brokers.run)
-        tasks.start_soon(question_brokers.run)
+        tasks.start_soon(controller.run)
+        tasks.start_soon(replicas.run)
+        self._on_stop(replicas.stop)
+        if self._store is not None or config.pykbroker_store != PRIVATE:  # else there is nobody to watch
+            from pykbroker.cluster.liveness import Liveness
+
+            liveness = Liveness(cluster, config, clock, network)
+            cluster.on_image.append(liveness.on_image)
+            tasks.start_soon(liveness.run)
+        self._on_stop(groups.close)
+        self._on_stop(transactions.close)
+        tasks.start_soon(transactions.run)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)
-        server = Server(
+        self._server = Server(
             config,
             ServerContext(
                 dispatcher=Dispatcher(self.services),
@@ -165,9 +234,18 @@ class Broker:
                 max_request_bytes=config.socket_request_max_bytes,
             ),
         )
-        server.start_idle_sweep()
+        self._server.start_idle_sweep()
         for listener in self._listeners:
-            connections.start_soon(server.serve, listener)
+            connections.start_soon(self._server.serve, listener)
+        if config.controlled_shutdown_enable:
+            self._exit.push_async_callback(self._shielded, cluster.hand_over)
+
+    def _open_store(self) -> Store:
+        if self.config.pykbroker_store == PRIVATE:
+            return SqliteStore(self.data_dir / STORE_FILE, self.clock, ephemeral=self._is_ephemeral)
+        from pykbroker.cluster.engines import open_store
+
+        return open_store(self.config, self.data_dir, self.clock, is_ephemeral=self._is_ephemeral)
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""
@@ -175,6 +253,8 @@ class Broker:
         for endpoint in self.config.client_endpoints:
             if endpoint.protocol != "PLAINTEXT":
                 raise ListenError(f"listener {endpoint.listener} is of {endpoint.protocol}, only PLAINTEXT is served")
+            if not self._listens:
+                continue
             listener = Listener.bind(endpoint.listener, endpoint.host, endpoint.port)
             self._exit.callback(listener.socket.close)
             self._listeners.append(listener)
@@ -183,7 +263,7 @@ class Broker:
             attrs.evolve(
                 endpoint,
                 host=endpoint.host or socket.getfqdn(),
-                port=endpoint.port or ports[endpoint.listener],
+                port=endpoint.port or ports.get(endpoint.listener, 0),
             )
             for endpoint in self.config.advertised_endpoints
         ]
@@ -191,7 +271,6 @@ class Broker:
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
 
 
-async def _shielded(stop: Callable[[], Awaitable[None]]) -> None:
-    """Let a part stop properly although the tasks around it are being cancelled."""
+async def _close(store: Store) -> None:
     with anyio.CancelScope(shield=True):
-        await stop()
+        await store.close()

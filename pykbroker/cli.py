@@ -1,8 +1,8 @@
 """The command `pykbroker`.
 
-`start` runs one broker until SIGTERM or SIGINT. What a person did wrong – a port that is taken, a folder that cannot
-be written or is in use, a bad property – is one line on stderr and exit status 1; everything else is a traceback,
-because it is a bug.
+`start` runs one broker until SIGTERM or SIGINT, `cluster` several, each as a process of its own. What a person did
+wrong – a port that is taken, a folder that cannot be written or is in use, a bad property – is one line on stderr and
+exit status 1; everything else is a traceback, because it is a bug.
 """
 
 import argparse
@@ -16,16 +16,23 @@ from pathlib import Path
 from typing import NoReturn
 
 DEFAULT_DATA_DIR = Path("pykbroker-data")
+DEFAULT_CLUSTER_DIR = Path("pykbroker-cluster")
+DEFAULT_PORT = 9092
 
 
 class Options(argparse.Namespace):
-    """What `start` was told."""
+    """What the command was told; `brokers` is None for `start`, which alone knows the others that may be None."""
 
+    brokers: int | None = None
+    node_id: int | None = None
+    store: str | None = None
+    advertised_listener: str | None = None
+    unsynced: bool = False
+    until_stdin_closes: bool = False
     port: int | None
     host: str | None
     data_dir: Path | None
     ephemeral: bool
-    advertised_listener: str | None
     config: Path | None
     set: list[str]
     log_level: str
@@ -39,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s (%(name)s)"
     )
     with _data_folder(options) as folder:
-        sys.exit(_run(_properties(options, folder), is_ephemeral=options.ephemeral))
+        sys.exit(_start(options, folder) if options.brokers is None else _cluster(options, options.brokers, folder))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,20 +63,45 @@ def _parser() -> argparse.ArgumentParser:
         "  pykbroker start --ephemeral --port 0\n"
         "  pykbroker start --config server.properties --set num.partitions=3",
     )
-    start.add_argument("--port", type=_port, metavar="N", help="port to listen on; 0 takes any (default: 9092)")
-    start.add_argument("--host", metavar="A", help="address to listen on (default: 127.0.0.1)")
-    start.add_argument("--data-dir", type=Path, metavar="D", help=f"folder of the data (default: {DEFAULT_DATA_DIR})")
-    start.add_argument("--ephemeral", action="store_true", help="keep the data in a temporary folder, gone at exit")
+    _add_common(start, DEFAULT_DATA_DIR)
+    start.add_argument("--node-id", type=int, metavar="N", help="the broker's id in its cluster (default: 1)")
+    start.add_argument("--store", metavar="URL", help="the cluster's store: etcd://host:2379/prefix or sqlite:PATH")
     start.add_argument("--advertised-listener", metavar="HOST:PORT", help="where clients are told to connect")
-    start.add_argument("--config", type=Path, metavar="FILE", help="a server.properties file of Kafka")
-    start.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one property; may be repeated")
-    start.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    # What `cluster` tells its brokers: the data goes with it, and so do they.
+    start.add_argument("--unsynced", action="store_true", help=argparse.SUPPRESS)
+    start.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    cluster = commands.add_parser(
+        "cluster",
+        help="run several brokers on this machine, a process for each",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  pykbroker cluster --brokers 3\n  pykbroker cluster --brokers 3 --ephemeral --port 0",
+    )
+    cluster.add_argument("--brokers", type=_count, default=3, metavar="N", help="how many (default: 3)")
+    _add_common(cluster, DEFAULT_CLUSTER_DIR)
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, data_dir: Path) -> None:
+    is_cluster = data_dir == DEFAULT_CLUSTER_DIR
+    first = "port of the first broker, the others follow" if is_cluster else "port to listen on"
+    parser.add_argument("--port", type=_port, metavar="N", help=f"{first}; 0 takes any (default: {DEFAULT_PORT})")
+    parser.add_argument("--host", metavar="A", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--data-dir", type=Path, metavar="D", help=f"folder of the data (default: {data_dir})")
+    parser.add_argument("--ephemeral", action="store_true", help="keep the data in a temporary folder, gone at exit")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a server.properties file of Kafka")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one property; repeatable")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of brokers")
     return int(text)
 
 
@@ -98,7 +130,7 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
         except ConfigError as error:
             _fail(str(error))
     if options.port is not None or options.host is not None or "listeners" not in properties:
-        port = 9092 if options.port is None else options.port
+        port = DEFAULT_PORT if options.port is None else options.port
         properties["listeners"] = f"PLAINTEXT://{options.host or '127.0.0.1'}:{port}"
         properties.pop("advertised.listeners", None)
     if options.advertised_listener is not None:
@@ -107,6 +139,11 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
         properties["log.dirs"] = str(folder.absolute())
     elif "log.dirs" not in properties and "log.dir" not in properties:
         properties["log.dirs"] = str(DEFAULT_DATA_DIR.absolute())
+    if options.node_id is not None:
+        properties["node.id"] = str(options.node_id)
+        properties.pop("broker.id", None)
+    if options.store is not None:
+        properties["pykbroker.store"] = options.store
     for setting in options.set:
         name, separator, value = setting.partition("=")
         if not separator or not name.strip():
@@ -115,7 +152,8 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
     return properties
 
 
-def _run(properties: dict[str, str], *, is_ephemeral: bool) -> int:
+def _start(options: Options, folder: Path | None) -> int:
+    properties = _properties(options, folder)
     import anyio
 
     from pykbroker.broker import Broker, StartError
@@ -124,21 +162,67 @@ def _run(properties: dict[str, str], *, is_ephemeral: bool) -> int:
     async def serve() -> int:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             try:
+                is_ephemeral = options.ephemeral or options.unsynced
                 broker = Broker(BrokerConfig.from_properties(properties), is_ephemeral=is_ephemeral)
-                print(f"pykbroker keeps its data in {broker.data_dir}", flush=True)
+                _say(f"pykbroker keeps its data in {broker.data_dir}")
                 async with broker:
                     gc.freeze()
                     gc.enable()
-                    print(f"pykbroker accepts clients on {broker.bootstrap}", flush=True)
-                    async for received in signals:
-                        print(f"pykbroker stops on {received.name}", flush=True)
-                        break
+                    _say(f"pykbroker accepts clients on {broker.bootstrap}")
+                    async with anyio.create_task_group() as waiting:
+                        if options.until_stdin_closes:
+                            waiting.start_soon(until_stdin_closes, waiting.cancel_scope)
+                        async for received in signals:
+                            _say(f"pykbroker stops on {received.name}")
+                            break
+                        waiting.cancel_scope.cancel()
             except (ConfigError, StartError) as error:
                 _fail(str(error))
-        print(f"pykbroker stopped bugs_total={broker.metrics.bugs_total}", flush=True)
+        _say(f"pykbroker stopped bugs_total={broker.metrics.bugs_total}")
         return 0
 
+    async def until_stdin_closes(scope: anyio.CancelScope) -> None:
+        await anyio.wait_readable(0)
+        scope.cancel()
+
     return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _cluster(options: Options, brokers: int, folder: Path | None) -> int:
+    import anyio
+
+    from pykbroker.supervisor import Supervisor
+
+    folder = (folder or DEFAULT_CLUSTER_DIR).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _fail(f"cannot create {folder}: {error.strerror}")
+    first = DEFAULT_PORT if options.port is None else options.port
+    if first + brokers - 1 > 65535:
+        _fail(f"--port {first} leaves no ports for {brokers} brokers")
+    commands = {}
+    for broker_id in range(1, brokers + 1):
+        command = [sys.executable, "-m", "pykbroker", "start", "--until-stdin-closes", "--log-level", options.log_level]
+        command += ["--node-id", str(broker_id), "--port", str(first + broker_id - 1 if first else 0)]
+        command += [
+            "--data-dir",
+            str(folder / f"broker-{broker_id}"),
+            "--store",
+            f"sqlite:{folder / 'metadata.sqlite'}",
+        ]
+        command += ["--unsynced"] if options.ephemeral else []
+        command += ["--host", options.host] if options.host is not None else []
+        command += ["--config", str(options.config)] if options.config is not None else []
+        command += [word for setting in options.set for word in ("--set", setting)]
+        commands[broker_id] = command
+    _say(f"pykbroker keeps its data in {folder}")
+    return anyio.run(Supervisor(commands).run, backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+        print(line, flush=True)
 
 
 def _has_uvloop() -> bool:

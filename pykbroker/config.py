@@ -64,6 +64,14 @@ class Endpoint:
     port: int
 
 
+def _store_problem(text: str) -> str | None:
+    if text == "sqlite":
+        return None
+    from pykbroker.config_tables.store_location import problem_of_store
+
+    return problem_of_store(text)
+
+
 class BrokerConfig:
     """The configuration of one broker; built by `from_properties`."""
 
@@ -181,6 +189,7 @@ class BrokerConfig:
     replica_fetch_response_max_bytes: int = integer(10_485_760, at_least(0))
     num_replica_fetchers: int = integer(1, at_least(1), CLUSTER_WIDE)
     replica_high_watermark_checkpoint_interval_ms: int = long(5000)
+    replica_selector_class: str | None = string(None)
 
     # Groups and committed offsets
     group_coordinator_rebalance_protocols: list[str] = strings(
@@ -218,7 +227,10 @@ class BrokerConfig:
     share_coordinator_state_topic_min_isr: int = short(2, at_least(1))
     share_coordinator_state_topic_segment_bytes: int = integer(104_857_600, at_least(1))
 
-    # Our own. Whether every client's batch is checked record by record, also where Kafka looks at its header only; and
+    # Our own. Where the cluster's metadata is, and how long the broker waits for an etcd before it asks the next one.
+    pykbroker_store: str = string("sqlite", _store_problem, internal=True)
+    pykbroker_store_timeout_ms: int = integer(2000, at_least(1), internal=True)
+    # Whether every client's batch is checked record by record, also where Kafka looks at its header only; and
     # how much of one batch is looked at where the topic needs its records checked or compressed anew: a batch with more
     # decompressed bytes is refused as MESSAGE_TOO_LARGE, so that nobody waits for it. A record counts as 256 bytes at
     # least, and so does each of its headers; compressing anew counts four times.
@@ -227,6 +239,12 @@ class BrokerConfig:
     pykbroker_max_waiting_transaction_checks: int = integer(16, at_least(1), internal=True)
     pykbroker_max_queued_broker_requests: int = integer(10_000, at_least(1), internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
+
+    # Our own, of the cluster. How many partitions are written in one transaction of the store; how often a broker looks
+    # whether the processes it watches still listen; how long one that stops waits for others to take over.
+    pykbroker_partitions_per_transaction: int = integer(500, at_least(1), internal=True)
+    pykbroker_liveness_probe_interval_ms: int = integer(250, at_least(1), internal=True)
+    pykbroker_controlled_shutdown_timeout_ms: int = integer(5000, at_least(0), internal=True)
 
     # Secrets that a properties file may carry; shown as hidden
     sasl_jaas_config: str | None = password(None, PER_BROKER)
@@ -275,6 +293,9 @@ class BrokerConfig:
             raise ConfigError(f"broker.id is {self.broker_id} but node.id is {self.node_id}: they must be equal")
         if not all(self.log_dirs):
             raise ConfigError("log.dirs has an empty entry")
+        unknown = [each for each in self.cordoned_log_dirs if each not in self.log_dirs]
+        if unknown and self.cordoned_log_dirs != ["*"]:
+            raise ConfigError(f"cordoned.log.dirs has {unknown[0]}, which is not among log.dirs")
         if self.group_min_session_timeout_ms > self.group_max_session_timeout_ms:
             raise ConfigError("group.min.session.timeout.ms is greater than group.max.session.timeout.ms")
         if self.offsets_topic_compression_codec not in range(5):

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import json
 import os
 import socket
 import threading
@@ -287,3 +288,51 @@ def descriptors() -> list[str]:
             target = os.readlink(f"/proc/self/fd/{number}")
             found.append(target.partition(":")[0])
     return sorted(found)
+
+
+async def test_stop_in_order_is_known_by_its_broker_epoch(tmp_path: Path) -> None:
+    async def leader_epoch_of_a_run() -> int:
+        async with Broker(config_for(tmp_path)) as broker:
+            cluster = broker.services.cluster
+            if TOPIC not in cluster.image.topics:
+                async with Client.connect(broker) as client:
+                    await create_topic(client, TOPIC)
+            epochs.append(cluster.broker_epoch)
+            return cluster.image.topics[TOPIC].partitions[0].leader_epoch
+
+    epochs: list[int] = []
+    marker = tmp_path / ".kafka_cleanshutdown"
+    assert await leader_epoch_of_a_run() == 0
+    assert json.loads(marker.read_text()) == {"version": 0, "brokerEpoch": epochs[-1]}
+    assert await leader_epoch_of_a_run() == 0
+    # A disk from before the last run: it may lack what was acknowledged since.
+    marker.write_text(json.dumps({"version": 0, "brokerEpoch": epochs[0]}))
+    assert await leader_epoch_of_a_run() == 1
+    assert len(set(epochs)) == 3
+
+
+async def test_broker_that_does_not_listen_serves_the_sockets_that_it_is_given(tmp_path: Path) -> None:
+    config = config_for(tmp_path, listeners="PLAINTEXT://nowhere.example:9092")
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        async with Broker(config, is_ephemeral=True, listens=False) as broker:
+            assert (broker.bootstrap, broker.addresses) == ("nowhere.example:9092", [])
+            broker.serve(theirs, listener="PLAINTEXT", client_id="1", host="there")
+            answer = await Client(ours).ask(MetadataRequest([]), 9)
+            assert [each.host for each in answer.brokers] == ["nowhere.example"]
+            assert broker.metrics.connections == 1
+        assert broker.metrics.connections == 0
+
+
+async def test_killed_broker_leaves_its_folder_as_a_crash_would(tmp_path: Path) -> None:
+    async with Broker(config_for(tmp_path)) as broker:
+        async with Client.connect(broker) as client:
+            await create_topic(client, TOPIC)
+            await client.ask(produce_of(TOPIC, b"kept"), 9)
+        broker.kill()
+    assert not (tmp_path / ".kafka_cleanshutdown").exists()
+    async with running(tmp_path) as again, Client.connect(again) as client:
+        assert again.services.log_dirs.was_unclean
+        assert values_of(await client.ask(fetch_of(TOPIC), 11)) == [b"kept"]

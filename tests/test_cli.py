@@ -46,8 +46,8 @@ class Running:
         return self.process.returncode, out.splitlines(), err
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "pykbroker", "start", *map(str, arguments)]
+def command(*arguments: str | Path, name: str = "start") -> list[str]:
+    return [sys.executable, "-m", "pykbroker", name, *map(str, arguments)]
 
 
 @contextlib.contextmanager
@@ -87,14 +87,18 @@ def environment() -> dict[str, str]:
 
 
 def only_broker(address: tuple[str, int]) -> MetadataResponseBroker:
-    """Ask for metadata: which broker are clients told of?"""
+    (broker,) = brokers_of(address)
+    return broker
+
+
+def brokers_of(address: tuple[str, int]) -> list[MetadataResponseBroker]:
+    """Ask for metadata: which brokers are clients told of?"""
     with socket.create_connection(address, timeout=DEADLINE_S) as sock, sock.makefile("rb") as answers:
         sock.sendall(encode_request(RequestHeader(3, 9, 1, "test"), MetadataRequest([])))
         frame = answers.read(int.from_bytes(answers.read(4), "big"))
     _, pos = decode_response_header(3, 9, frame)
     response, _ = codec.decode(MetadataResponse, 9, frame, pos)
-    (broker,) = response.brokers
-    return broker
+    return list(response.brokers)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
@@ -210,6 +214,11 @@ def test_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         (["--set", "listeners=SSL://127.0.0.1:0"], ["SSL", "PLAINTEXT"]),
         (["--advertised-listener", "nowhere"], ["advertised.listeners", "nowhere"]),
         (["--ephemeral"], ["--ephemeral", "--data-dir"]),
+        (["--store", "mysql://h/d"], ["pykbroker.store", "mysql://h/d", "etcd://host:port/prefix"]),
+        (["--store", "etcd://127.0.0.1/p"], ["pykbroker.store", "'127.0.0.1' is not host:port"]),
+        (["--store", "etcd://127.0.0.1:1/p"], ["no etcd answers at 127.0.0.1:1"]),
+        (["--store", "sqlite:/proc/no-such-folder/s"], ["/proc/no-such-folder/s"]),
+        (["--node-id", "-1"], ["node.id", "-1"]),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else None,
 )
@@ -217,6 +226,50 @@ def test_what_a_person_did_wrong_is_one_line(tmp_path: Path, arguments: list[str
     line = refused("--port", "0", "--data-dir", tmp_path / "data", *arguments, cwd=tmp_path)
     for word in words:
         assert word in line
+
+
+def test_etcd_without_the_client_is_one_line(tmp_path: Path) -> None:
+    without_httpx = "import sys; sys.modules['httpx'] = None; from pykbroker.cli import main; main()"
+    arguments = ["start", "--port", "0", "--data-dir", str(tmp_path / "data"), "--store", "etcd://127.0.0.1:1"]
+    done = subprocess.run(
+        [sys.executable, "-c", without_httpx, *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    expected = "pykbroker: the store etcd://127.0.0.1:1 needs httpx: pip install 'pykbroker[cluster]'"
+    assert done.stderr.splitlines() == [expected]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "etcd"])
+def test_brokers_that_share_a_store_are_one_cluster(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
+    if kind == "etcd":
+        etcd = request.getfixturevalue("etcd")
+        store = etcd.store_url(etcd.fresh_root())
+    else:
+        store = f"sqlite:{tmp_path / 'shared'}"
+    options = ("--port", "0", "--store", store)
+    with (
+        started(*options, "--node-id", "7", "--data-dir", tmp_path / "7", cwd=tmp_path) as first,
+        started(*options, "--node-id", "8", "--data-dir", tmp_path / "8", cwd=tmp_path) as second,
+    ):
+        expected = {7: first.address, 8: second.address}
+        assert {broker.node_id: (broker.host, broker.port) for broker in brokers_of(second.address)} == expected
+        assert second.stop()[0] == 0
+        assert first.stop()[0] == 0
+
+
+def test_data_of_another_cluster_than_the_stores_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        store = f"sqlite:{tmp_path / name}.sqlite"
+        with started("--port", "0", "--store", store, "--data-dir", tmp_path / name, cwd=tmp_path) as broker:
+            assert broker.stop()[0] == 0
+    line = refused("--port", "0", "--store", f"sqlite:{tmp_path}/a.sqlite", "--data-dir", tmp_path / "b", cwd=tmp_path)
+    assert line.startswith("the data belongs to cluster ")
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "http"])

@@ -48,6 +48,7 @@ def test_defaults_are_those_of_kafka() -> None:
         ({"group.share.max.size": "0"}, "group.share.max.size cannot be 0"),
         ({"broker.id": "1", "node.id": "2"}, "they must be equal"),
         ({"log.dirs": "/a,,/b"}, "log.dirs has an empty entry"),
+        ({"log.dirs": "/a,/b", "cordoned.log.dirs": "/c"}, "cordoned.log.dirs has /c, which is not among log.dirs"),
         ({"group.min.session.timeout.ms": "9", "group.max.session.timeout.ms": "8"}, "is greater than"),
         ({"listeners": "PLAINTEXT:9092"}, "is not NAME://host:port"),
         ({"listeners": "PLAINTEXT://:65536"}, "is not NAME://host:port"),

@@ -33,7 +33,7 @@ from library import (
     Unsupported,
     broker_error,
 )
-from program import Context
+from program import REPLICATION_FACTOR, Context
 from python_clients import main
 
 T = TypeVar("T")
@@ -334,7 +334,7 @@ class Aiokafka(Library):
         name: str,
         *,
         partitions: int = 1,
-        replication_factor: int = 1,
+        replication_factor: int = REPLICATION_FACTOR,
         assignments: Mapping[int, list[int]] | None = None,
         configs: Mapping[str, str] | None = None,
         validate_only: bool = False,

@@ -49,7 +49,7 @@ from library import (
     Unsupported,
     broker_error,
 )
-from program import Context
+from program import REPLICATION_FACTOR, Context
 from python_clients import main
 
 T = TypeVar("T")
@@ -338,7 +338,7 @@ class ConfluentKafka(Library):
         name: str,
         *,
         partitions: int = 1,
-        replication_factor: int = 1,
+        replication_factor: int = REPLICATION_FACTOR,
         assignments: Mapping[int, list[int]] | None = None,
         configs: Mapping[str, str] | None = None,
         validate_only: bool = False,

@@ -65,7 +65,7 @@ func newAdmin(t *program.T) *kadm.Client { return kadm.NewClient(newClient(t, qu
 
 // createTopic creates a topic and waits until the leader of every partition answers (why: ../README.md).
 func createTopic(t *program.T, admin *kadm.Client, partitions int32, topic string, configs map[string]*string) {
-	_, err := admin.CreateTopic(t.Context(), partitions, 1, configs, topic)
+	_, err := admin.CreateTopic(t.Context(), partitions, program.ReplicationFactor(), configs, topic)
 	t.NoError(err, "create topic "+topic)
 	t.WaitUntil("leaders of topic "+topic, patient, func() bool {
 		listed, err := admin.ListEndOffsets(t.Context(), topic)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"reflect"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -124,6 +126,20 @@ func Equal[V any](t *T, got, want V, format string, values ...any) {
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("%s: expected %s, got %s", fmt.Sprintf(format, values...), show(want), show(got))
 	}
+}
+
+// ReplicationFactor is the number of replicas that the topics of the scenarios get.
+func ReplicationFactor() int16 {
+	if factor, err := strconv.ParseInt(os.Getenv("COMPAT_REPLICATION_FACTOR"), 10, 16); err == nil {
+		return int16(factor)
+	}
+	return 1
+}
+
+// AsCreated says whether a partition has this many replicas, all of them in sync and one of them the leader.
+func AsCreated(leader int32, replicas, isr []int32, count int16) bool {
+	sorted := func(ids []int32) []int32 { return slices.Sorted(slices.Values(ids)) }
+	return len(replicas) == int(count) && slices.Contains(replicas, leader) && slices.Equal(sorted(replicas), sorted(isr))
 }
 
 func show(value any) string {

@@ -48,15 +48,16 @@ final class AdminScenarios {
         String first = context.name("a");
         String second = context.name("b");
         int broker = Context.get(admin.describeCluster().nodes()).iterator().next().id();
-        context.createTopic(new NewTopic(first, 3, (short) 1).configs(Map.of("cleanup.policy", "compact")));
+        context.createTopic(new NewTopic(first, 3, Context.REPLICATION_FACTOR).configs(Map.of("cleanup.policy", "compact")));
         context.createTopic(new NewTopic(second, Map.of(0, List.of(broker), 1, List.of(broker))));
         for (Map.Entry<String, Integer> each : Map.of(first, 3, second, 2).entrySet()) {
-            List<TopicPartitionInfo> partitions = describe(admin, each.getKey()).partitions();
-            Context.equal(partitions.size(), each.getValue(), "partitions of " + each.getKey());
-            for (TopicPartitionInfo partition : partitions) {
-                Context.equal(partition.leader().id() + " " + partition.replicas().size() + " " + partition.isr().size(),
-                    broker + " 1 1", "leader, number of replicas and of in-sync replicas");
-            }
+            int replicas = each.getKey().equals(first) ? Context.REPLICATION_FACTOR : 1;
+            Context.equal(describe(admin, each.getKey()).partitions().size(), each.getValue(), "partitions of " + each.getKey());
+            context.waitUntil("all " + replicas + " replicas of " + each.getKey() + " are in sync",
+                () -> describe(admin, each.getKey()).partitions().stream().allMatch(partition -> asCreated(partition, replicas)));
+        }
+        for (TopicPartitionInfo partition : describe(admin, second).partitions()) {
+            Context.equal(partition.replicas().get(0).id(), broker, "the replica asked for");
         }
         Context.check(context.topicNames().containsAll(Set.of(first, second)), "the list of topics lacks the created ones");
         Context.equal(config(admin, topic(first)).get("cleanup.policy").value(), "compact", "cleanup.policy");
@@ -70,6 +71,11 @@ final class AdminScenarios {
             () -> !context.topicNames().contains(first) && !context.topicNames().contains(second));
         Context.expect(UnknownTopicOrPartitionException.class, "delete again",
             () -> Context.get(admin.deleteTopics(Set.of(first)).all()));
+    }
+
+    private static boolean asCreated(TopicPartitionInfo partition, int replicas) {
+        return partition.replicas().size() == replicas && partition.replicas().contains(partition.leader())
+            && Set.copyOf(partition.isr()).equals(Set.copyOf(partition.replicas()));
     }
 
     private static void checkRefused(Context context, String existing) throws Exception {
@@ -96,7 +102,7 @@ final class AdminScenarios {
         Admin admin = context.admin();
         String name = context.name();
         ConfigResource topic = topic(name);
-        context.createTopic(new NewTopic(name, 1, (short) 1).configs(Map.of("retention.ms", "3600000")));
+        context.createTopic(new NewTopic(name, 1, Context.REPLICATION_FACTOR).configs(Map.of("retention.ms", "3600000")));
         checkEntry(config(admin, topic).get("retention.ms"), "3600000", ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG);
         checkEntry(config(admin, topic).get("segment.bytes"), "1073741824", ConfigEntry.ConfigSource.DEFAULT_CONFIG);
         alter(admin, topic, op(OpType.SET, "max.message.bytes", "123456"), op(OpType.DELETE, "retention.ms", null));

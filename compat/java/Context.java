@@ -32,6 +32,9 @@ final class Context implements AutoCloseable {
     static final Duration POLL = Duration.ofMillis(200);
     static final Duration QUIET = Duration.ofSeconds(2);
 
+    static final short REPLICATION_FACTOR =
+        Short.parseShort(System.getenv().getOrDefault("COMPAT_REPLICATION_FACTOR", "1"));
+
     final List<String> topics;
     private final String scenario;
     private final String bootstrap;
@@ -95,7 +98,7 @@ final class Context implements AutoCloseable {
     }
 
     void createTopic(String topic, int partitions) throws Exception {
-        createTopic(new NewTopic(topic, partitions, (short) 1));
+        createTopic(new NewTopic(topic, partitions, REPLICATION_FACTOR));
     }
 
     /** Create a topic and wait until the leaders of its partitions answer (why: README.md). */

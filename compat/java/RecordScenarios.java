@@ -160,7 +160,7 @@ final class RecordScenarios {
         String topic = context.name();
         String raised = context.name("raised");
         context.createTopic(topic, 1);
-        context.createTopic(new NewTopic(raised, 1, (short) 1).configs(Map.of("max.message.bytes", "2000000")));
+        context.createTopic(new NewTopic(raised, 1, Context.REPLICATION_FACTOR).configs(Map.of("max.message.bytes", "2000000")));
         byte[] large = Context.bytes("0123456789".repeat(90_000));
         byte[] tooLarge = Context.bytes("0123456789".repeat(150_000));
         Map<String, ?> more = Map.of("max.request.size", 2_000_000);

@@ -32,7 +32,7 @@ from library import (
     Unsupported,
     broker_error,
 )
-from program import Context
+from program import REPLICATION_FACTOR, Context
 from python_clients import main
 
 PRODUCER_FENCED = 90
@@ -326,7 +326,7 @@ class KafkaPython(Library):
         name: str,
         *,
         partitions: int = 1,
-        replication_factor: int = 1,
+        replication_factor: int = REPLICATION_FACTOR,
         assignments: Mapping[int, list[int]] | None = None,
         configs: Mapping[str, str] | None = None,
         validate_only: bool = False,

@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Callable
 
-from program import Context, check, equal
+from program import REPLICATION_FACTOR, Context, check, equal
 from tools import Tools, table
+
+REPLICAS = re.compile(r"Partition: \d+\s+Leader: (\S+)\s+Replicas: ([\d,]+)\s+Isr: ([\d,]+)")
 
 
 def admin_topics(tools: Tools, context: Context) -> None:
@@ -19,9 +21,10 @@ def admin_topics(tools: Tools, context: Context) -> None:
     topics("--create", "--topic", first, "--partitions", "3", "--config", "cleanup.policy=compact")
     described = topics("--describe", "--topic", first)
     check("PartitionCount: 3" in described and "cleanup.policy=compact" in described, f"described as {described}")
-    places = re.findall(r"Partition: \d+\s+Leader: (\d+)\s+Replicas: (\d+)\s+Isr: (\d+)", described)
-    check(len(places) == 3 and len(set(places)) == 1, f"leader, replicas and isr are {places}")
-    broker = places[0][0]
+    context.wait_until(
+        "all replicas are in sync", lambda: _as_created(topics("--describe", "--topic", first)), pause_s=0.5
+    )
+    broker = REPLICAS.findall(described)[0][1].split(",")[0]
     topics("--create", "--topic", second, "--replica-assignment", f"{broker},{broker}")
     check("PartitionCount: 2" in topics("--describe", "--topic", second), "the assignment did not make 2 partitions")
     check({first, second} <= set(topics("--list").split()), "the list of topics lacks the created ones")
@@ -43,6 +46,18 @@ def admin_topics(tools: Tools, context: Context) -> None:
         topics("--delete", "--topic", topic)
     context.wait_until("deleted topics are gone", lambda: not {first, second} & set(topics("--list").split()))
     tools.fail(context, "does not exist as expected", "kafka-topics", "--delete", *named)
+
+
+def _as_created(described: str) -> bool:
+    """Say whether all three partitions have all their replicas in sync, and one of them for a leader."""
+    places = [
+        (leader, sorted(replicas.split(",")), sorted(isr.split(",")))
+        for leader, replicas, isr in REPLICAS.findall(described)
+    ]
+    return len(places) == 3 and all(
+        len(replicas) == REPLICATION_FACTOR and leader in replicas and isr == replicas
+        for leader, replicas, isr in places
+    )
 
 
 def admin_configs(tools: Tools, context: Context) -> None:

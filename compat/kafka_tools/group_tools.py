@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from program import Context, check, equal
-from tools import Background, Tools, table
+from tools import RETRIES, Background, Tools, table
 
 ASSIGNORS = {
     "eager": "org.apache.kafka.clients.consumer.RangeAssignor",
@@ -70,6 +70,7 @@ def group_rebalance(tools: Tools, context: Context) -> None:
         arguments += ["--assignment-strategy", assignor]
         # The verifiable producer's keyless records stay on one partition for a while: repeating keys spread them.
         produced = ["--topic", topic, "--max-messages", "600", "--throughput", "40", "--repeating-keys", "60"]
+        produced += ["--command-config", str(tools.file("retries.properties", RETRIES))]
         producer = tools.start(context, "kafka-verifiable-producer", *produced)
         members: list[Member] = []
         try:

@@ -1,6 +1,7 @@
 """Kafka's own command line tools: the scenarios about records and offsets, and what only the tools have.
 
-Not here: topics, configs, groups (admin_tools.py, group_tools.py), how a tool is run (tools.py).
+Not here: topics, configs, groups (admin_tools.py, group_tools.py), the cleaner's files (log_tools.py), how a tool is
+run (tools.py).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable
 
 from admin_tools import ADMIN_SCENARIOS
 from group_tools import GROUP_SCENARIOS
+from log_tools import LOG_SCENARIOS
 from program import STANDARD_RECORDS, Context, NotApplicable, check, equal, main
-from tools import Tools, table
+from tools import RETRIES, Tools, table
 
 Scenario = Callable[[Tools, Context], None]
 PLACES = ["--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true"]
@@ -125,7 +127,7 @@ def _verifiable(tools: Tools, context: Context, topic: str, count: int, *more: s
 def idempotent(tools: Tools, context: Context) -> None:
     topic = context.name()
     create(tools, context, topic, 3)
-    config = tools.file("idempotent.properties", "enable.idempotence=true\nretries=10\nbatch.size=100\nlinger.ms=0\n")
+    config = tools.file("idempotent.properties", f"enable.idempotence=true\n{RETRIES}batch.size=100\nlinger.ms=0\n")
     for prefix in ("1", "2"):
         arguments = ["--acks", "-1", "--value-prefix", prefix, "--command-config", str(config)]
         equal(len(_verifiable(tools, context, topic, 500, *arguments)), 500, "acknowledged records")
@@ -336,6 +338,7 @@ SCENARIOS: dict[str, Scenario] = {
     "transaction_tools": transaction_tools,
     **ADMIN_SCENARIOS,
     **GROUP_SCENARIOS,
+    **LOG_SCENARIOS,
 }
 
 

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from program import Context, check
 
+# The verifiable producer sets retries=0 by itself: it would lose records when a leader moves.
+RETRIES = f"retries={(1 << 31) - 1}\n"
 TOOLS = "org.apache.kafka.tools"
 CLASSES: Mapping[str, str] = {
     "kafka-broker-api-versions": f"{TOOLS}.BrokerApiVersionsCommand",
@@ -28,6 +30,7 @@ CLASSES: Mapping[str, str] = {
     "kafka-delete-records": f"{TOOLS}.DeleteRecordsCommand",
     "kafka-dump-log": f"{TOOLS}.DumpLogSegments",
     "kafka-get-offsets": f"{TOOLS}.GetOffsetShell",
+    "kafka-log-dirs": f"{TOOLS}.LogDirsCommand",
     "kafka-producer-perf-test": f"{TOOLS}.ProducerPerformance",
     "kafka-transactions": f"{TOOLS}.TransactionsCommand",
     "kafka-topics": f"{TOOLS}.TopicCommand",

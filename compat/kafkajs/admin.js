@@ -2,7 +2,7 @@
 
 const { AssignerProtocol, ConfigResourceTypes, ConfigSource } = require('kafkajs')
 const { check, equal, expectError } = require('./program')
-const { createReadyTopic, createTopic, newAdmin, newConsumer, newProducer, Reader, consume } = require('./client')
+const { REPLICATION_FACTOR, createReadyTopic, createTopic, newAdmin, newConsumer, newProducer, Reader, consume } = require('./client')
 const { numbered, offsetsOf, range } = require('./records')
 
 const describe = async (admin, topic) => {
@@ -20,12 +20,14 @@ const adminTopics = async (t) => {
   equal(await createTopic(t, admin, a, 3, { 'cleanup.policy': 'compact' }), true, 'create A')
   const replicaAssignment = [0, 1].map((partition) => ({ partition, replicas: [node] }))
   equal(await createReadyTopic(t, admin, { topic: b, numPartitions: -1, replicationFactor: -1, replicaAssignment }), true, 'create B')
-  for (const [topic, count] of [[a, 3], [b, 2]]) {
-    const partitions = await describe(admin, topic)
-    equal(partitions.length, count, `partitions of ${topic}`)
-    for (const { leader, replicas, isr } of partitions) {
-      equal({ leader, replicas, isr }, { leader: node, replicas: [node], isr: [node] }, `leader, replicas and isr of ${topic}`)
-    }
+  for (const [topic, count, factor] of [[a, 3, REPLICATION_FACTOR], [b, 2, 1]]) {
+    equal((await describe(admin, topic)).length, count, `partitions of ${topic}`)
+    const asCreated = ({ leader, replicas, isr }) =>
+      replicas.length === factor && replicas.includes(leader) && [...isr].sort().join() === [...replicas].sort().join()
+    await t.waitUntil(`all replicas of ${topic} are in sync`, async () => (await describe(admin, topic)).every(asCreated))
+  }
+  for (const { replicas } of await describe(admin, b)) {
+    equal(replicas, [node], 'the replicas asked for')
   }
 
   await admin.createPartitions({ topicPartitions: [{ topic: a, count: 5 }] })

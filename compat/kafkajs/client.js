@@ -17,6 +17,8 @@ const QUICK_CONSUMER = { heartbeatInterval: 200, maxWaitTimeInMs: 200 }
 // seconds, and a fresh broker's first group waits longer for its coordinator.
 const QUICK_RETRY = { initialRetryTime: 50, retries: 8 }
 
+const REPLICATION_FACTOR = Number(process.env.COMPAT_REPLICATION_FACTOR ?? 1)
+
 const logCreator = () => ({ label, namespace, log }) => {
   console.error(`${log.timestamp} ${label} [${namespace}] ${log.message} ${log.error ?? ''}`)
 }
@@ -43,7 +45,7 @@ const newConsumer = (t, options = {}, clientId = undefined) => {
 /** Create a topic and wait until the leaders of its partitions answer (why: ../README.md); false if it was there already. */
 const createTopic = (t, admin, topic, numPartitions, configs = {}) => {
   const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
-  return createReadyTopic(t, admin, { topic, numPartitions, replicationFactor: 1, configEntries })
+  return createReadyTopic(t, admin, { topic, numPartitions, replicationFactor: REPLICATION_FACTOR, configEntries })
 }
 
 /** The library's own wait for leaders fails where the metadata does not have the topic yet, so this does without it. */
@@ -137,4 +139,4 @@ const consume = async (t, topic, count, options = {}) => {
   return messages
 }
 
-module.exports = { createReadyTopic, createTopic, consume, newAdmin, newConsumer, newProducer, onFinalCrash, Reader }
+module.exports = { REPLICATION_FACTOR, createReadyTopic, createTopic, consume, newAdmin, newConsumer, newProducer, onFinalCrash, Reader }

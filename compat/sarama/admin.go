@@ -23,12 +23,15 @@ func adminTopics(t *program.T) {
 	assigned := &sarama.TopicDetail{NumPartitions: -1, ReplicationFactor: -1, ReplicaAssignment: map[int32][]int32{0: {node}, 1: {node}}}
 	t.NoError(admin.CreateTopic(b, assigned, false), "create B")
 	waitForLeaders(t, admin, b, 2)
-	for _, topic := range []string{a, b} {
-		for _, partition := range describeTopic(t, admin, topic).Partitions {
-			program.Equal(t, partition.Leader, node, "leader")
-			program.Equal(t, partition.Replicas, []int32{node}, "replicas")
-			program.Equal(t, partition.Isr, []int32{node}, "isr")
-		}
+	for topic, replicas := range map[string]int16{a: program.ReplicationFactor(), b: 1} {
+		t.WaitUntil("all replicas of "+topic+" are in sync", patient, func() bool {
+			return !slices.ContainsFunc(describeTopic(t, admin, topic).Partitions, func(partition *sarama.PartitionMetadata) bool {
+				return !program.AsCreated(partition.Leader, partition.Replicas, partition.Isr, replicas)
+			})
+		})
+	}
+	for _, partition := range describeTopic(t, admin, b).Partitions {
+		program.Equal(t, partition.Replicas, []int32{node}, "replicas asked for")
 	}
 	listed := listTopics(t, admin)
 	t.True(listed[b].NumPartitions == 2, "list topics: B with 2 partitions is not listed")
@@ -218,6 +221,11 @@ func adminRecords(t *program.T) {
 		t.NoError(err, "list offsets")
 		program.Equal(t, listed[topic][0].Offset, earliest, "earliest offset")
 	}
+	// The library waits for the leader only, and what followers do not have yet cannot be deleted.
+	t.WaitUntil("the high watermark is 100", patient, func() bool {
+		listed, err := admin.ListOffsets(map[string]map[int32]int64{topic: {0: sarama.OffsetNewest}}, nil)
+		return err == nil && listed[topic][0].Offset == 100
+	})
 	expectDeleted(30, 30)
 	remaining := fromLibrary(readAt(t, topic, sarama.OffsetOldest, 70))
 	program.SameRecords(t, remaining, records[30:], "after deletion")

@@ -69,7 +69,7 @@ func newAdmin(t *program.T, changes ...configure) sarama.ClusterAdmin {
 
 // createTopic creates a topic and waits until the leader of every partition answers (why: ../README.md).
 func createTopic(t *program.T, admin sarama.ClusterAdmin, partitions int32, topic string, configs map[string]*string) {
-	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: configs}
+	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: program.ReplicationFactor(), ConfigEntries: configs}
 	t.NoError(admin.CreateTopic(topic, detail, false), "create topic "+topic)
 	waitForLeaders(t, admin, topic, int(partitions))
 }

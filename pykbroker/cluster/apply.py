@@ -25,7 +25,7 @@ from pykbroker.cluster.image import (
     PartitionImage,
     TopicImage,
 )
-from pykbroker.cluster.keys import alive_key, partition_of, uuid_of_text
+from pykbroker.cluster.keys import partition_of, uuid_of_text
 from pykbroker.cluster.store import Batch, Event
 from pykbroker.config import Endpoint
 from wire.schema import Uuid
@@ -58,6 +58,7 @@ class _Step:
         self.new_partitions: dict[Uuid, list[PartitionImage]] = {}
         self.configs: set[ConfigResource] = set()
         self.brokers: set[int] = set()
+        self.alive_values: dict[int, bytes | None] = {}
 
     def _copy(self, field: str) -> Any:
         if field not in self.changed:
@@ -137,15 +138,21 @@ class _Step:
             return
         value = json.loads(event.value)
         listeners = {fields[0]: Endpoint(*fields) for fields in value["listeners"]}
-        fenced = alive_key(broker_id) not in self._copy("key_revisions")
-        brokers[broker_id] = BrokerImage(broker_id, value["rack"], listeners, event.revision, fenced)
+        broker = BrokerImage(broker_id, value["rack"], listeners, event.revision, fenced=True)
+        # Of a batch, the key that says that the broker is alive may have come before this one.
+        if (known := self.alive_values.get(broker_id)) is not None:
+            broker = _alive(broker, known)
+        elif (before := self.image.brokers.get(broker_id)) is not None and not before.fenced:
+            broker = attrs.evolve(before, rack=broker.rack, listeners=listeners, epoch=event.revision)
+        brokers[broker_id] = broker
 
     def alive(self, event: Event, rest: list[str]) -> None:
         brokers = self._copy("brokers")
-        broker = brokers.get(int(rest[0]))
-        if broker is not None:
-            brokers[broker.id] = attrs.evolve(broker, fenced=event.value is None)
-            self.brokers.add(broker.id)
+        broker_id = int(rest[0])
+        self.alive_values[broker_id] = event.value
+        if (broker := brokers.get(broker_id)) is not None:
+            brokers[broker_id] = _alive(broker, event.value)
+            self.brokers.add(broker_id)
 
     def config(self, event: Event, rest: list[str]) -> None:
         resource = (ConfigResourceType[rest[0].upper()], rest[1])
@@ -192,6 +199,17 @@ class _Step:
             brokers=frozenset(self.brokers),
             controller_changed="controller_id" in self.changed,
         )
+
+
+def _alive(broker: BrokerImage, value: bytes | None) -> BrokerImage:
+    told = {} if value is None else json.loads(value)
+    return attrs.evolve(
+        broker,
+        fenced=value is None,
+        is_stopping=told.get("is_stopping", False),
+        incarnation_id=told.get("incarnation_id", ""),
+        directory_id=told.get("directory_id", ""),
+    )
 
 
 _READERS: Mapping[str, Callable[[_Step, Event, list[str]], None]] = {

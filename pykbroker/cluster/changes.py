@@ -28,6 +28,7 @@ from pykbroker.cluster.keys import (
     FEATURES_KEY,
     PRODUCER_IDS_KEY,
     alive_key,
+    alive_value,
     broker_key,
     broker_value,
     collision_name,
@@ -87,9 +88,8 @@ def create_topic(
     """
     check_topic_is_new(image, name)
     change = Change([Condition(topic_key(name), 0)], [Put(topic_key(name), topic_value(name, topic_id, replicas))])
-    alive = {broker.id for broker in image.brokers.values() if not broker.fenced}
     for index, ids in enumerate(replicas):
-        isr = tuple(broker_id for broker_id in ids if broker_id in alive)
+        isr = tuple(broker_id for broker_id in ids if broker_id in image.active_brokers)
         if not isr:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICATION_FACTOR,
@@ -130,9 +130,8 @@ def create_partitions(image: MetadataImage, topic: TopicImage, added: Sequence[t
         [Condition(topic_key(topic.name), topic.revision)],
         [Put(topic_key(topic.name), topic_value(topic.name, topic.id, [*replicas, *added]))],
     )
-    alive = {broker.id for broker in image.brokers.values() if not broker.fenced}
     for index, ids in enumerate(added, start=len(replicas)):
-        isr = tuple(broker_id for broker_id in ids if broker_id in alive)
+        isr = tuple(broker_id for broker_id in ids if broker_id in image.active_brokers)
         if not isr:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT,
@@ -169,19 +168,6 @@ def change_partition(
     )
 
 
-def lead_again(image: MetadataImage, broker_id: int) -> Change:
-    """Raise the leader epoch of what a broker leads, for it may have lost records that nobody else has.
-
-    Clients then find out by the epoch that what they had read is gone (KIP-320).
-    """
-    change = Change()
-    for topic in image.topics.values():
-        for index, partition in enumerate(topic.partitions):
-            if partition.leader == broker_id:
-                change += change_partition(topic, index, new_leader_epoch=True)
-    return change
-
-
 # Configurations
 
 
@@ -199,18 +185,62 @@ def set_configs(image: MetadataImage, resource: ConfigResource, values: Mapping[
 
 
 def register_broker(
-    image: MetadataImage, broker_id: int, rack: str | None, listeners: Iterable[Endpoint], lease: int
+    image: MetadataImage,
+    broker_id: int,
+    rack: str | None,
+    listeners: Iterable[Endpoint],
+    lease: int,
+    *,
+    incarnation_id: str = "",
+    directory_id: str = "",
 ) -> Change:
-    """Announce a broker that starts. Raises: DUPLICATE_BROKER_REGISTRATION while another one has its id."""
-    if alive_key(broker_id) in image.key_revisions:
+    """Announce a broker that starts: its process, and its first log directory, which no two processes have open.
+
+    Raises: DUPLICATE_BROKER_REGISTRATION while another one has its id.
+    """
+    key = alive_key(broker_id)
+    if key in image.key_revisions:
         raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION, f"a living broker has the id {broker_id}")
     return Change(
-        [Condition(alive_key(broker_id), 0)],
+        [Condition(key, 0)],
         [
-            Put(alive_key(broker_id), to_json({}), lease),
+            Put(key, alive_value(incarnation_id, directory_id), lease),
             Put(broker_key(broker_id), broker_value(rack, listeners)),
         ],
     )
+
+
+def fence_broker(image: MetadataImage, broker_id: int, epoch: int) -> Change:
+    """Fence a broker, and end its role as the controller, if it is still the one that was registered under `epoch`."""
+    broker = image.brokers.get(broker_id)
+    key = alive_key(broker_id)
+    if broker is None or broker.fenced or broker.epoch != epoch:
+        return Change()
+    change = Change([Condition(key, image.key_revisions[key])], [Delete(key)])
+    if image.controller_id == broker_id:
+        change.conditions.append(Condition(CONTROLLER_KEY, image.key_revisions[CONTROLLER_KEY]))
+        change.operations.append(Delete(CONTROLLER_KEY))
+    return change
+
+
+def begin_shutdown(image: MetadataImage, broker_id: int, lease: int) -> Change:
+    """Tell that a broker is about to stop, so that others take over what it leads."""
+    broker, key = image.brokers.get(broker_id), alive_key(broker_id)
+    if broker is None or broker.fenced or broker.is_stopping:
+        return Change()
+    value = alive_value(broker.incarnation_id, broker.directory_id, is_stopping=True)
+    return Change([Condition(key, image.key_revisions[key])], [Put(key, value, lease)])
+
+
+def unregister_broker(image: MetadataImage, broker_id: int) -> Change:
+    """Forget a broker. Raises: BROKER_ID_NOT_REGISTERED."""
+    broker = image.brokers.get(broker_id)
+    if broker is None:
+        raise KafkaError(ErrorCode.BROKER_ID_NOT_REGISTERED, f"no broker with the id {broker_id} is registered")
+    key = broker_key(broker_id)
+    change = Change([Condition(key, image.key_revisions[key])], [Delete(key)])
+    change += fence_broker(image, broker_id, broker.epoch)
+    return change
 
 
 def found_cluster(
@@ -229,9 +259,20 @@ def found_cluster(
     )
 
 
+def set_features(image: MetadataImage, features: Mapping[str, int]) -> Change:
+    """Write the finalized levels of all features."""
+    if features == image.features:
+        return Change()
+    return Change(
+        [Condition(FEATURES_KEY, image.key_revisions.get(FEATURES_KEY, 0))],
+        [Put(FEATURES_KEY, to_json(dict(features)))],
+    )
+
+
 def become_controller(image: MetadataImage, broker_id: int, lease: int) -> Change:
-    """Take the controller's role if nobody has it."""
-    if image.controller_id != NO_BROKER:
+    """Take the controller's role if nobody has it. A broker that is about to stop does not."""
+    broker = image.brokers.get(broker_id)
+    if image.controller_id != NO_BROKER or (broker is not None and broker.is_stopping):
         return Change()
     return Change([Condition(CONTROLLER_KEY, 0)], [Put(CONTROLLER_KEY, to_json({"id": broker_id}), lease)])
 

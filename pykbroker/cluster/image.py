@@ -11,6 +11,7 @@ Sources: Kafka's MetadataImage and MetadataDelta.
 
 import enum
 from collections.abc import Mapping
+from functools import cached_property
 
 import attrs
 
@@ -40,6 +41,9 @@ class BrokerImage:
     listeners: Mapping[str, Endpoint]  # as advertised, by listener name
     epoch: int
     fenced: bool
+    is_stopping: bool = False  # in a controlled shutdown: it gives up what it leads
+    incarnation_id: str = ""  # of its process, while it is not fenced
+    directory_id: str = ""  # of its first log directory, while it is not fenced
 
 
 @attrs.frozen
@@ -100,6 +104,11 @@ class MetadataImage:
 
     def config(self, resource_type: ConfigResourceType, name: str) -> Mapping[str, str]:
         return self.configs.get((resource_type, name), {})
+
+    @cached_property
+    def active_brokers(self) -> frozenset[int]:
+        """The brokers that may lead and be in sync: neither fenced nor stopping."""
+        return frozenset(broker.id for broker in self.brokers.values() if not broker.fenced and not broker.is_stopping)
 
     def alive_brokers(self) -> list[BrokerImage]:
         return [broker for _, broker in sorted(self.brokers.items()) if not broker.fenced]

@@ -2,7 +2,7 @@
 
     /cluster                    cluster_id                              /features        level by feature name
     /brokers/<id>               rack, listeners; its revision is the broker's epoch
-    /alive/<id>                 under the broker's lease: it is not fenced
+    /alive/<id>                 incarnation_id, directory_id, is_stopping; under the broker's lease: it is not fenced
     /controller                 id; under the controller's lease
     /topics/<collision name>    name, id, replicas of each partition    (the name with "_" for ".": those two collide)
     /partitions/<topic id>/<n>  leader, leader_epoch, isr, ...          once it differs from the state at creation
@@ -71,6 +71,11 @@ def to_json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+def alive_value(incarnation_id: str, directory_id: str, *, is_stopping: bool = False) -> bytes:
+    told = {"incarnation_id": incarnation_id, "directory_id": directory_id, "is_stopping": is_stopping}
+    return to_json({name: value for name, value in told.items() if value})
+
+
 def broker_value(rack: str | None, listeners: Iterable[Endpoint]) -> bytes:
     return to_json({"rack": rack, "listeners": [attrs.astuple(endpoint) for endpoint in listeners]})
 
@@ -83,12 +88,13 @@ _PARTITION_FIELDS = tuple(field.name for field in attrs.fields(PartitionImage) i
 
 
 def partition_value(partition: PartitionImage) -> bytes:
-    return to_json({name: value for name in _PARTITION_FIELDS if (value := getattr(partition, name)) != ()})
+    fields = {name: getattr(partition, name) for name in _PARTITION_FIELDS}
+    return to_json({name: value for name, value in fields.items() if value != () or name == "isr"})
 
 
 def partition_of(value: bytes, revision: int) -> PartitionImage:
     fields = json.loads(value)
-    known: dict[str, Any] = {
+    known: dict[str, Any] = {"isr": ()} | {  # empty ones are not written
         name: tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
         for name in _PARTITION_FIELDS
         if name in fields

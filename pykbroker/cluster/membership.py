@@ -7,14 +7,21 @@ Rules
   in the order in which they were added. They must not await.
 - A change is decided on the current image, written under conditions, and decided anew if a condition failed. When
   `propose` returns, the image holds the result.
-- A broker whose lease is lost registers again, under a new epoch. It must not act as a leader after `lease_ends_ms`.
-- Whoever finds the cluster without a controller takes that role; the controller only reacts to what the image shows.
+- A broker whose lease is lost, or that was fenced, registers again, under a new epoch, as soon as it learns of it. It
+  must not act as a leader after `lease_ends_ms`.
+- Who comes back from an unclean stop first leaves ISRs and ELRs, and only then is alive again: a process that was
+  killed, and one whose clean shutdown marker has another epoch than the last registration (its disk was replaced).
+- Whoever sees the cluster without a controller takes that role at once.
+- A registration whose directory this process has open belongs to an earlier process that is gone: it is taken over
+  without waiting for the end of its lease.
 
-Not here: which changes are allowed (changes), how an image is made (apply), the engines (store).
+Not here: which changes are allowed (changes, partition_changes), what a controller does (controller), how an image is
+made (apply), the engines (store).
+Sources: Kafka's BrokerLifecycleManager and ClusterControlManager; KIP-631, KIP-966 (unclean stops).
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -23,26 +30,36 @@ from pykbroker.cluster.apply import apply
 from pykbroker.cluster.changes import (
     Change,
     become_controller,
+    begin_shutdown,
+    fence_broker,
     found_cluster,
-    lead_again,
     random_uuid,
     register_broker,
 )
 from pykbroker.cluster.features import FINALIZED_AT_FOUNDING
-from pykbroker.cluster.image import EMPTY, NO_BROKER, ConfigResourceType, ImageDelta, MetadataImage
-from pykbroker.cluster.store import NO_LEASE, Batch, Event, Store
+from pykbroker.cluster.image import (
+    EMPTY,
+    NO_BROKER,
+    BrokerImage,
+    ConfigResourceType,
+    ImageDelta,
+    MetadataImage,
+    PartitionImage,
+)
+from pykbroker.cluster.keys import alive_key
+from pykbroker.cluster.partition_changes import after_unclean_stop
+from pykbroker.cluster.store import NO_LEASE, Batch, Condition, Event, Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.topic_config import TopicConfig
 from wire.errors import ErrorCode
 from wire.primitives import uuid_text
+from wire.schema import Uuid
 
 logger = logging.getLogger("pykbroker.cluster")
 
 ImageCallback = Callable[[MetadataImage, ImageDelta], None]
 PROPOSAL_ATTEMPTS = 20
-# Kafka sets this when it founds a cluster with eligible leader replicas (KIP-966), so that min ISR is never unset.
-CONFIGS_AT_FOUNDING: Mapping[str, str] = {"min.insync.replicas": "1"}
 
 
 class Cluster:
@@ -55,7 +72,11 @@ class Cluster:
         self._config = config
         self._clock = clock
         self._lease = NO_LEASE
+        self._is_stopped = False
+        self._wake = anyio.Event()  # something happened that does not wait for the next heartbeat
         self._endpoints: tuple[Endpoint, ...] = ()
+        self._directory_id = ""
+        self._incarnation_id = uuid_text(random_uuid())
         self._default_topic_config: TopicConfig | None = None
 
     @property
@@ -67,38 +88,103 @@ class Cluster:
     def is_controller(self) -> bool:
         return self.image.controller_id == self.broker_id
 
+    @property
+    def me(self) -> BrokerImage | None:
+        """This broker as the metadata has it; None before its first registration."""
+        return self.image.brokers.get(self.broker_id)
+
     async def start(
-        self, endpoints: Sequence[Endpoint], *, cluster_id: str | None = None, after_unclean_stop: bool = False
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        cluster_id: str | None = None,
+        after_unclean_stop: bool = False,
+        previous_broker_epoch: int | None = None,
+        directory_id: str = "",
     ) -> None:
         """Load the image and register this broker, reachable at `endpoints`.
 
-        A new cluster gets `cluster_id`, or a random one. After an unclean stop the leader epochs of what this broker
-        leads go up. Raises: StorageError; DUPLICATE_BROKER_REGISTRATION if a broker with this id stays alive.
+        A new cluster gets `cluster_id`, or a random one. `previous_broker_epoch` is that of the last clean stop, where
+        that is known; after any other than a clean stop this broker is in no ISR any more, unless nobody else has its
+        data. Raises: StorageError; DUPLICATE_BROKER_REGISTRATION if a broker with this id stays alive.
         """
         self._endpoints = tuple(endpoints)
+        self._directory_id = directory_id
         snapshot = await self._store.watch(self._apply)
         self._apply(Batch(snapshot.revision, [Event(*entry) for entry in snapshot.entries], is_reset=True))
+        if cluster_id and self.image.cluster_id and cluster_id != self.image.cluster_id:
+            raise StorageError(f"the data belongs to cluster {cluster_id}, the store to {self.image.cluster_id}")
         try:
-            await self._register(cluster_id, after_unclean_stop)
+            await self._enter(cluster_id, after_unclean_stop, previous_broker_epoch)
         except KafkaError as error:
             if error.code is not ErrorCode.DUPLICATE_BROKER_REGISTRATION:
                 raise
-            await self._register_when_lease_ended(cluster_id)
+            await self._enter_when_lease_ended(cluster_id)
 
     async def run(self) -> None:
         """Keep the registration alive and follow the store, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._store.run)
             while True:
-                await self._clock.sleep(self._config.broker_heartbeat_interval_ms)
-                await self._keep_alive()
+                await self._next_heartbeat()
+                try:
+                    await self._keep_alive()
+                except (StorageError, KafkaError) as error:
+                    logger.warning("cannot tell the store that this broker lives: %s", error)  # tried anew
+
+    async def _next_heartbeat(self) -> None:
+        timer = self._clock.call_later(self._config.broker_heartbeat_interval_ms, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+        self._wake = anyio.Event()
+
+    async def hand_over(self) -> None:
+        """Begin a controlled shutdown: return when this broker leads nothing and is in no ISR, or after a limited time.
+
+        Nothing happens where no other broker could take over anything.
+        """
+        over = anyio.Event()
+
+        def look(image: MetadataImage, delta: ImageDelta) -> None:
+            if not self._has_to_hand_over():
+                over.set()
+
+        if not self._has_to_hand_over():
+            return
+        timer = self._clock.call_later(self._config.pykbroker_controlled_shutdown_timeout_ms, over.set)
+        self.on_image.append(look)
+        try:
+            await self.propose(lambda image: begin_shutdown(image, self.broker_id, self._lease))
+            await over.wait()
+        except KafkaError as error:
+            logger.warning("stopping without handing over: %s", error)
+        finally:
+            timer.cancel()
+            self.on_image.remove(look)
+
+    def _has_to_hand_over(self) -> bool:
+        me = self.broker_id
+        if not self.image.active_brokers - {me}:
+            return False
+        return any(
+            me == partition.leader or me in partition.isr
+            for topic in self.image.topics.values()
+            for partition in topic.partitions
+        )
 
     async def stop(self) -> None:
         """Leave the cluster and close the store."""
+        self._is_stopped = True
         lease, self._lease = self._lease, NO_LEASE
-        if lease != NO_LEASE:
-            await self._store.revoke_lease(lease)
-        await self._store.close()
+        try:
+            if lease != NO_LEASE:
+                await self._store.revoke_lease(lease)
+        except StorageError as error:  # the lease will end by itself
+            logger.warning("cannot give up the registration: %s", error)
+        finally:
+            await self._store.close()
 
     async def propose(self, change: Callable[[MetadataImage], Change]) -> MetadataImage:
         """Write what `change` makes of the current image, and return an image that holds it.
@@ -125,7 +211,8 @@ class Cluster:
             made = change(self.image)
             if not made.operations:
                 return self.image
-            result = await self._store.txn(made.conditions, made.operations)
+            conditions = list(dict.fromkeys(made.conditions))  # a change of many partitions repeats itself
+            result = await self._store.txn(conditions, made.operations)
             assert self.image.revision >= result.revision, "the store tells before it returns"
             if result.committed:
                 return self.image
@@ -139,59 +226,132 @@ class Cluster:
                 self.image.config(ConfigResourceType.BROKER, ""), self.image.config(ConfigResourceType.BROKER, me)
             )
             self._default_topic_config = None
-        for callback in self.on_image:
+        if self._lease != NO_LEASE and self._needs_attention():
+            self._wake.set()
+        for callback in list(self.on_image):
             callback(self.image, delta)
 
-    async def _register(self, cluster_id: str | None, after_unclean_stop: bool = False) -> None:
+    def _needs_attention(self) -> bool:
+        me = self.me
+        if me is None or me.fenced:
+            self.lease_ends_ms = 0.0  # others may be leading already
+            return True
+        return self.image.controller_id == NO_BROKER and not me.is_stopping
+
+    # Registration
+
+    async def _enter(self, cluster_id: str | None, is_unclean: bool, previous_broker_epoch: int | None) -> None:
+        if (before := self.me) is not None:
+            if not before.fenced and before.directory_id and before.directory_id == self._directory_id:
+                await self._propose(lambda image: fence_broker(image, self.broker_id, before.epoch))
+            if is_unclean or previous_broker_epoch not in (None, before.epoch):
+                await self._leave_in_sync_replicas()
+        await self._register(cluster_id)
+
+    async def _leave_in_sync_replicas(self) -> None:
+        """While this broker is still fenced, take it out of the ISRs and ELRs that it was in before an unclean stop."""
+        me, size = self.broker_id, self._config.pykbroker_partitions_per_transaction
+
+        def is_in(partition: PartitionImage) -> bool:
+            return me in partition.isr or me in partition.elr
+
+        found = [
+            (topic.id, index)
+            for topic in self.image.topics.values()
+            for index, partition in enumerate(topic.partitions)
+            if is_in(partition)
+        ]
+
+        def leave(image: MetadataImage, batch: Sequence[tuple[Uuid, int]]) -> Change:
+            change = Change()
+            for topic_id, index in batch:
+                if (topic := image.topic_by_id(topic_id)) is not None:
+                    change += after_unclean_stop(image, topic, index, me)
+            if alive_key(me) in image.key_revisions:
+                raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION, f"a living broker has the id {me}")
+            change.conditions.append(Condition(alive_key(me), 0))
+            return change
+
+        for start in range(0, len(found), size):
+            batch = found[start : start + size]
+            await self._propose(lambda image, batch=batch: leave(image, batch))  # type: ignore[misc]
+
+    async def _register(self, cluster_id: str | None) -> None:
         """One transaction: found the cluster if there is none, register, become the controller if there is none."""
+        # Raises while another one has this id, without a lease for nothing.
+        register_broker(self.image, self.broker_id, self._config.broker_rack, self._endpoints, NO_LEASE)
         asked_ms = self._clock.monotonic_ms()
         lease = await self._store.grant_lease(self._config.broker_session_timeout_ms)
         founding_id = cluster_id or uuid_text(random_uuid())
+        # Kafka sets this when it founds a cluster with eligible leader replicas (KIP-966), so that it is never unset.
+        configs = {"min.insync.replicas": str(self._config.min_insync_replicas)}
 
         def change(image: MetadataImage) -> Change:
-            made = found_cluster(image, founding_id, FINALIZED_AT_FOUNDING, CONFIGS_AT_FOUNDING)
-            made += register_broker(image, self.broker_id, self._config.broker_rack, self._endpoints, lease)
+            made = found_cluster(image, founding_id, FINALIZED_AT_FOUNDING, configs)
+            made += register_broker(
+                image,
+                self.broker_id,
+                self._config.broker_rack,
+                self._endpoints,
+                lease,
+                incarnation_id=self._incarnation_id,
+                directory_id=self._directory_id,
+            )
             made += become_controller(image, self.broker_id, lease)
-            if after_unclean_stop:
-                made += lead_again(image, self.broker_id)
             return made
 
         await self._propose(change)
         self._lease = lease
         self.lease_ends_ms = asked_ms + self._config.broker_session_timeout_ms
 
-    async def _register_when_lease_ended(self, cluster_id: str | None) -> None:
+    async def _enter_when_lease_ended(self, cluster_id: str | None) -> None:
         """An earlier process of this broker was killed: wait until its lease has ended, as long as that may take."""
         deadline = self._clock.monotonic_ms() + 2 * self._config.broker_session_timeout_ms
-        failure: KafkaError | None = None
+        failure: KafkaError | StorageError | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._store.run)
             while True:
                 await self._clock.sleep(self._config.broker_heartbeat_interval_ms / 10)
                 try:
-                    await self._register(cluster_id, after_unclean_stop=True)
+                    await self._enter(cluster_id, is_unclean=True, previous_broker_epoch=None)
                     break
                 except KafkaError as error:
                     wait_on = error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION
                     if not wait_on or self._clock.monotonic_ms() > deadline:
                         failure = error
                         break
+                except StorageError as error:
+                    failure = error
+                    break
             tasks.cancel_scope.cancel()
         if failure is not None:  # raised here, since a task group would wrap it
             raise failure
 
     async def _keep_alive(self) -> None:
+        if self._is_stopped:
+            return
         asked_ms = self._clock.monotonic_ms()
-        if await self._store.keep_alive(self._lease):
+        lease_held = await self._store.keep_alive(self._lease)
+        me = self.me
+        if lease_held and me is not None and not me.fenced:
             self.lease_ends_ms = asked_ms + self._config.broker_session_timeout_ms
             if self.image.controller_id == NO_BROKER:
                 await self._propose(lambda image: become_controller(image, self.broker_id, self._lease))
             return
-        if self._lease == NO_LEASE:
-            return  # this broker is being stopped
         try:
-            await self._register(None)
+            await self._register_again(lease_held)
         except KafkaError as error:
             if error.code is not ErrorCode.DUPLICATE_BROKER_REGISTRATION:
                 raise
-            logger.warning("cannot register again yet: %s", error)  # tried anew at the next heartbeat
+            logger.warning("cannot register again yet: %s", error)
+
+    async def _register_again(self, lease_held: bool) -> None:
+        logger.info("broker %d was fenced and registers again", self.broker_id)
+        lost, self._lease = self._lease, NO_LEASE
+        try:
+            if lease_held:
+                await self._store.revoke_lease(lost)
+            await self._register(None)
+        finally:
+            if self._lease == NO_LEASE and not self._is_stopped:
+                self._lease = lost  # so that the next heartbeat tries again

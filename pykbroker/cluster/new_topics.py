@@ -10,6 +10,7 @@ Rules
 Sources: Kafka's Topic (names), ReplicationControlManager.createTopic, DefaultAutoTopicCreationManager.
 """
 
+import os
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ def _placed(image: MetadataImage, config: BrokerConfig, topic: NewTopic) -> list
             ErrorCode.INVALID_PARTITIONS, f"{count} partitions: a topic has 1 or more, or -1 for the default"
         )
     factor = config.default_replication_factor if factor == DEFAULT else factor
-    return assign_replicas(image.brokers.values(), topic.partition_count(config), factor, random.Random())
+    return assign_replicas(image.brokers.values(), topic.partition_count(config), factor, random.Random(os.urandom(8)))
 
 
 def _assigned(image: MetadataImage, topic: NewTopic) -> list[tuple[int, ...]]:
@@ -167,20 +168,23 @@ def check_equal_replication(assignments: Sequence[tuple[int, ...]], factor: int)
             )
 
 
-def automatic_topic(config: BrokerConfig, name: str, alive_brokers: int) -> NewTopic:
-    """Return what is created when a topic is first used rather than asked for."""
-    settings = _internal_topic(config, name, alive_brokers)
+def automatic_topic(config: BrokerConfig, name: str, brokers: int) -> NewTopic:
+    """Return what is created when a topic is first used rather than asked for, in a cluster of so many brokers.
+
+    Brokers that are away for a while count, too: an internal topic has its replication factor for good.
+    """
+    settings = _internal_topic(config, name, brokers)
     if settings is None:
         return NewTopic(name)
     num_partitions, replication_factor, configs = settings
     return NewTopic(name, num_partitions, replication_factor, configs=configs)
 
 
-def _internal_topic(config: BrokerConfig, name: str, alive_brokers: int) -> tuple[int, int, Mapping[str, str]] | None:
+def _internal_topic(config: BrokerConfig, name: str, brokers: int) -> tuple[int, int, Mapping[str, str]] | None:
     """Return partitions, replication factor and configs of an internal topic; None for any other."""
 
     def factor(property_name: str, value: int) -> int:
-        return value if config.is_set(property_name) else max(1, min(value, alive_brokers))
+        return value if config.is_set(property_name) else max(1, min(value, brokers))
 
     def min_isr(property_name: str, value: int, replication_factor: int) -> str:
         return str(value if config.is_set(property_name) else min(value, max(1, replication_factor - 1)))
@@ -232,13 +236,12 @@ def create_automatically(image: MetadataImage, config: BrokerConfig, names: Sequ
     """Create those of the topics that are missing and can be created; the others stay missing."""
     change = Change()
     taken: set[str] = set()
-    alive = len(image.alive_brokers())
     for name in names:
         key = name.replace(".", "_")
         if name in image.topics or key in taken:
             continue
         try:
-            change += plan_topic(image, config, automatic_topic(config, name, alive)).change
+            change += plan_topic(image, config, automatic_topic(config, name, len(image.brokers))).change
         except KafkaError:
             continue
         taken.add(key)

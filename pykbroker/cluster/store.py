@@ -1,14 +1,15 @@
 """The store of the cluster's metadata: keys and values under revisions. The interface; engines stand beside it.
 
 Rules that every engine keeps, and that the contract test checks
-- The store has one revision, which grows by one with each committed transaction; a key's revision is that of the
-  transaction that wrote it last. Revisions never go down.
+- The store has one revision, which grows with each committed transaction, by one or more; a key's revision is that of
+  the transaction that wrote it last. Revisions never go down.
 - `txn` commits all operations or none; its conditions compare a key's revision (0: there is no such key).
 - What a listener is told is in revision order, without gaps. The batches up to the revision of a `txn` have been
   delivered before it returns, whether it committed or not: whoever proposes sees the result in the image.
 - An engine may leave out states between two batches and tell only the last; it then tells it of every key concerned.
 - Keys put under a lease vanish when the lease is revoked or not kept alive for its time to live, measured by clocks
-  that do not jump.
+  that do not jump. It ends later than its holder reckons, never earlier, unless the holder is dead.
+- Thousands of conditions and operations are one transaction; their size is limited (etcd: 1.5 MB unless set otherwise).
 - Listeners run on the event loop, must not await and must not fail.
 
 Not here: what the keys mean (image, changes).
@@ -74,7 +75,7 @@ Operation = Put | Delete | DeletePrefix
 
 class TxnResult(NamedTuple):
     committed: bool
-    revision: int  # of the store, after this transaction
+    revision: int  # of this transaction if it wrote something; in any case listeners were told up to it
 
 
 Listener = Callable[[Batch], None]
@@ -113,7 +114,10 @@ class Store(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Follow what other processes change, until cancelled. Returns at once where nobody else can."""
+        """Follow what other processes change, until cancelled. Returns at once where nobody else can.
+
+        What fails is logged and tried again.
+        """
 
     @abstractmethod
     async def close(self) -> None: ...

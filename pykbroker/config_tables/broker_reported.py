@@ -93,7 +93,6 @@ class _Table:
     producer_purgatory_purge_interval_requests = integer(1000)
     delete_records_purgatory_purge_interval_requests = integer(1)
     unclean_leader_election_interval_ms = long(300_000, at_least(1), internal=True)
-    replica_selector_class = string(None)
     follower_fetch_last_tiered_offset_enable = boolean(False, CLUSTER_WIDE)
     group_coordinator_threads = integer(4, at_least(1))
     group_coordinator_background_threads = integer(2, at_least(1))

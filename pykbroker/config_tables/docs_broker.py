@@ -139,6 +139,9 @@ share.coordinator.state.topic.min.isr: In-sync replicas that the topic of share 
 share.coordinator.state.topic.segment.bytes: Size in bytes of a segment of the topic of share groups' state.
 sasl.jaas.config: Login of a listener in Java's JAAS format.
 ssl.keystore.password: Password of the key store.
+pykbroker.store: Where the cluster's metadata is: sqlite (a file in the data folder), sqlite:PATH (a file that the
+    brokers of one machine share) or etcd://host:port,host:port/prefix.
+pykbroker.store.timeout.ms: Time in ms that the broker waits for an etcd to go on before it asks the next one.
 pykbroker.strict.records: Whether every batch of a client is checked record by record, also where Kafka looks at its
     header only.
 pykbroker.transaction.marker.retry.ms: Time in ms until the marker of a transaction is tried again where it was refused.

@@ -8,14 +8,25 @@ ApiVersions (18), versions 0-5
 - From version 5 the client may say which cluster and node it believes this to be: REBOOTSTRAP_REQUIRED if it is
   another one (KIP-1242), INVALID_REQUEST if it gives only one of the two.
 
+UpdateFeatures (57), versions 0-2
+- All levels are set or none; the error is that of the request. Up to version 1 the answer names the features.
+- INVALID_UPDATE_VERSION for a feature or a level that is not supported, a lower level without a type that says so, and
+  what is never lowered.
+
 DescribeCluster (60), versions 0-2
 - Brokers with the client's listener; fenced ones only if asked for (version 2). Another type of endpoint than brokers
   is MISMATCHED_ENDPOINT_TYPE or UNSUPPORTED_ENDPOINT_TYPE.
+
+UnregisterBroker (64), version 0
+- Forgets a broker that is not to come back: BROKER_ID_NOT_REGISTERED if there is none. One that is alive is fenced, and
+  registers again.
 """
 
 import re
 
-from pykbroker.cluster.features import SUPPORTED
+from pykbroker.cluster.changes import Change, set_features, unregister_broker
+from pykbroker.cluster.features import SUPPORTED, FeatureUpdate, UpgradeType, updated
+from pykbroker.cluster.image import MetadataImage
 from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.operations import CLUSTER_OPERATIONS, NOT_ASKED
@@ -29,8 +40,14 @@ from wire.messages.brokers import (
     DescribeClusterBroker,
     DescribeClusterRequest,
     DescribeClusterResponse,
+    FeatureUpdateKey,
     FinalizedFeatureKey,
     SupportedFeatureKey,
+    UnregisterBrokerRequest,
+    UnregisterBrokerResponse,
+    UpdatableFeatureResult,
+    UpdateFeaturesRequest,
+    UpdateFeaturesResponse,
 )
 
 PRODUCE = 0
@@ -84,6 +101,29 @@ def _wrong_client(ctx: RequestContext, request: ApiVersionsRequest) -> ErrorCode
     ):
         return ErrorCode.REBOOTSTRAP_REQUIRED
     return ErrorCode.NONE
+
+
+async def update_features(ctx: RequestContext, request: UpdateFeaturesRequest) -> UpdateFeaturesResponse:
+    def type_of(key: FeatureUpdateKey) -> int:
+        return UpgradeType.SAFE_DOWNGRADE if ctx.api_version == 0 and key.allow_downgrade else key.upgrade_type
+
+    updates = [FeatureUpdate(key.feature, key.max_version_level, type_of(key)) for key in request.feature_updates]
+
+    def change(image: MetadataImage) -> Change:
+        return set_features(image, updated(image.features, updates))
+
+    cluster = ctx.services.cluster
+    if request.validate_only:
+        change(cluster.image)
+    else:
+        await cluster.propose(change)
+    results = [UpdatableFeatureResult(feature=update.feature, error_message="NONE") for update in updates]
+    return UpdateFeaturesResponse(error_message=None, results=results if ctx.api_version <= 1 else [])
+
+
+async def unregister_broker_id(ctx: RequestContext, request: UnregisterBrokerRequest) -> UnregisterBrokerResponse:
+    await ctx.services.cluster.propose(lambda image: unregister_broker(image, request.broker_id))
+    return UnregisterBrokerResponse(error_message="")
 
 
 def describe_cluster(ctx: RequestContext, request: DescribeClusterRequest) -> DescribeClusterResponse:

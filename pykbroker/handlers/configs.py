@@ -25,7 +25,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pykbroker.cluster.changes import Change, set_configs
+from pykbroker.cluster.changes import Change
 from pykbroker.cluster.config_changes import Alteration, Operation, alter_incrementally, replace_all
 from pykbroker.cluster.config_entries import (
     ConfigEntry,
@@ -38,6 +38,7 @@ from pykbroker.cluster.config_entries import (
 )
 from pykbroker.cluster.image import ConfigResource, ConfigResourceType, MetadataImage
 from pykbroker.cluster.new_topics import check_topic_name
+from pykbroker.cluster.partition_changes import write_configs
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import RequestContext
@@ -222,7 +223,7 @@ async def _alter(
         if resource[0] not in set(ConfigResourceType):
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"there are no configurations of type {resource[0]}")
         known = (ConfigResourceType(resource[0]), resource[1])
-        return set_configs(image, known, decide(image, ctx.services.config, known, alterations))
+        return write_configs(image, known, decide(image, ctx.services.config, known, alterations))
 
     def change(image: MetadataImage) -> Change:
         outcomes.clear()

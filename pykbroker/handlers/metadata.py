@@ -11,7 +11,7 @@ Metadata (3), versions 0-13
 
 DescribeTopicPartitions (75), version 0
 - Topics in the order of their names, from a cursor on, up to a limit of partitions; the next cursor says where to go
-  on.
+  on. A partition without a leader is no error here.
 
 FindCoordinator (10), versions 0-6
 - Of groups, transactional ids (1+), share partitions (6+); several keys from version 4. The topic that assigns keys to
@@ -250,11 +250,9 @@ def _described_partition(
     topic: TopicImage, index: int, reachability: _Reachability
 ) -> DescribeTopicPartitionsResponsePartition:
     state = topic.partitions[index]
-    error = reachability.leader_error(state)
     return DescribeTopicPartitionsResponsePartition(
-        error_code=error,
         partition_index=index,
-        leader_id=-1 if error else state.leader,
+        leader_id=-1 if reachability.leader_error(state) else state.leader,
         leader_epoch=state.leader_epoch,
         replica_nodes=list(state.replicas),
         isr_nodes=list(state.isr),

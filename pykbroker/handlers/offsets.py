@@ -9,9 +9,12 @@ one:
 - Not found: offset -1. A partition named twice: INVALID_REQUEST. Errors besides: UNKNOWN_TOPIC_OR_PARTITION,
   NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, UNSUPPORTED_VERSION (a timestamp of a later
   version).
+- A leader whose high watermark is not yet where its epoch began does not know the end that consumers have seen: it
+  answers OFFSET_NOT_AVAILABLE (5+, before LEADER_NOT_AVAILABLE) for the end, and for what lies behind the high
+  watermark (KIP-207).
 
 DeleteRecords moves the log start offset: POLICY_VIOLATION for compacted topics, OFFSET_OUT_OF_RANGE beyond the high
-watermark (KIP-107).
+watermark (KIP-107). It is answered when all replicas that are alive have followed, or with REQUEST_TIMED_OUT.
 
 OffsetForLeaderEpoch answers where a leader epoch ends in this log: the start of the next epoch, or the log end offset
 for the current one; epoch and offset -1 where the epoch is not known (KIP-101, KIP-320).
@@ -21,9 +24,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+import attrs
+
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.replication.partition import Partition
+from pykbroker.waiters import Parked
 from wire.errors import ErrorCode
 from wire.messages.offsets import (
     DeleteRecordsPartition,
@@ -59,6 +65,7 @@ SPECIAL_FROM_VERSION = {
     EARLIEST_PENDING_UPLOAD: 11,
 }
 LEADER_EPOCHS_FROM = 4
+NOT_AVAILABLE_FROM = 5
 CONSUMER = -1
 DEBUGGING_CONSUMER = -2  # may ask any replica
 READ_COMMITTED = 1
@@ -112,7 +119,11 @@ def _list_offset(
         else partition.log.log_end_offset
     )
     found = _find(partition, timestamp, end_offset)
-    if found is None or ((timestamp >= 0 or timestamp == MAX_TIMESTAMP) and found[1] >= end_offset):
+    is_behind = found is not None and (timestamp >= 0 or timestamp == MAX_TIMESTAMP) and found[1] >= end_offset
+    if (is_behind or timestamp == LATEST) and request.replica_id == CONSUMER and not partition.knows_what_was_committed:
+        is_told = ctx.api_version >= NOT_AVAILABLE_FROM
+        raise KafkaError(ErrorCode.OFFSET_NOT_AVAILABLE if is_told else ErrorCode.LEADER_NOT_AVAILABLE)
+    if found is None or is_behind:
         found = (-1, -1, -1)
     found_timestamp, offset, leader_epoch = found
     return ListOffsetsPartitionResponse(
@@ -142,20 +153,71 @@ def _find(partition: Partition, timestamp: int, end_offset: int) -> tuple[int, i
     return log.offset_for_timestamp(timestamp)
 
 
-def delete_records(ctx: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
+def delete_records(ctx: RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse | Parked:
     response = DeleteRecordsResponse()
+    waiting: list[_Deleting] = []
     for topic in request.topics:
         answers = []
         for wanted in topic.partitions:
             failed = partial(DeleteRecordsPartitionResult, wanted.partition_index, -1)
-            answers.append(_answer_or(failed, _delete_records, ctx, topic.name, wanted))
+            answers.append(_answer_or(failed, _delete_records, ctx, topic.name, wanted, waiting))
         response.topics.append(DeleteRecordsTopicResult(topic.name, answers))
-    return response
+    if not waiting:
+        return response
+    return _wait_for_followers(ctx, request.timeout_ms, response, waiting)
 
 
-def _delete_records(ctx: RequestContext, topic: str, wanted: DeleteRecordsPartition) -> DeleteRecordsPartitionResult:
+@attrs.define(eq=False)
+class _Deleting:
+    """A partition where followers still have what the leader has deleted."""
+
+    partition: Partition
+    leader_epoch: int
+    log_start_offset: int
+    answer: DeleteRecordsPartitionResult
+
+    def look(self) -> bool:
+        """Complete the answer with how things are now; tell whether that is final."""
+        partition, answer = self.partition, self.answer
+        if partition.leader_epoch != self.leader_epoch:
+            answer.error_code, answer.low_watermark = ErrorCode.NOT_LEADER_OR_FOLLOWER, -1
+            return True
+        answer.low_watermark = partition.low_watermark
+        is_final = answer.low_watermark >= self.log_start_offset
+        answer.error_code = ErrorCode.NONE if is_final else ErrorCode.REQUEST_TIMED_OUT
+        return is_final
+
+
+def _delete_records(
+    ctx: RequestContext, topic: str, wanted: DeleteRecordsPartition, waiting: list[_Deleting]
+) -> DeleteRecordsPartitionResult:
     partition = ctx.services.replicas.partition(topic, wanted.partition_index)
-    return DeleteRecordsPartitionResult(wanted.partition_index, partition.delete_records(wanted.offset))
+    log_start_offset = partition.delete_records(wanted.offset)
+    answer = DeleteRecordsPartitionResult(wanted.partition_index, log_start_offset)
+    deleting = _Deleting(partition, partition.leader_epoch, log_start_offset, answer)
+    if not deleting.look():
+        waiting.append(deleting)
+    return answer
+
+
+def _wait_for_followers(
+    ctx: RequestContext, timeout_ms: int, response: DeleteRecordsResponse, waiting: list[_Deleting]
+) -> Parked:
+    parked = Parked(lambda: response, clock=ctx.services.clock, timeout_ms=max(timeout_ms, 0))
+
+    def look() -> None:
+        if not parked.ended and not [deleting for deleting in waiting if not deleting.look()]:
+            parked.release()
+
+    for deleting in waiting:
+        deleting.partition.low_watermark_moved.subscribe(look)
+
+    def forget() -> None:
+        for deleting in waiting:
+            deleting.partition.low_watermark_moved.unsubscribe(look)
+
+    parked.on_end(forget)
+    return parked
 
 
 def offset_for_leader_epoch(ctx: RequestContext, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:

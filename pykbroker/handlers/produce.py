@@ -18,12 +18,13 @@ topic ids in place of names (KIP-516).
 Source: KIP-98, KIP-679.
 """
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.leaders import endpoints, leader_of
-from pykbroker.handlers.produce_in_transaction import Verified, produce_in_transaction
 from pykbroker.log.refusal import NotOneBatch, RecordsError, Refusal
 from pykbroker.log.validate import check_one_batch
 from pykbroker.replication.partition import ALL, Partition
@@ -42,6 +43,9 @@ from wire.messages.produce import (
     TopicProduceResponse,
 )
 from wire.records import CODEC_MASK, TRANSACTIONAL_BIT
+
+if TYPE_CHECKING:
+    from pykbroker.handlers.produce_in_transaction import Verified
 
 TOPIC_IDS_FROM = 13
 LEADERS_FROM = 10
@@ -66,12 +70,14 @@ Appended = tuple[Partition, int, PartitionProduceResponse]  # with the last offs
 
 def produce(ctx: RequestContext, request: ProduceRequest) -> ProduceResponse | Parked | None:
     if request.transactional_id is not None:
+        from pykbroker.handlers.produce_in_transaction import produce_in_transaction
+
         return produce_in_transaction(ctx, request, lambda verified: _append_all(ctx, request, verified))
     return _append_all(ctx, request, None)
 
 
 def _append_all(
-    ctx: RequestContext, request: ProduceRequest, verified: Verified | None
+    ctx: RequestContext, request: ProduceRequest, verified: "Verified | None"
 ) -> ProduceResponse | Parked | None:
     acks = request.acks
     response = ProduceResponse()
@@ -108,7 +114,7 @@ def _append(
     data: PartitionProduceData,
     appended: list[Appended],
     *,
-    verified: Verified | None,
+    verified: "Verified | None",
 ) -> PartitionProduceResponse:
     replicas = ctx.services.replicas
     partition = (
@@ -134,15 +140,13 @@ def _append(
     try:
         if verified is not None:
             verified.check(partition, records)
-        info = partition.append(records, acks=request.acks)
+        base_offset, last_offset, append_time_ms, start_offset, _ = partition.append(records, acks=request.acks)
     except KafkaError as error:
         if isinstance(error, NotOneBatch) or error.code in _WITHOUT_LOG_START_OFFSET:
             raise
         return _error_answer(data.index, error, partition.log.log_start_offset)
-    answer = PartitionProduceResponse(
-        data.index, 0, info.base_offset, info.log_append_time_ms, info.log_start_offset, [], None, _NO_LEADER
-    )
-    appended.append((partition, info.last_offset, answer))
+    answer = PartitionProduceResponse(data.index, 0, base_offset, append_time_ms, start_offset, [], None, _NO_LEADER)
+    appended.append((partition, last_offset, answer))
     return answer
 
 

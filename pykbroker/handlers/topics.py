@@ -22,6 +22,7 @@ Rules: a timeout of the request needs no attention, since the answer waits for o
 Sources: Kafka's ReplicationControlManager and ControllerApis; KIP-525 (configs in the answer), KIP-516.
 """
 
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -293,7 +294,7 @@ def _new_replicas(
 ) -> Sequence[tuple[int, ...]]:
     factor = len(topic.partitions[0].replicas)
     if request.assignments is None:
-        return assign_replicas(image.brokers.values(), added, factor, random.Random())
+        return assign_replicas(image.brokers.values(), added, factor, random.Random(os.urandom(8)))
     if len(request.assignments) != added:
         raise KafkaError(
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 LOG_START_OFFSETS = "log-start-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
+CLEANED_UP_TO = "cleaner-offset-checkpoint"  # where the dirty part of compacted logs begins
 META_PROPERTIES = "meta.properties"
 PARTITION_METADATA = "partition.metadata"
 CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
@@ -100,6 +101,15 @@ def read_topic_id(directory: Path) -> Uuid | None:
         return None
 
 
-def write_clean_shutdown(directory: Path) -> None:
+def write_clean_shutdown(directory: Path, broker_epoch: int = -1) -> None:
     """Raises: OSError."""
-    write_atomically(directory / CLEAN_SHUTDOWN, json.dumps({"version": 0, "brokerEpoch": -1}).encode(), sync=True)
+    told = {"version": 0, "brokerEpoch": broker_epoch}
+    write_atomically(directory / CLEAN_SHUTDOWN, json.dumps(told).encode(), sync=True)
+
+
+def read_clean_shutdown(directory: Path) -> int:
+    """Return the broker epoch of the last clean stop (KIP-966); -1: there was none, or it is not told."""
+    try:
+        return int(json.loads((directory / CLEAN_SHUTDOWN).read_bytes())["brokerEpoch"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1

@@ -19,8 +19,8 @@ from pykbroker.log.files import FilePool, LogFile
 
 PENDING_BYTES = 4096
 _WINDOW_BYTES = 4096
-_OFFSET_ENTRY = struct.Struct(">II")
-_TIME_ENTRY = struct.Struct(">qI")
+OFFSET_ENTRY = struct.Struct(">II")
+TIME_ENTRY = struct.Struct(">qI")
 
 
 class SparseIndex:
@@ -164,7 +164,7 @@ def _floor_in(entry: struct.Struct, data: bytes | bytearray, key: int, field: in
 
 class OffsetIndex(SparseIndex):
     __slots__ = ()
-    entry = _OFFSET_ENTRY
+    entry = OFFSET_ENTRY
 
     def append(self, last_offset: int, position: int) -> None:
         self._append(last_offset - self.base_offset, position)
@@ -190,7 +190,7 @@ class OffsetIndex(SparseIndex):
 
 class TimeIndex(SparseIndex):
     __slots__ = ()
-    entry = _TIME_ENTRY
+    entry = TIME_ENTRY
 
     def append(self, timestamp: int, offset: int) -> None:
         """Add an entry, unless the last one is as young."""

@@ -14,9 +14,10 @@ import os
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from pykbroker.log.cleaned_segment import CLEANED, SWAP, CleanedSegment
 from pykbroker.log.files import FileSlice, LogFile
 from pykbroker.log.rules import AppendRules
 from pykbroker.log.segment import MAX_RELATIVE_OFFSET, Segment
@@ -192,20 +193,19 @@ class LocalLog:
         segment.check_indexes()
         return segment.offset_index.lookup(offset)[1]
 
-    def aborted_transactions(self, offset: int, end_offset: int, end_position: int) -> list[AbortedTransaction]:
+    def aborted_transactions(
+        self, offset: int, end_offset: int, end_position: int | None = None
+    ) -> list[AbortedTransaction]:
         """Return the aborted transactions with records from `offset` up to `end_offset`. Raises: OSError.
 
-        What was read ends at `end_position` of one segment: what lies behind the next entry of its index, or behind the
-        segment, does not count.
+        With an `end_position` a read of one segment ended there: what lies behind the next entry of its index, or
+        behind the segment, does not count.
         """
         segments = [segment for segment in self.from_offset(offset) if segment.transaction_index]
         if not segments:
             return []
-        read_from = next((each for each in self.from_offset(offset) if self.find(each, offset) is not None), None)
-        if read_from is not None:
-            read_from.check_indexes()
-            behind = read_from.offset_index.offset_behind(end_position)
-            end_offset = min(end_offset, read_from.end_offset if behind is None else behind)
+        if end_position is not None:
+            end_offset = min(end_offset, self._end_of_read(offset, end_position))
         found: list[AbortedTransaction] = []
         for segment in segments:
             for transaction in segment.transaction_index.ending_from(offset):
@@ -214,6 +214,15 @@ class LocalLog:
                 if transaction.last_stable_offset >= end_offset:
                     return found
         return found
+
+    def _end_of_read(self, offset: int, end_position: int) -> int:
+        """Return an offset at which a read from `offset` to a position of its segment had ended. Raises: OSError."""
+        for segment in self.from_offset(offset):
+            if self.find(segment, offset) is not None:
+                segment.check_indexes()
+                behind = segment.offset_index.offset_behind(end_position)
+                return segment.end_offset if behind is None else behind
+        return self.active.end_offset
 
     # --- removing
 
@@ -239,6 +248,36 @@ class LocalLog:
             self.active.truncate(found[0], offset)
         self.active.end_offset = offset
         self.size_bytes = sum(segment.size for segment in self.segments)
+        return removed
+
+    def replace(self, base_offsets: Sequence[int], cleaned: CleanedSegment, delay_ms: int) -> list[Segment] | None:
+        """Put one segment, still under its temporary names, in the place of several; return these.
+
+        None where they are not there any more. After a crash in the middle the next start finds either the old ones,
+        or, from the moment when all names end in `.swap`, the new one. Raises: OSError.
+        """
+        first = bisect_left(self._bases, base_offsets[0])
+        last = first + len(base_offsets)
+        if self._bases[first:last] != list(base_offsets) or last >= len(self._bases):
+            return None
+        removed = self.segments[first:last]
+        for suffix in cleaned.suffixes:
+            os.rename(cleaned.path(suffix) + CLEANED, cleaned.path(suffix) + SWAP)
+        self.discard(removed, delay_ms)
+        for suffix in cleaned.suffixes:
+            os.rename(cleaned.path(suffix) + SWAP, cleaned.path(suffix))
+        segment = Segment(
+            self.directory,
+            cleaned.base_offset,
+            self.storage.pool,
+            created_ms=removed[-1].created_ms,
+            size=cleaned.size,
+            is_new=False,
+        )
+        segment.set_recovered(removed[-1].end_offset, cleaned.max_timestamp, cleaned.max_timestamp_offset)
+        self.segments = [*self.segments[:first], segment, *self.segments[last:]]
+        self._bases[first:last] = [segment.base_offset]
+        self.size_bytes += segment.size - sum(old.size for old in removed)
         return removed
 
     def discard(self, segments: list[Segment], delay_ms: int) -> None:

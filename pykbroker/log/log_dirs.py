@@ -4,24 +4,20 @@ Owns: `.lock`, `meta.properties`, `.kafka_cleanshutdown` and the checkpoint file
 which partition's log lies where.
 
 Rules
-- A directory is locked as long as it is open: by an OFD lock, which excludes this process, others, and Kafka's JVM.
-- A new partition goes to the directory with the fewest.
 - A directory that fails goes offline, and its logs with it; the broker goes on with the others.
 - A deleted partition's directory is renamed `<topic>-<partition>.<hex>-delete` and removed after
   `file.delete.delay.ms`.
 
-Not here: one partition's files (partition_log.py, recovery.py). Sources: Kafka's LogManager.
+Not here: one partition's files (partition_log.py, recovery.py), where a partition goes (choice.py), locks
+(identity.py), compaction (cleaner.py), moves (moves.py). Sources: Kafka's LogManager.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import logging
 import os
 import resource
-import struct
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,27 +26,38 @@ from typing import TYPE_CHECKING
 from pykbroker.clock import Clock, Timer
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
-from pykbroker.log import checkpoints
+from pykbroker.log import checkpoints, identity
+from pykbroker.log.choice import FUTURE_SUFFIX, DirectoryChoice
 from pykbroker.log.files import FilePool
-from pykbroker.log.storage import LogDirectory
+from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
-from wire.primitives import parse_uuid, uuid_text
 from wire.schema import Uuid
 
 if TYPE_CHECKING:  # imported with the first partition: a new broker answers sooner without it
+    from pykbroker.log.cleaner import LogCleaner
+    from pykbroker.log.moves import LogMoves
     from pykbroker.log.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
 
-_LOCK = ".lock"
 _DELETE_SUFFIX = "-delete"
+_STRAY_SUFFIX = "-stray"
+_OFFLINE_CHECK_MS = 500
 _NAME_MAX = 255
 _FOREVER_MS = 0x7FFFFFFFFFFFFFFF
 
 
 class LogDirs:
-    def __init__(self, dirs: list[Path], config: BrokerConfig, clock: Clock, *, ephemeral: bool = False) -> None:
+    def __init__(
+        self,
+        dirs: list[Path],
+        config: BrokerConfig,
+        clock: Clock,
+        *,
+        ephemeral: bool = False,
+        new_flusher: Callable[[LogDirectory], Flusher] | None = None,
+    ) -> None:
         """`ephemeral`: the data goes with the process, so nothing is flushed when closing."""
         self._config = config
         self._clock = clock
@@ -66,17 +73,30 @@ class LogDirs:
                 producer_id_expiration_ms=config.producer_id_expiration_ms,
                 strict_records=config.pykbroker_strict_records,
                 max_walked_batch_bytes=config.pykbroker_max_walked_batch_bytes,
+                new_flusher=new_flusher,
             )
             for path in dirs
         ]
         self._locks: dict[LogDirectory, int] = {}
         self._logs: dict[TopicPartition, PartitionLog] = {}
-        self._counts = dict.fromkeys(self._directories, 0)
+        self.choice = DirectoryChoice(self._directories, config)
         self._timers: dict[Callable[[], None], Timer] = {}
         self._is_open = False
         self.cluster_id: str | None = None  # as in meta.properties; None in new directories
         self.was_unclean = False
+        self.previous_broker_epoch: int | None = None  # of the last clean stop; -1: there was none
+        self._broker_epoch = -1
         self.high_watermark_of: Callable[[TopicPartition], int | None] = lambda topic_partition: None
+        self._cleaner: LogCleaner | None = None
+        self._moves: LogMoves | None = None
+        self.on_moved: Callable[[PartitionLog], None] = lambda log: None  # told of the log that is used from now on
+        self.on_offline: Callable[[list[PartitionLog]], None] = lambda logs: None  # told of the logs that are lost
+        self._known_offline: set[LogDirectory] = set()
+        self._interrupted: dict[TopicPartition, LogDirectory] = {}  # moves that a stop interrupted, and their aims
+
+    @property
+    def offline(self) -> list[LogDirectory]:
+        return [directory for directory in self._directories if directory.offline is not None]
 
     @property
     def directories(self) -> list[LogDirectory]:
@@ -88,22 +108,42 @@ class LogDirs:
         """Lock the directories and load their logs. Raises: StorageError, with a message fit for a person."""
         try:
             for directory in self._directories:
-                self._open_directory(directory)
+                self._open_or_leave(directory, self._open_directory)
             for directory in self._directories:
-                self._load_directory(directory)
-        except OSError as error:
-            self._unlock()
-            raise StorageError(f"cannot use {error.filename} as a log directory: {error.strerror}") from error
+                if directory.offline is None:
+                    self._open_or_leave(directory, self._load_directory)
         except StorageError:
             self._unlock()
             raise
         self._is_open = True
         config = self._config
+        if config.log_cleaner_enable:
+            self._timers[self._look_for_compaction] = self._clock.call_later(
+                config.log_cleaner_backoff_ms, self._look_for_compaction
+            )
+        self._known_offline = set(self.offline)
+        self._repeat(_OFFLINE_CHECK_MS, self._notice_offline)
         self._repeat(config.log_retention_check_interval_ms, self.apply_retention)
         self._repeat(config.log_flush_offset_checkpoint_interval_ms, self.checkpoint_recovery_points)
         self._repeat(config.log_flush_start_offset_checkpoint_interval_ms, self.checkpoint_log_start_offsets)
         self._repeat(config.producer_id_expiration_check_interval_ms, self._remove_expired_producers)
         self._repeat(config.log_flush_scheduler_interval_ms, self._flush_due)
+
+    def _open_or_leave(self, directory: LogDirectory, step: Callable[[LogDirectory], None]) -> None:
+        """Do a step of opening; a directory whose disk fails stays offline, as long as there are others.
+
+        Raises: StorageError.
+        """
+        try:
+            step(directory)
+        except OSError as error:
+            reason = f"cannot use {error.filename} as a log directory: {error.strerror}"
+            if len(self.offline) == len(self._directories) - 1:
+                raise StorageError(reason) from error
+            directory.fail(reason)
+            for log in self._logs_in(directory):
+                log.abandon()
+                del self._logs[log.topic_partition]
 
     def _repeat(self, interval_ms: int, work: Callable[[], None]) -> None:
         if interval_ms >= _FOREVER_MS or interval_ms <= 0:
@@ -117,43 +157,12 @@ class LogDirs:
         self._timers[work] = self._clock.call_later(interval_ms, run)
 
     def _open_directory(self, directory: LogDirectory) -> None:
-        path = directory.path
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock(directory)
-        meta = path / checkpoints.META_PROPERTIES
-        try:
-            properties = checkpoints.read_properties(meta)
-            node_id = int(properties.get("node.id", self._config.node_id))
-            directory.directory_id = (
-                parse_uuid(properties["directory.id"]) if "directory.id" in properties else _new_id()
-            )
-        except FileNotFoundError:
-            directory.directory_id = _new_id()
-            return
-        except ValueError as error:
-            raise StorageError(f"{meta} is not readable: {error}") from error
-        if node_id != self._config.node_id:
-            raise StorageError(f"{path} belongs to node {node_id}, but node.id is {self._config.node_id}")
-        cluster_id = properties.get("cluster.id")
+        directory.path.mkdir(parents=True, exist_ok=True)
+        self._locks[directory] = identity.lock(directory)
+        cluster_id = identity.read(directory, self._config.node_id)
         if None not in (cluster_id, self.cluster_id) and cluster_id != self.cluster_id:
-            raise StorageError(f"{path} belongs to cluster {cluster_id}, the others to {self.cluster_id}")
+            raise StorageError(f"{directory.path} belongs to cluster {cluster_id}, the others to {self.cluster_id}")
         self.cluster_id = cluster_id or self.cluster_id
-
-    def _lock(self, directory: LogDirectory) -> None:
-        fd = os.open(directory.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            if hasattr(fcntl, "F_OFD_SETLK"):
-                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-            else:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(fd)
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise StorageError(
-                    f"{directory.path} is in use by another broker (its .lock file is locked)"
-                ) from error
-            raise
-        self._locks[directory] = fd
 
     def _unlock(self) -> None:
         for fd in self._locks.values():
@@ -164,25 +173,17 @@ class LogDirs:
         """Say whose the directories are. Raises: StorageError."""
         self.cluster_id = cluster_id
         for directory in self._directories:
-            wanted = {
-                "cluster.id": cluster_id,
-                "directory.id": uuid_text(directory.directory_id),
-                "node.id": str(self._config.node_id),
-                "version": "1",
-            }
-            path = directory.path / checkpoints.META_PROPERTIES
-            try:
-                if not path.exists() or checkpoints.read_properties(path) != wanted:
-                    checkpoints.write_properties(path, wanted)
-            except OSError as error:
-                raise StorageError(f"cannot write {path}: {error}") from error
+            if directory.offline is None:
+                identity.write(directory, self._config.node_id, cluster_id)
 
     def _load_directory(self, directory: LogDirectory) -> None:
         path = directory.path
         marker = path / checkpoints.CLEAN_SHUTDOWN
         is_clean = marker.exists()
+        self._learn_epoch(path)
         recovery_points = checkpoints.read_offsets(path / checkpoints.RECOVERY_POINTS)
         log_starts = checkpoints.read_offsets(path / checkpoints.LOG_START_OFFSETS)
+        cleaned = checkpoints.read_offsets(path / checkpoints.CLEANED_UP_TO)
         config = TopicConfig.build(self._config, {})
         loaded = 0
         for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
@@ -191,12 +192,13 @@ class LogDirs:
             if entry.name.endswith(_DELETE_SUFFIX):
                 directory.flusher.remove_directory(entry.path)
                 continue
+            if entry.name.endswith(FUTURE_SUFFIX):
+                self._forget_copy(directory, entry)
+                continue
             topic_partition = parse_directory_name(entry.name)
             if topic_partition is None:
                 continue
-            if topic_partition in self._logs:
-                raise StorageError(f"{topic_partition} is in {path} and in {self._logs[topic_partition].directory}")
-            self._logs[topic_partition] = _load(
+            log = _load(
                 topic_partition,
                 directory,
                 config,
@@ -204,7 +206,11 @@ class LogDirs:
                 recovery_point=recovery_points.get(topic_partition, 0),
                 log_start_offset=log_starts.get(topic_partition, 0),
             )
-            self._counts[directory] += 1
+            log.first_dirty_offset = cleaned.get(topic_partition, -1)
+            if topic_partition in self._logs and not self._is_better(log, self._logs[topic_partition]):
+                continue
+            self._logs[topic_partition] = log
+            self.choice.counts[directory] += 1
             loaded += 1
         if is_clean:
             marker.unlink()
@@ -212,11 +218,52 @@ class LogDirs:
             self.was_unclean = True
             logger.info("%s was not closed cleanly: %d logs were checked", path, loaded)
 
+    def _learn_epoch(self, path: Path) -> None:
+        """All directories have to be of one stop: one whose disk was replaced, or is older, makes it an unclean one."""
+        epoch = checkpoints.read_clean_shutdown(path)
+        known = self.previous_broker_epoch
+        self.previous_broker_epoch = epoch if known in (None, epoch) else -1
+
+    def note_broker_epoch(self, epoch: int) -> None:
+        """Say under which epoch this broker was registered, for the marker of a clean stop."""
+        self._broker_epoch = epoch
+
+    def _forget_copy(self, directory: LogDirectory, entry: os.DirEntry[str]) -> None:
+        """Remove the copy of a move that was interrupted, and remember where it led."""
+        topic_partition = parse_directory_name(entry.name.rpartition(".")[0])
+        if topic_partition is not None:
+            self._interrupted[topic_partition] = directory
+        directory.flusher.remove_directory(entry.path)
+
+    def _is_better(self, log: PartitionLog, other: PartitionLog) -> bool:
+        """Decide between two logs of one partition: a stop came while a move took its copy into use.
+
+        Both had everything then, so the longer one is kept. The other stays on disk, under a name that says so.
+        Raises: OSError; StorageError where they are of different topics.
+        """
+        if log.topic_id != other.topic_id:
+            raise StorageError(
+                f"{log.topic_partition} is in {log.directory} and, of another topic, in {other.directory}"
+            )
+        is_better = log.log_end_offset > other.log_end_offset
+        stray = other if is_better else log
+        stray.abandon()
+        aside = f"{stray.directory}.{uuid.uuid4().hex}{_STRAY_SUFFIX}"
+        os.rename(stray.directory, aside)
+        logger.warning("%s was there twice, with fewer records in %s", log.topic_partition, aside)
+        if is_better:
+            self.choice.counts[other.log_directory] -= 1
+        return is_better
+
     def close(self, clean: bool = True) -> None:
         """Complete the files and let go of the directories. Not `clean`: as a crash would leave them."""
         if not self._locks:
             return
         self._is_open = False
+        if self._cleaner is not None:
+            self._cleaner.stop()
+        if self._moves is not None:
+            self._moves.stop()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -240,7 +287,7 @@ class LogDirs:
             ends = {log.topic_partition: log.log_end_offset for log in logs}
             checkpoints.write_offsets(directory.path / checkpoints.RECOVERY_POINTS, ends, sync=True)
             self._write_log_starts(directory, logs)
-            checkpoints.write_clean_shutdown(directory.path)
+            checkpoints.write_clean_shutdown(directory.path, self._broker_epoch)
         except OSError as error:
             directory.failed(error)
 
@@ -254,12 +301,9 @@ class LogDirs:
 
     def create(self, topic_partition: TopicPartition, topic_id: Uuid, config: TopicConfig) -> PartitionLog:
         """Make the directory of a new partition. Raises: StorageError."""
-        online = [directory for directory in self._directories if directory.offline is None]
-        if not online:
-            raise StorageError("no log directory is online")
         from pykbroker.log.partition_log import PartitionLog
 
-        directory = min(online, key=self._counts.__getitem__)
+        directory = self.choice.for_new(topic_partition)
         log = PartitionLog(topic_partition, topic_id, config, directory)
         path = log.directory
         try:
@@ -271,15 +315,20 @@ class LogDirs:
             directory.failed(error)
             raise StorageError(f"cannot create {path}: {error}") from error
         self._logs[topic_partition] = log
-        self._counts[directory] += 1
+        self.choice.counts[directory] += 1
         return log
 
     def delete(self, topic_partition: TopicPartition) -> None:
         """Take a partition's log out; its files go later. What is being read from them stays readable."""
         log = self._logs.pop(topic_partition)
-        directory = log.log_directory
-        self._counts[directory] -= 1
-        path = log.directory
+        if self._moves is not None:
+            self._moves.cancel(topic_partition)
+        self.stop_cleaning(log)
+        self.choice.counts[log.log_directory] -= 1
+        self._remove_directory(log)
+
+    def _remove_directory(self, log: PartitionLog) -> None:
+        directory, topic_partition, path = log.log_directory, log.topic_partition, log.directory
         log.abandon()
         suffix = f"-{topic_partition.partition}.{uuid.uuid4().hex}{_DELETE_SUFFIX}"
         renamed = directory.path / f"{topic_partition.topic[: _NAME_MAX - len(suffix)]}{suffix}"
@@ -294,6 +343,63 @@ class LogDirs:
     def _logs_in(self, directory: LogDirectory) -> list[PartitionLog]:
         return [log for log in self._logs.values() if log.log_directory is directory]
 
+    # --- moves between directories
+
+    @property
+    def moves(self) -> LogMoves:
+        """The moves under way, made with the first one."""
+        if self._moves is None:
+            from pykbroker.log.moves import LogMoves
+
+            self._moves = LogMoves(self, self._clock, self.on_moved)
+        return self._moves
+
+    def futures(self) -> list[PartitionLog]:
+        """Return the copies that moves are making."""
+        return self._moves.futures() if self._moves is not None else []
+
+    def resume_move(self, log: PartitionLog) -> None:
+        """Begin a move again that a stop interrupted."""
+        directory = self._interrupted.pop(log.topic_partition, None)
+        if directory is not None:
+            with contextlib.suppress(KafkaError):  # its directory is offline now
+                self.moves.begin(log, directory)
+
+    def stop_cleaning(self, log: PartitionLog) -> None:
+        if self._cleaner is not None:
+            self._cleaner.abandon(log)
+
+    def replace(self, log: PartitionLog, future: PartitionLog) -> PartitionLog:
+        """Take a copy that has everything into use in the place of a log; return it, loaded from its own directory.
+
+        A crash in between leaves both; the next start takes the one that has more. Raises: KAFKA_STORAGE_ERROR.
+        """
+        topic_partition, directory = log.topic_partition, future.log_directory
+        future.close()
+        path = directory.path / str(topic_partition)
+        try:
+            os.rename(future.directory, path)
+            moved = _load(
+                topic_partition,
+                directory,
+                log.config,
+                clean=True,
+                recovery_point=future.recovery_point,
+                log_start_offset=future.log_start_offset,
+            )
+        except OSError as error:
+            raise directory.failed(error) from error
+        moved.first_dirty_offset = log.first_dirty_offset
+        self._logs[topic_partition] = moved
+        self.choice.counts[log.log_directory] -= 1
+        self.choice.counts[directory] += 1
+        self._remove_directory(log)
+        self.checkpoint_recovery_points()
+        self.checkpoint_log_start_offsets()
+        for each in (log.log_directory, directory):
+            self._checkpoint_cleaned(each)
+        return moved
+
     # --- checkpoints
 
     def high_watermarks(self) -> dict[TopicPartition, int]:
@@ -301,6 +407,8 @@ class LogDirs:
         found: dict[TopicPartition, int] = {}
         try:
             for directory in self._directories:
+                if directory.offline is not None:
+                    continue
                 found.update(checkpoints.read_offsets(directory.path / checkpoints.HIGH_WATERMARKS))
         except OSError as error:
             raise StorageError(str(error)) from error
@@ -351,6 +459,50 @@ class LogDirs:
                 directory.failed(error)
 
     # --- regular work
+
+    @property
+    def cleaner(self) -> LogCleaner:
+        """The log cleaner, made when it is first needed: most brokers start without a compacted log."""
+        if self._cleaner is None:
+            from pykbroker.log.cleaner import LogCleaner
+
+            self._cleaner = LogCleaner(
+                self._config,
+                self._clock,
+                self._cleanable_logs,
+                self._high_watermark_of,
+                lambda log: self._checkpoint_cleaned(log.log_directory),
+            )
+        return self._cleaner
+
+    def _high_watermark_of(self, topic_partition: TopicPartition) -> int | None:
+        return self.high_watermark_of(topic_partition)
+
+    def _cleanable_logs(self) -> list[PartitionLog]:
+        return [log for log in self._logs.values() if self._moves is None or log.topic_partition not in self._moves]
+
+    def _look_for_compaction(self) -> None:
+        """Start the cleaner with the first log for it."""
+        if any(log.config.is_compacted and len(log.segments) > 1 for log in self._logs.values()):
+            self.cleaner.look()
+            self.cleaner.start()
+        else:
+            self._timers[self._look_for_compaction] = self._clock.call_later(
+                max(self._config.log_cleaner_backoff_ms, 1), self._look_for_compaction
+            )
+
+    def _checkpoint_cleaned(self, directory: LogDirectory) -> None:
+        """Write where the dirty part of each compacted log begins."""
+        cleaned = {log.topic_partition: log.first_dirty_offset for log in self._logs_in(directory)}
+        offsets = {topic_partition: offset for topic_partition, offset in cleaned.items() if offset >= 0}
+        self._write(directory, checkpoints.CLEANED_UP_TO, offsets)
+
+    def _notice_offline(self) -> None:
+        """Tell of directories that went offline, which any thread may have found out."""
+        for directory in self.offline:
+            if directory not in self._known_offline:
+                self._known_offline.add(directory)
+                self.on_offline(self._logs_in(directory))
 
     def apply_retention(self) -> None:
         """Delete the old segments of all logs."""
@@ -403,10 +555,3 @@ def parse_directory_name(name: str) -> TopicPartition | None:
     if not topic or not partition.isdecimal() or topic == "__cluster_metadata":
         return None
     return TopicPartition(topic, int(partition))
-
-
-def _new_id() -> Uuid:
-    """A random uuid whose text does not begin with a dash, which command lines would take for an option."""
-    while uuid_text(new := uuid.uuid4().bytes).startswith("-"):
-        continue
-    return new

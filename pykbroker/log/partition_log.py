@@ -18,10 +18,12 @@ Sources: Kafka's UnifiedLog, LocalLog.
 """
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pykbroker.errors import KafkaError
 from pykbroker.log import snapshots, validate
+from pykbroker.log.cleaned_segment import CleanedSegment
 from pykbroker.log.files import write_atomically
 from pykbroker.log.leader_epochs import LeaderEpochs, encode_leader_epochs
 from pykbroker.log.local_log import LocalLog, remove_later
@@ -330,9 +332,35 @@ class PartitionLog(ReadableLog):
         paths = snapshots.discard(str(self.directory), [segment.base_offset for segment in segments])
         remove_later(self._storage, paths, delay_ms)
 
+    def replace_segments(self, base_offsets: Sequence[int], cleaned: CleanedSegment) -> bool:
+        """Put what compaction wrote in the place of the segments that it read; False if these are no longer there.
+
+        Raises: KAFKA_STORAGE_ERROR.
+        """
+        local = self._local
+        if local is None or self._storage.offline is not None:
+            return False
+        try:
+            removed = local.replace(base_offsets, cleaned, self._rules.file_delete_delay_ms)
+            if removed is None:
+                return False
+            paths = snapshots.discard(str(self.directory), [segment.base_offset for segment in removed[1:]])
+            remove_later(self._storage, paths, self._rules.file_delete_delay_ms)
+            self._storage.flusher.submit(FlushJob(self.topic_partition, 0, (), local.directory))
+        except OSError as error:
+            self._storage.fail(f"compaction of {self.topic_partition} failed half-way: {error}")
+            raise self._storage.failed(error) from error
+        return True
+
     def truncate_to(self, offset: int) -> None:
-        """Remove the records at and above `offset`. Raises: KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE."""
+        """Remove the records at and above `offset`. Raises: KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE.
+
+        An epoch that began at the end and got no record goes, too: the leader may not have it, and would tell so again
+        and again.
+        """
         if offset >= self.log_end_offset or self._local is None:
+            if self._epochs is not None and self._epochs.truncate_from_end(self.log_end_offset):
+                self._epochs_changed()
             return
         if offset < self._local.segments[0].base_offset:
             self.truncate_fully_and_start_at(offset)
@@ -366,6 +394,8 @@ class PartitionLog(ReadableLog):
     def _moved_end(self, offset: int) -> None:
         self.log_end_offset = offset
         self.log_start_offset = min(self.log_start_offset, offset)
+        self.first_dirty_offset = min(self.first_dirty_offset, offset)
+        self.cuts += 1
         self.recovery_point = min(self.recovery_point, offset)
         self._complete_at = _NEVER
         self._flush_requested = min(self._flush_requested, offset)

@@ -40,6 +40,9 @@ class ReadableLog:
         "_rules",
         "_storage",
         "config",
+        "cuts",
+        "directory_name",
+        "first_dirty_offset",
         "last_flush_ms",
         "log_end_offset",
         "log_start_offset",
@@ -66,15 +69,22 @@ class ReadableLog:
         self._epoch_on_disk = NOT_WRITTEN
         self._flush_requested = 0  # below it, a flush was asked for
         self.last_flush_ms = 0
+        self.first_dirty_offset = -1  # below it, compaction has been; -1: not known
+        self.directory_name = str(topic_partition)
+        self.cuts = 0  # how often its end was moved back: what a thread read before means nothing then
         self._complete_at = -1  # the end offset for which a clean stop has nothing left to write
 
     @property
     def directory(self) -> Path:
-        return self._storage.path / str(self.topic_partition)
+        return self._storage.path / self.directory_name
 
     @property
     def log_directory(self) -> LogDirectory:
         return self._storage
+
+    @property
+    def append_rules(self) -> AppendRules:
+        return self._rules
 
     @property
     def size_bytes(self) -> int:
@@ -147,10 +157,12 @@ class ReadableLog:
         """Return the first offset of a transaction that is open, or whose end is not below the high watermark."""
         return self._producers.first_unstable_offset(high_watermark) if self._producers is not None else None
 
-    def aborted_transactions(self, offset: int, end_offset: int, end_position: int) -> list[AbortedTransaction]:
-        """Return the aborted transactions with records that were read from `offset` up to `end_offset`, exclusive.
+    def aborted_transactions(
+        self, offset: int, end_offset: int, end_position: int | None = None
+    ) -> list[AbortedTransaction]:
+        """Return the aborted transactions with records from `offset` up to `end_offset`, exclusive.
 
-        `end_position`: of the segment, where the read ended; the list may go on a little further.
+        `end_position`: of the segment, where a read from `offset` ended; the list may go on a little further.
         """
         if self._local is None:
             return []

@@ -239,7 +239,7 @@ def _recover_segment(segment: Segment, epochs: LeaderEpochs, producers: Producer
             segment.transaction_index.append(aborted)
         if header.partition_leader_epoch > epochs.latest:
             epochs.assign(header.partition_leader_epoch, header.base_offset)
-        if header.max_timestamp > max_timestamp:
+        if header.max_timestamp > max_timestamp and header.record_count:
             max_timestamp, max_timestamp_offset = header.max_timestamp, header.last_offset
         if since_entry > interval_bytes:
             segment.offset_index.append(header.last_offset, position)

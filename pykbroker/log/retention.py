@@ -35,7 +35,8 @@ def deletable_segments(
         if end_offset > high_watermark or (is_last and not segment.size):
             break
         below_start = not is_last and end_offset <= log_start_offset
-        expired = by_time and now_ms - segment.largest_timestamp > rules.retention_ms
+        # Compaction may leave a segment without a batch; then nothing tells its age, and nothing is lost with it.
+        expired = by_time and (not segment.size or now_ms - segment.largest_timestamp > rules.retention_ms)
         if not (below_start or expired or excess >= segment.size > 0):
             break
         excess -= segment.size

@@ -40,8 +40,10 @@ class AppendRules:
 
     def __init__(self, config: TopicConfig, *, strict_records: bool, max_batch_bytes: int) -> None:
         self.segment_bytes = config.internal_segment_bytes or config.segment_bytes
-        self.segment_ms = config.segment_ms
-        self.segment_jitter_ms = min(config.segment_jitter_ms, config.segment_ms)
+        self.compacted = "compact" in config.cleanup_policy
+        # The active segment is never compacted: only a new one lets what has waited for `max.compaction.lag.ms` go.
+        self.segment_ms = min(config.segment_ms, config.max_compaction_lag_ms) if self.compacted else config.segment_ms
+        self.segment_jitter_ms = min(config.segment_jitter_ms, self.segment_ms)
         self.segment_index_bytes = config.segment_index_bytes
         self.index_interval_bytes = config.index_interval_bytes
         self.max_message_bytes = config.max_message_bytes
@@ -54,7 +56,6 @@ class AppendRules:
         self.retention_bytes = config.retention_bytes
         self.file_delete_delay_ms = config.file_delete_delay_ms
         self.deletes = "delete" in config.cleanup_policy
-        self.compacted = "compact" in config.cleanup_policy
         self.log_append_time = config.message_timestamp_type == "LogAppendTime"
         self.timestamp_before_max_ms = config.message_timestamp_before_max_ms
         self.timestamp_after_max_ms = config.message_timestamp_after_max_ms

@@ -178,7 +178,7 @@ class Segment:
         _, position = self.offset_index.lookup(offset)
         try:
             for header, _ in self.headers(position):
-                if header.max_timestamp > self._max_timestamp:
+                if header.max_timestamp > self._max_timestamp and header.record_count:
                     self._max_timestamp, self._max_timestamp_offset = header.max_timestamp, header.last_offset
         except BrokenSegmentError:
             return  # what reads those batches says so
@@ -307,7 +307,7 @@ class Segment:
         since_entry = 0
         try:
             for header, position in self.headers(0):
-                if header.max_timestamp > max_timestamp:
+                if header.max_timestamp > max_timestamp and header.record_count:
                     max_timestamp, max_timestamp_offset = header.max_timestamp, header.last_offset
                 if since_entry > index_interval_bytes:
                     self.offset_index.append(header.last_offset, position)

@@ -53,6 +53,7 @@ class LogDirectory:
     __slots__ = (
         "__weakref__",
         "_rules",
+        "absolute_path",
         "clock",
         "directory_id",
         "flusher",
@@ -74,8 +75,10 @@ class LogDirectory:
         producer_id_expiration_ms: int = 86_400_000,
         strict_records: bool = False,
         max_walked_batch_bytes: int = 64 * 1024 * 1024,
+        new_flusher: Callable[[LogDirectory], Flusher] | None = None,
     ) -> None:
         self.path = path
+        self.absolute_path = os.path.abspath(path)
         self.clock = clock
         self.pool = pool
         self.producer_id_expiration_ms = producer_id_expiration_ms
@@ -84,7 +87,7 @@ class LogDirectory:
         self.directory_id = bytes(16)
         self.offline: str | None = None  # why
         self.on_offline: list[Callable[[LogDirectory], None]] = []
-        self.flusher = Flusher(self)
+        self.flusher = (new_flusher or Flusher)(self)
         self._rules: weakref.WeakKeyDictionary[TopicConfig, AppendRules] = weakref.WeakKeyDictionary()
 
     def rules(self, config: TopicConfig) -> AppendRules:
@@ -157,22 +160,26 @@ class Flusher:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            directory = self._directory()
-            if directory is None:
+            if self._directory() is None:
                 return
-            if isinstance(job, str):
-                import shutil
+            self._do(job)
 
-                shutil.rmtree(job, ignore_errors=True)
-                continue
-            try:
-                flush_now(job)
-            except FileNotFoundError:
-                continue  # the partition was deleted meanwhile
-            except OSError as error:
+    def _do(self, job: FlushJob | str) -> None:
+        if isinstance(job, str):
+            import shutil
+
+            shutil.rmtree(job, ignore_errors=True)
+            return
+        try:
+            flush_now(job)
+        except FileNotFoundError:
+            return  # the partition was deleted meanwhile
+        except OSError as error:
+            directory = self._directory()
+            if directory is not None:
                 directory.fail(f"flush failed: {error}")
-            else:
-                self._done.put(job)
+        else:
+            self._done.put(job)
 
 
 def flush_now(job: FlushJob) -> None:

@@ -10,7 +10,7 @@ Sources: KIP-98, Kafka's TransactionIndex, AbortedTxn.
 
 import struct
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pykbroker.log.files import FilePool, LogFile
@@ -24,6 +24,11 @@ class AbortedTransaction(NamedTuple):
     first_offset: int
     last_offset: int
     last_stable_offset: int
+
+
+def encode_transactions(transactions: Iterable[AbortedTransaction]) -> bytes:
+    """Return the content of an index."""
+    return b"".join(_ENTRY.pack(0, *transaction) for transaction in transactions)
 
 
 class TransactionIndex:

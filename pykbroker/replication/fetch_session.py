@@ -9,7 +9,8 @@ Rules, by (session id, epoch) of the request
   the next answer. Partitions that had data go to the end of the line, so that a small `max_bytes` starves none.
 - At most `max_sessions`. A new one takes the place of one unused for longer than `eviction_ms`, or of a smaller one
   that is at least that old; otherwise the client gets session id 0 and goes on without.
-- Sessions are privileged where they belong to followers: those are evicted only for other followers.
+- Sessions are privileged where they belong to followers: those are evicted only for other followers. They remember
+  what of them has news (follower_session).
 
 Source: KIP-227; Kafka's `FetchSession`.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from pykbroker.clock import Clock
+from pykbroker.replication.follower_session import FollowerSession
 from wire.errors import ErrorCode
 from wire.schema import Uuid
 
@@ -44,6 +46,10 @@ class SessionPartition:
     high_watermark: int = -1
     log_start_offset: int = -1
 
+    @property
+    def key(self) -> Key:
+        return self.topic, self.topic_id, self.wanted.partition
+
     def is_news(self, data: "PartitionData") -> bool:
         """Tell whether an incremental answer must contain `data`, and remember it as told."""
         news = (
@@ -64,11 +70,15 @@ class SessionPartition:
 class FetchSession:
     id: int
     uses_topic_ids: bool
-    is_privileged: bool
+    follower: FollowerSession | None  # of a follower, whose sessions are privileged
     partitions: dict[Key, SessionPartition]
     created_ms: float
     last_used_ms: float
     epoch: int = 1  # of the next request
+
+    @property
+    def is_privileged(self) -> bool:
+        return self.follower is not None
 
 
 @attrs.define(eq=False)
@@ -77,7 +87,7 @@ class FetchContext:
 
     partitions: dict[Key, SessionPartition]
     session: FetchSession | None = None
-    is_incremental: bool = False
+    named: list[Key] = attrs.field(factory=list)  # of an incremental request: what is new or changed
     wants_session: bool = False
     error_code: ErrorCode = ErrorCode.NONE
 
@@ -95,7 +105,7 @@ class FetchSessions:
     def begin(self, request: "FetchRequest", *, uses_topic_ids: bool) -> FetchContext:
         """Find out which partitions a request is about."""
         if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
-            self._sessions.pop(request.session_id, None)
+            self._end(self._sessions.get(request.session_id))
             return FetchContext(_named(request), wants_session=request.session_epoch == INITIAL_EPOCH)
         session = self._sessions.get(request.session_id)
         if session is None:
@@ -104,33 +114,44 @@ class FetchSessions:
             return FetchContext({}, error_code=ErrorCode.INVALID_FETCH_SESSION_EPOCH)
         if session.uses_topic_ids != uses_topic_ids:
             return FetchContext({}, error_code=ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
-        _update(session, request)
+        named = _update(session, request)
         if not session.partitions:
-            del self._sessions[session.id]
+            self._end(session)
             return FetchContext({})
         session.epoch = 1 if session.epoch == MAX_EPOCH else session.epoch + 1
         session.last_used_ms = self._clock.monotonic_ms()
         self._sessions[session.id] = self._sessions.pop(session.id)
-        return FetchContext(session.partitions, session, is_incremental=True)
+        return FetchContext(session.partitions, session, named)
 
-    def open(self, context: FetchContext, *, uses_topic_ids: bool, is_privileged: bool) -> int:
-        """Start the session that a full fetch asked for and return its id, or 0 if there is no room."""
+    def open(self, context: FetchContext, *, uses_topic_ids: bool, replica_id: int = -1) -> int:
+        """Start the session that a full fetch asked for and return its id, or 0 if there is no room.
+
+        `replica_id` is the follower's, -1 for a consumer.
+        """
         now = self._clock.monotonic_ms()
+        is_privileged = replica_id >= 0
         if len(self._sessions) >= self._max_sessions and not self._evict(len(context.partitions), is_privileged, now):
             return NO_SESSION
         session_id = NO_SESSION
         while session_id == NO_SESSION or session_id in self._sessions:
             session_id = random.randint(1, MAX_EPOCH)
-        session = FetchSession(session_id, uses_topic_ids, is_privileged, context.partitions, now, now)
+        follower = FollowerSession(replica_id, context.partitions) if is_privileged else None
+        session = FetchSession(session_id, uses_topic_ids, follower, context.partitions, now, now)
         self._sessions[session_id] = session
         return session_id
+
+    def _end(self, session: FetchSession | None) -> None:
+        if session is not None:
+            del self._sessions[session.id]
+            if session.follower is not None:
+                session.follower.close()
 
     def _evict(self, size: int, is_privileged: bool, now: float) -> bool:
         if not self._sessions:
             return False
         oldest = next(iter(self._sessions.values()))
         if now - oldest.last_used_ms > self._eviction_ms:
-            del self._sessions[oldest.id]
+            self._end(oldest)
             return True
         evictable = (
             session
@@ -140,7 +161,7 @@ class FetchSessions:
         smallest = min(evictable, key=lambda session: (session.is_privileged, len(session.partitions)), default=None)
         if smallest is None or (len(smallest.partitions) >= size and smallest.is_privileged == is_privileged):
             return False
-        del self._sessions[smallest.id]
+        self._end(smallest)
         return True
 
 
@@ -152,10 +173,13 @@ def _named(request: "FetchRequest") -> dict[Key, SessionPartition]:
     }
 
 
-def _update(session: FetchSession, request: "FetchRequest") -> None:
+def _update(session: FetchSession, request: "FetchRequest") -> list[Key]:
+    """Take over what an incremental request says; return the partitions that it names, and does not forget."""
+    named: list[Key] = []
     for topic in request.topics:
         for partition in topic.partitions:
             key = (topic.topic, topic.topic_id, partition.partition)
+            named.append(key)
             known = session.partitions.get(key)
             if known is None:
                 session.partitions[key] = SessionPartition(topic.topic, topic.topic_id, partition)
@@ -163,4 +187,8 @@ def _update(session: FetchSession, request: "FetchRequest") -> None:
                 known.wanted = partition
     for forgotten in request.forgotten_topics_data:
         for index in forgotten.partitions:
-            session.partitions.pop((forgotten.topic, forgotten.topic_id, index), None)
+            key = (forgotten.topic, forgotten.topic_id, index)
+            session.partitions.pop(key, None)
+            if session.follower is not None:
+                session.follower.forget(key)
+    return [key for key in named if key in session.partitions] if request.forgotten_topics_data else named

@@ -1,15 +1,17 @@
 """The replicas on this broker: which partitions it holds, made to agree with the metadata.
 
-Owns: topic partition -> Partition, and the high watermark checkpoint.
+Owns: topic partition -> Partition, the high watermark checkpoint, and when to look for followers that lag behind.
 
 Rules
 - `on_image` is the only place where replicas come and go. A topic that was deleted and created again has another id:
-  its old log is removed, not reused.
+  its old log is removed, not reused. So is the log of a replica that was moved to another broker.
+- A replica that does not lead follows whoever does, in the epoch that the image names; without a leader it waits.
 - A partition that the metadata does not know is UNKNOWN_TOPIC_OR_PARTITION; one that exists but has no replica here is
   NOT_LEADER_OR_FOLLOWER; an unknown topic id is UNKNOWN_TOPIC_ID.
 - High watermarks are written to disk from time to time and on closing, so that a restart does not begin at zero.
 
-Not here: what a replica does (partition), files (log).
+Not here: what a replica does (partition), how it follows (fetcher), files (log).
+Sources: Kafka's ReplicaManager, ReplicaFetcherManager.
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import anyio
+
 from pykbroker.clock import Clock
-from pykbroker.cluster.image import ConfigResourceType, ImageDelta, MetadataImage, TopicImage
+from pykbroker.cluster.image import NO_BROKER, ConfigResourceType, ImageDelta, MetadataImage, TopicImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log.log_dirs import LogDirs
-from pykbroker.replication.partition import ALL, Partition
+from pykbroker.peer import Network, SocketNetwork
+from pykbroker.replication.fetcher import Fetchers
+from pykbroker.replication.isr_changes import IsrChanges
+from pykbroker.replication.partition import ALL, Partition, ReplicaContext
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.waiters import Wakeups
@@ -32,7 +39,7 @@ from wire.errors import ErrorCode
 from wire.schema import Uuid
 
 if TYPE_CHECKING:
-    from pykbroker.log.partition_log import AppendInfo
+    from pykbroker.log.partition_log import AppendInfo, PartitionLog
 
 logger = logging.getLogger("pykbroker.replication")
 
@@ -41,14 +48,26 @@ LeadershipCallback = Callable[[Partition, bool], None]
 
 class ReplicaManager:
     def __init__(
-        self, config: BrokerConfig, clock: Clock, cluster: Cluster, log_dirs: LogDirs, wakeups: Wakeups
+        self,
+        config: BrokerConfig,
+        clock: Clock,
+        cluster: Cluster,
+        log_dirs: LogDirs,
+        wakeups: Wakeups,
+        *,
+        network: Network | None = None,
     ) -> None:
+        """`network` is how other brokers are reached; None: by sockets."""
         self._config = config
         self._clock = clock
         self._cluster = cluster
         self._log_dirs = log_dirs
-        self._wakeups = wakeups
+        self._isr_changes = IsrChanges(config, clock, cluster)
+        self._fetchers = Fetchers(config, clock, cluster, network or SocketNetwork(config))
+        self._context = ReplicaContext(config, clock, cluster, wakeups, self._isr_changes.submit)
+        self._scope: anyio.CancelScope | None = None  # of what `run` runs
         self._image: MetadataImage | None = None
+        self._is_starting = False  # what the image brings was there before this broker started
         self._partitions: dict[str, dict[int, Partition]] = {}
         self._by_id: dict[Uuid, dict[int, Partition]] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}  # as found on disk, until the replica is there
@@ -59,7 +78,22 @@ class ReplicaManager:
         """Take over what the last run left; call once, before the first image."""
         self._high_watermarks = self._log_dirs.high_watermarks()
         self._log_dirs.high_watermark_of = self._high_watermark_of
+        self._log_dirs.on_moved = self._moved
+        self._log_dirs.on_offline = self._lost
         self._schedule_checkpoint()
+        self._schedule_isr_check()
+
+    async def run(self) -> None:
+        """Follow leaders and propose ISR changes, until stopped."""
+        async with anyio.create_task_group() as tasks:
+            self._scope = tasks.cancel_scope
+            tasks.start_soon(self._fetchers.run)
+            tasks.start_soon(self._isr_changes.run)
+
+    def stop(self) -> None:
+        """Fetch and propose no more."""
+        if self._scope is not None:
+            self._scope.cancel()
 
     def close(self) -> None:
         self.checkpoint_high_watermarks()
@@ -106,6 +140,7 @@ class ReplicaManager:
 
     def on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
         is_first = self._image is None
+        self._is_starting = is_first
         self._image = image
         for topic in delta.deleted_topics:
             self._delete_topic(topic)
@@ -121,6 +156,9 @@ class ReplicaManager:
             elif resource_type is ConfigResourceType.BROKER:
                 for topic_name in self._partitions:
                     self._apply_config(topic_name)
+        if delta.brokers and not is_first:
+            for partition in self.partitions():
+                partition.conditions_changed()
         if is_first:
             self._delete_strays()
 
@@ -130,15 +168,31 @@ class ReplicaManager:
             return
         del self._partitions[topic.name]
         for partition in by_index.values():
-            was_leader = partition.is_leader
-            partition.close()
-            if was_leader:
-                self._tell(partition, leads=False)
-            self._log_dirs.delete(partition.topic_partition)
+            self._close(partition)
+
+    def _remove(self, topic: TopicImage, index: int) -> None:
+        """The replica was moved to another broker."""
+        by_index = self._by_id.get(topic.id, {})
+        partition = by_index.pop(index, None)
+        if partition is None:
+            return
+        logger.info("removing %s: its replica is on other brokers now", partition.topic_partition)
+        if not by_index:
+            del self._partitions[topic.name], self._by_id[topic.id]
+        self._close(partition)
+
+    def _close(self, partition: Partition) -> None:
+        was_leader = partition.is_leader
+        self._fetchers.unfollow(partition)
+        partition.close()
+        if was_leader:
+            self._tell(partition, leads=False)
+        self._log_dirs.delete(partition.topic_partition)
 
     def _apply_partition(self, topic: TopicImage, index: int, config: TopicConfig | None) -> None:
         image = topic.partitions[index]
         if self._config.node_id not in image.replicas:
+            self._remove(topic, index)
             return
         by_index = self._partitions.setdefault(topic.name, {})
         self._by_id[topic.id] = by_index
@@ -151,7 +205,18 @@ class ReplicaManager:
                 logger.error("no replica of %s-%d: %s", topic.name, index, error)
                 return
         was_leader = partition.is_leader
-        if partition.apply(image) and (was_leader or partition.is_leader):
+        try:
+            changed = partition.apply(image)
+        except KafkaError as error:  # its log directory is offline now
+            logger.error("%s: %s", partition.topic_partition, error)
+            changed = True
+        if not changed:
+            return
+        if partition.leader_id in (NO_BROKER, self._config.node_id):
+            self._fetchers.unfollow(partition)
+        else:
+            self._fetchers.follow(partition)
+        if was_leader or partition.is_leader:
             self._tell(partition, leads=partition.is_leader)
 
     def _delete_strays(self) -> None:
@@ -169,11 +234,17 @@ class ReplicaManager:
             self._log_dirs.delete(topic_partition)
             log = None
         if log is None:
+            if self._is_starting and self._log_dirs.offline:
+                # It may be in the directory that is offline: an empty one in its place would be taken for it.
+                raise StorageError("a log directory is offline")
             log = self._log_dirs.create(topic_partition, topic.id, config)
+        elif log.log_directory.offline is not None:
+            raise StorageError(f"{log.log_directory.path} is offline")
         else:
             log.update_config(config)
+            self._log_dirs.resume_move(log)
         high_watermark = self._high_watermarks.pop(topic_partition, 0)
-        return Partition(log, self._config.node_id, high_watermark, self._wakeups, is_internal=topic.is_internal)
+        return Partition(log, self._context, high_watermark, is_internal=topic.is_internal)
 
     def _tell(self, partition: Partition, *, leads: bool) -> None:
         for callback in self.on_leadership:
@@ -185,6 +256,54 @@ class ReplicaManager:
             config = self._cluster.topic_config(topic)
             for partition in by_index.values():
                 partition.log.update_config(config)
+                partition.conditions_changed()
+
+    # Followers that lag behind
+
+    def _schedule_isr_check(self) -> None:
+        self._clock.call_later(self._config.replica_lag_time_max_ms / 2, self._check_isrs)
+
+    def _check_isrs(self) -> None:
+        for partition in self.partitions():
+            partition.check_followers()
+        self._schedule_isr_check()
+
+    # Log directories
+
+    def alter_log_dir(self, topic: str, index: int, path: str) -> None:
+        """Begin to move a replica to another log directory; one that is yet to come is put there. Source: KIP-113.
+
+        Raises: LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR, INVALID_TOPIC_EXCEPTION, INVALID_REPLICA_ASSIGNMENT (a cordoned
+        directory), UNKNOWN_TOPIC_OR_PARTITION, REPLICA_NOT_AVAILABLE where other brokers have the replicas.
+        """
+        topic_partition = TopicPartition(topic, index)
+        directory = self._log_dirs.choice.for_move(topic_partition, path)
+        partition = self._partitions.get(topic, {}).get(index)
+        if partition is None:
+            why = self._why_absent(topic, index)
+            if why is not ErrorCode.KAFKA_STORAGE_ERROR:
+                self._log_dirs.choice.prefer(topic_partition, directory)
+            raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE if why is ErrorCode.NOT_LEADER_OR_FOLLOWER else why)
+        partition.log.log_directory.check_online()
+        self._log_dirs.moves.begin(partition.log, directory)
+
+    def _lost(self, logs: Iterable[PartitionLog]) -> None:
+        """Give up the replicas of a log directory that went offline: they answer KAFKA_STORAGE_ERROR from now on."""
+        for log in logs:
+            by_index = self._partitions.get(log.topic_partition.topic, {})
+            partition = by_index.get(log.topic_partition.partition)
+            if partition is not None and partition.log is log:
+                del by_index[log.topic_partition.partition]
+                self._fetchers.unfollow(partition)
+                was_leader = partition.is_leader
+                partition.close()
+                if was_leader:
+                    self._tell(partition, leads=False)
+
+    def _moved(self, log: PartitionLog) -> None:
+        partition = self._partitions.get(log.topic_partition.topic, {}).get(log.topic_partition.partition)
+        if partition is not None:
+            partition.log = log
 
     # High watermarks
 

@@ -308,7 +308,7 @@ class Connection:
         answer.chunks = dispatcher.encode(started, dispatcher.build(started, build))
         self._outbox.unsent_bytes += memory_of(answer.chunks)
         if self._answers[0] is answer:
-            self._flush_ready()
+            self._server.wakeups.add(self._flush_ready)  # one send for all that the same event releases
 
     def _flush_ready(self) -> None:
         answers = self._answers

@@ -13,15 +13,17 @@ from pykbroker.errors import KafkaError
 from wire.catalog import response_class
 from wire.schema import FieldSpec, Kind, spec_of
 
-# The request's list that plays the part of a list in the response, where their names differ.
+# The request's list that plays the part of a list in the response, where their names differ; "a.b": all b of all a.
 _LISTS = {
     "responses": ("topics", "topic_names", "topic_data", "resources"),
     "partition_responses": ("partition_data",),
     "partitions": ("partitions", "partition_indexes"),
-    "results": ("resources", "topics", "groups_names"),
+    "results": ("resources", "topics", "groups_names", "dirs.topics"),
     "groups": ("groups", "groups_names"),
     "coordinators": ("coordinator_keys",),
     "topics": ("topics", "topic_names"),
+    "replica_election_results": ("topic_partitions",),
+    "partition_result": ("partitions",),
     "results_by_topic_v3_and_below": ("v3_and_below_topics",),
     "results_by_transaction": ("transactions",),
     "topic_results": ("topics",),
@@ -33,9 +35,11 @@ _ERROR_CODES = ("error_code", "partition_error_code")
 _IDENTITIES = {
     "name": ("name", "topic"),
     "topic": ("topic", "name"),
+    "topic_name": ("name",),
     "topic_id": ("topic_id",),
     "partition_index": ("partition_index", "partition", "index"),
     "partition": ("partition", "partition_index"),
+    "partition_id": ("partition",),
     "index": ("index", "partition_index"),
     "group_id": ("group_id",),
     "key": ("key",),
@@ -82,9 +86,10 @@ def _carries_error(cls: type[Any]) -> bool:
 
 def _counterpart(field: FieldSpec, request: object) -> object:
     for name in _LISTS.get(field.name, (field.name,)):
-        found = getattr(request, name, None)
+        outer, _, inner = name.partition(".")
+        found = getattr(request, outer, None)
         if found:
-            return found
+            return [item for each in found for item in getattr(each, inner)] if inner else found
     return None
 
 

@@ -127,9 +127,14 @@ class Server:
         info = ConnectionInfo(
             id=f"{local[0]}:{local[1]}-{host}:{port}-{next(self._ids)}", listener=listener.name, host=host
         )
+        self.adopt(client, info)
+
+    def adopt(self, client: socket.socket, info: ConnectionInfo) -> None:
+        """Serve a client that is connected; the socket does not block, and is this server's from now on."""
+        metrics = self._context.metrics
         connection = Connection(client, info, self._context)
-        self._connections[connection] = host
-        self._per_host[host] += 1
+        self._connections[connection] = info.host
+        self._per_host[info.host] += 1
         metrics.connections += 1
         metrics.connections_total += 1
         self._context.task_group.start_soon(self._serve_connection, connection)

@@ -67,9 +67,10 @@ def call_when_writable(sock: socket.socket, callback: Callback, tasks: TaskGroup
 
 async def _wait_writable(sock: socket.socket, callback: Callback) -> None:
     try:
-        await anyio.wait_writable(sock)
-        while callback():
+        while sock.fileno() >= 0:  # it may be closed before this task begins
             await anyio.wait_writable(sock)
+            if not callback():
+                return
     except anyio.ClosedResourceError:
         pass
 

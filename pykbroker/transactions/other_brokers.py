@@ -3,7 +3,8 @@
 Owns: a connection and a queue for each broker that was asked.
 Rules
 - Whatever keeps an answer from coming is told as None: the caller asks again, perhaps someone else.
-- A queue has a bound; beyond it a request fails at once. A broker without others (or one that is closed) fails all.
+- A queue has a bound; beyond it a request fails at once. A broker without others (or one that is closed) fails all; one
+  that does not run yet lets them wait.
 - A connection is opened with the first request; the `Peer` itself opens it again after an error, with pauses.
 Not here: who is asked, and what.
 """
@@ -41,7 +42,8 @@ class OtherBrokers:
         self._config = config
         self._clock = clock
         self._connect = connect
-        self._tasks: TaskGroup | None = None
+        self._tasks: TaskGroup | None = None  # while it runs
+        self._is_closed = False
         self._peers: dict[int, Peer] = {}
         self._queues: dict[int, deque[_Call]] = {}  # of the brokers that are being asked
 
@@ -49,23 +51,30 @@ class OtherBrokers:
         """Serve calls until cancelled."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
+            for broker_id, queue in self._queues.items():
+                self._start(broker_id, queue)
             try:
                 await anyio.sleep_forever()
             finally:
                 self._tasks = None
+                self._is_closed = True
                 for peer in self._peers.values():
                     await peer.aclose()
 
     def call(self, broker_id: int, request: object, version: int, done: Answered) -> None:
         """Send a request; `done` is told the response, never before this returns."""
         queue = self._queues.get(broker_id)
-        if self._tasks is None or self._connect is None or (queue is not None and len(queue) >= self._queue_max):
+        if self._is_closed or self._connect is None or (queue is not None and len(queue) >= self._queue_max):
             self._clock.call_later(0, lambda: done(None))
             return
         if queue is None:
             queue = self._queues[broker_id] = deque()
-            self._tasks.start_soon(self._serve, broker_id, queue, self._connect)
+            self._start(broker_id, queue)
         queue.append(_Call(request, version, done))
+
+    def _start(self, broker_id: int, queue: deque[_Call]) -> None:
+        if self._tasks is not None and self._connect is not None:
+            self._tasks.start_soon(self._serve, broker_id, queue, self._connect)
 
     @property
     def _queue_max(self) -> int:

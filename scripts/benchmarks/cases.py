@@ -7,7 +7,7 @@ from functools import partial
 
 from support import frames
 
-from benchmarks import load, native, raw
+from benchmarks import failover, load, native, raw
 from benchmarks.sink import Sink
 from benchmarks.subject import Effort, Subject
 
@@ -30,6 +30,13 @@ LOAD_CASES: Mapping[str, LoadCase] = {
     "produce-latency": partial(raw.produce_latency, row="produce-latency"),
     "end-to-end": partial(raw.end_to_end_latency, row="end-to-end"),
 }
+CLUSTER_CASES: Mapping[str, LoadCase] = {
+    **LOAD_CASES,
+    "failover-kill": partial(failover.gap, row="failover-kill", is_clean=False),
+    "failover-stop": partial(failover.gap, row="failover-stop", is_clean=True),
+}
+# What a cluster is measured by unless --only says otherwise: the cases with a bar.
+CLUSTER_STANDARD = ("librdkafka-produce-100", "librdkafka-produce-1k", "produce-latency", "failover-kill")
 RESOURCE_CASES = ("start", "memory-idle", "memory-connections", "memory-partitions")
 SINK_CASES = {
     "produce-1m": (1 << 20, 8),

@@ -4,7 +4,10 @@ Each case is measured on one broker and then on the other, the order changing fr
 time. A short round that does not count goes first, so that the JVM has compiled what it will use. Start and memory
 are measured on brokers of their own, before the load.
 
-Both brokers have stock settings, but for log.segment.delete.delay.ms=1000: the data of one measurement is gone before
+With several brokers each side is a cluster of them, each broker a process, and topics have three replicas. The cases
+are those with a bar then; failover-kill kills the leader of a partition under load.
+
+Both sides have stock settings, but for log.segment.delete.delay.ms=1000: the data of one measurement is gone before
 the next one.
 """
 
@@ -23,13 +26,13 @@ from functools import partial
 from pathlib import Path
 
 from clients import Unavailable
-from support.brokers import ApacheKafka, Broker, Failed, OurBroker, Running, rss_bytes
+from support.brokers import ApacheKafka, Broker, Failed, OurBroker, OurBrokers, Running, rss_bytes
 from support.connection import Refused
 
 from benchmarks import resources
-from benchmarks.cases import LOAD_CASES, RESOURCE_CASES, SINK_CASES, generator_speed
+from benchmarks.cases import CLUSTER_CASES, CLUSTER_STANDARD, LOAD_CASES, RESOURCE_CASES, SINK_CASES, generator_speed
 from benchmarks.subject import DELETION_DELAY_MS, Effort, Subject
-from benchmarks.table import Results
+from benchmarks.table import CLUSTER_ROWS, ROWS, Results
 
 PROPERTIES = {"log.segment.delete.delay.ms": str(DELETION_DELAY_MS)}
 OURS, KAFKA = "ours", "kafka"
@@ -39,7 +42,7 @@ Values = dict[str, dict[str, list[float]]]
 def main() -> int:
     arguments = _arguments()
     try:
-        chosen = _chosen(arguments.only)
+        chosen = _chosen(arguments.only, arguments.brokers)
         with tempfile.TemporaryDirectory(
             prefix="compare-brokers-", dir=arguments.data_dir_root, ignore_cleanup_errors=True
         ) as directory:
@@ -80,16 +83,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--with-sink", action="store_true", help="also measure the load generator alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a bar is missed")
-    arguments = parser.parse_args()
-    if arguments.brokers > 1 and not arguments.ours_bootstrap and arguments.side != KAFKA:
-        parser.error("several brokers of ours have to be running already: give --ours-bootstrap")
-    return arguments
+    return parser.parse_args()
 
 
-def _chosen(only: Sequence[str] | None) -> list[str]:
-    names = [*RESOURCE_CASES, *LOAD_CASES]
+def _chosen(only: Sequence[str] | None, brokers: int) -> list[str]:
+    """Return the cases to run. Start and memory are measured on one broker only, failover on a cluster only."""
+    names = [*RESOURCE_CASES, *LOAD_CASES] if brokers == 1 else list(CLUSTER_CASES)
     if not only:
-        return names
+        return names if brokers == 1 else list(CLUSTER_STANDARD)
     for pattern in only:
         if not any(fnmatch(name, pattern) for name in names):
             raise Failed(f"no case {pattern!r}; there are {', '.join(names)}")
@@ -113,7 +114,7 @@ def _measure(arguments: argparse.Namespace, chosen: list[str], directory: Path) 
             for asked in (wanted - partitions, partitions if round_number == 0 else frozenset()):
                 if asked:
                     _resources(makers[side], asked, values[side], failures, side)
-    cases = [name for name in chosen if name in LOAD_CASES]
+    cases = [name for name in chosen if name in CLUSTER_CASES]
     if cases:
         _load(arguments, {side: makers[side]() for side in sides}, cases, values, failures)
     if arguments.with_sink:
@@ -121,12 +122,15 @@ def _measure(arguments: argparse.Namespace, chosen: list[str], directory: Path) 
         for name in cases:
             if name in SINK_CASES:
                 _add(values["sink"], generator_speed(name, effort))
-    return Results(values[OURS], values[KAFKA], values["sink"], failures)
+    rows = ROWS if arguments.brokers == 1 else CLUSTER_ROWS
+    return Results(values[OURS], values[KAFKA], values["sink"], failures, rows)
 
 
 def _make_ours(arguments: argparse.Namespace, directory: Path) -> Broker:
     if arguments.ours_bootstrap:
         return Running("pykbroker", arguments.ours_bootstrap)
+    if arguments.brokers > 1:
+        return OurBrokers(_unused(directory), PROPERTIES, arguments.brokers)
     return OurBroker(_unused(directory), PROPERTIES)
 
 
@@ -198,7 +202,7 @@ def _load(
 
 def _case(name: str, subject: Subject, side: str, failures: list[str]) -> dict[str, float]:
     try:
-        return LOAD_CASES[name](subject)
+        return CLUSTER_CASES[name](subject)
     except (Refused, OSError) as error:
         failures.append(f"{side}: {name}: {error}")
         _say(failures[-1])

@@ -1,6 +1,6 @@
 """The rows of the result, the bars that this broker must hold, and the markdown table.
 
-Owns: ROWS, the only place where bars are written.
+Owns: ROWS and CLUSTER_ROWS, the only places where bars are written: those of one broker, and those of a cluster.
 Rules: a ratio is ours divided by Apache Kafka's, whichever way is better. A bar is on the ratio or, for memory that
 is added, on our value.
 """
@@ -11,7 +11,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 
 class Unit(enum.StrEnum):
@@ -91,6 +91,16 @@ ROWS = (
     Row("memory-partitions", "memory that 10,000 partitions add", Unit.MB, _ours(100)),
     Row("memory-loaded", "memory after the load", Unit.MB),
 )
+_CLUSTER_BARS = {
+    "librdkafka-produce-100": _at_least(1.0),
+    "librdkafka-produce-1k": _at_least(1.0),
+    "produce-latency-p99": _at_most(1.0),
+}
+CLUSTER_ROWS = (
+    *(evolve(row, bar=_CLUSTER_BARS.get(row.key)) for row in ROWS),
+    Row("failover-kill", "longest gap between acknowledgements, leader killed", Unit.SECONDS, _at_most(0.3)),
+    Row("failover-stop", "the same, leader stopped", Unit.SECONDS),
+)
 
 
 @frozen
@@ -104,9 +114,10 @@ class Results:
     kafka: Mapping[str, Sequence[float]]
     sink: Mapping[str, Sequence[float]]
     failures: Sequence[str] = field(factory=list)
+    table: Sequence[Row] = ROWS
 
     def rows(self) -> list[Row]:
-        return [row for row in ROWS if row.key in self.ours or row.key in self.kafka]
+        return [row for row in self.table if row.key in self.ours or row.key in self.kafka]
 
     def missed(self) -> list[str]:
         """Return a line per bar that is not held, and per measurement that failed."""

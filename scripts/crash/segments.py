@@ -12,6 +12,8 @@ from __future__ import annotations
 import mmap
 import shutil
 import subprocess
+import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from support.frames import BATCH_HEADER
 
 CRC_START = 21
 BATCH_OVERHEAD = 12
-DUMP_TIMEOUT_S = 300
+DUMP_TIMEOUT_S = 900
 DUMPED = (".log", ".index", ".timeindex", ".snapshot", ".txnindex")
 DUMP_COMPLAINTS = (
     "isvalid: false",
@@ -73,21 +75,39 @@ def _check_segment(path: Path, offset: int, complaints: list[str]) -> int:
     return offset
 
 
-def dump(directories: Sequence[Path]) -> list[str]:
-    """Run Apache Kafka's kafka-dump-log on all segments and indexes; return its complaints. Raises: Unavailable."""
+def dump(directories: Sequence[Path], *, deep: bool = True) -> list[str]:
+    """Run Apache Kafka's kafka-dump-log on all segments and indexes; return its complaints. Raises: Unavailable.
+
+    `deep`: read every record, and not only every batch.
+    """
     files = [str(path) for directory in directories for path in sorted(directory.glob("*")) if path.suffix in DUMPED]
     command = [
-        *("java", "-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{_tools()}/*"),
-        *("org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--files", ",".join(files)),
+        *("java", "-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{tools()}/*"),
+        *(
+            "org.apache.kafka.tools.DumpLogSegments",
+            *(["--deep-iteration"] if deep else []),
+            "--files",
+            ",".join(files),
+        ),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DUMP_TIMEOUT_S, check=False)
-    lines = [line for line in done.stdout.splitlines() if any(word in line for word in DUMP_COMPLAINTS)]
-    if done.returncode:
-        lines.append(f"kafka-dump-log ended with status {done.returncode}: {done.stderr[-1000:]}")
+    # It prints a line per record: what is wrong is picked out as it comes.
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
+        timer = threading.Timer(DUMP_TIMEOUT_S, process.kill)
+        timer.start()
+        assert process.stdout is not None
+        lines = [line.rstrip() for line in process.stdout if any(word in line for word in DUMP_COMPLAINTS)]
+        status = process.wait()
+        timer.cancel()
+        if status:
+            said.seek(0)
+            lines.append(f"kafka-dump-log ended with status {status}: {said.read()[-1000:]}")
     return lines
 
 
-def _tools() -> Path:
+def tools() -> Path:
     """Return the directory with the jars of Kafka's tools, downloaded by Maven the first time."""
     missing = [name for name in ("mvn", "java") if shutil.which(name) is None]
     if missing:

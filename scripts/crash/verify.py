@@ -25,7 +25,7 @@ def read_back(bootstrap: str, topic: str, partitions: int) -> tuple[dict[int, li
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
-            "group.id": "kill9",
+            "group.id": "read-back",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "check.crcs": True,

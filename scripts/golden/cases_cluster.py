@@ -1,4 +1,4 @@
-"""Transactions, configurations, placement, security and quotas."""
+"""Transactions, configurations, log directories, security and quotas."""
 
 from __future__ import annotations
 
@@ -92,23 +92,10 @@ def configs(caller: Caller) -> None:
     caller.every("ListConfigResources", lambda version: {"resource_types": [2, 4, 16] if version else []})
 
 
-def placement(caller: Caller) -> None:
-    parts = [{"topic": TOPIC, "partitions": [0]}]
-    caller.every("ElectLeaders", {"election_type": 0, "topic_partitions": parts, "timeout_ms": 1000})
-    moves = [
-        {
-            "name": TOPIC,
-            "partitions": [{"partition_index": 0, "replicas": [1]}, {"partition_index": 8, "replicas": None}],
-        }
-    ]
-    caller.every("AlterPartitionReassignments", {"topics": moves, "timeout_ms": 1000})
-    caller.every("ListPartitionReassignments", {"topics": None, "timeout_ms": 1000})
-    caller.every("AlterReplicaLogDirs", {"dirs": [{"path": "/absent", "topics": [{"name": TOPIC, "partitions": [0]}]}]})
-
-
 def log_dirs(caller: Caller) -> None:
     caller.every("DescribeLogDirs", {"topics": [{"topic": TOPIC, "partitions": [0]}]})
     caller.every("DescribeLogDirs", {"topics": [{"topic": "absent", "partitions": [0]}]})
+    caller.every("AlterReplicaLogDirs", {"dirs": [{"path": "/absent", "topics": [{"name": TOPIC, "partitions": [0]}]}]})
 
 
 def security(caller: Caller) -> None:
@@ -140,17 +127,13 @@ def security(caller: Caller) -> None:
     caller.every("DescribeUserScramCredentials", {"users": [{"name": "reader"}, {"name": "absent"}]})
 
 
-def the_rest(caller: Caller) -> None:
+def quotas(caller: Caller) -> None:
     entity = [{"entity_type": "client-id", "entity_name": "capture"}]
     quota = {"entity": entity, "ops": [{"key": "producer_byte_rate", "value": 1e9}]}
     caller.every("AlterClientQuotas", {"entries": [quota]})
     wanted = [{"entity_type": "client-id", "match_type": 0, "match": "capture"}]
     caller.settle("DescribeClientQuotas", 1, {"components": wanted}, lambda answer: answer.entries)
     caller.every("DescribeClientQuotas", {"components": wanted})
-    quorum = [{"topic_name": "__cluster_metadata", "partitions": [{"partition_index": 0}]}]
-    caller.every("DescribeQuorum", {"topics": quorum})
-    feature = {"feature": "absent.version", "max_version_level": 1, "upgrade_type": 1}
-    caller.every("UpdateFeatures", {"feature_updates": [feature], "validate_only": True, "timeout_ms": 1000})
 
 
 CONFIGS = (Story(configs, needs=["DescribeConfigs"]), Story(producer_ids, needs=["InitProducerId"]))
@@ -159,8 +142,7 @@ TRANSACTIONS = (
     Story(transactions, needs=["AddPartitionsToTxn", "EndTxn", "TxnOffsetCommit", "DescribeTransactions"]),
 )
 OTHERS = (
-    Story(placement, needs=["ElectLeaders", "AlterPartitionReassignments", "AlterReplicaLogDirs"]),
-    Story(log_dirs, needs=["DescribeLogDirs"]),
+    Story(log_dirs, needs=["DescribeLogDirs", "AlterReplicaLogDirs"]),
     Story(security, needs=["CreateAcls", "SaslHandshake", "CreateDelegationToken", "AlterUserScramCredentials"]),
-    Story(the_rest, needs=["AlterClientQuotas", "DescribeQuorum", "UpdateFeatures"]),
+    Story(quotas, needs=["AlterClientQuotas"]),
 )

@@ -33,6 +33,8 @@ NOT_COMPARED = {
     "log_dir": "where a broker keeps its data",
     "DescribeQuorum.high_watermark": "how long the log of the metadata is",
     "DescribeQuorum.log_end_offset": "how long the log of the metadata is",
+    "DescribeQuorum.leader_epoch": "how often the quorum has elected, which a store does not",
+    "DescribeQuorum.name": "Kafka's controllers have a listener of their own, ours those of the brokers",
 }
 # Not compared where both have one; -1 and a moment are different.
 MOMENTS = {

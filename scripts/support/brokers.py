@@ -4,7 +4,7 @@ Owns: the processes it started and the data directory that it was given.
 Rules: all have the same face (`Broker`), so a script says once what it does to a broker. Times to start are taken
        from just before the process is launched to the first Metadata answer that shows a broker, the same way for
        both.
-Not here: Apache Kafka's own set-up (compat/apache_kafka.py).
+Not here: the processes of a cluster (compat/cluster.py), Apache Kafka's own set-up (compat/apache_kafka.py).
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import shutil
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from apache_kafka import KAFKA_VERSION, KafkaCluster, free_ports, start_cluster
+from apache_kafka import KAFKA_VERSION, start_cluster
 from attrs import define, field
+from cluster import Cluster, Place, free_ports
+from our_cluster import start_our_cluster
 
 from support.connection import Address, known_brokers
 
@@ -137,20 +140,28 @@ class OurBroker:
 
 
 @define
-class ApacheKafka:
-    """One or more nodes of Apache Kafka with stock settings."""
+class ClusterBroker(ABC):
+    """One or more nodes, each a process that can be hurt by itself (`cluster`). They keep their data over a stop."""
 
     data_dir: Path
     properties: Mapping[str, str] = field(factory=dict)
     nodes: int = 1
     ports: Sequence[int] = ()
-    name: str = f"Apache Kafka {KAFKA_VERSION}"
-    cluster: KafkaCluster | None = None
+    places: Sequence[Place] = ()
+    cluster: Cluster | None = None
+
+    @abstractmethod
+    def create(self) -> Cluster:
+        """Start the processes of a new cluster."""
+
+    @property
+    def running(self) -> Cluster:
+        assert self.cluster is not None, "not started"
+        return self.cluster
 
     @property
     def bootstrap(self) -> str:
-        assert self.cluster is not None, "not started"
-        return self.cluster.bootstrap
+        return self.running.bootstrap
 
     @property
     def pids(self) -> Sequence[int]:
@@ -158,10 +169,8 @@ class ApacheKafka:
 
     def start(self) -> float:
         if self.cluster is None:
-            # Formatting the storage is no part of a start: it happens once in the life of a data directory.
-            self.cluster = start_cluster(
-                self.data_dir, nodes=self.nodes, ports=self.ports, properties=self.properties, wait=False
-            )
+            # Formatting Kafka's storage is no part of a start: it happens once in the life of a data directory.
+            self.cluster = self.create()
             started = time.monotonic()
         else:
             started = time.monotonic()
@@ -177,14 +186,51 @@ class ApacheKafka:
                 self.cluster.kill(node.id)
 
     def stop(self) -> int | None:
-        if self.cluster is not None:
-            self.cluster.stop()
-        return None
+        if self.cluster is None:
+            return None
+        return next((status for status in self.cluster.stop().values() if status), 0)
 
     def logs(self) -> str:
-        if self.cluster is None:
-            return ""
-        return "".join(node.log.read_text(errors="replace") for node in self.cluster.nodes if node.log.exists())
+        return self.cluster.logs() if self.cluster is not None else ""
+
+
+@define
+class ApacheKafka(ClusterBroker):
+    """Apache Kafka with stock settings."""
+
+    name: str = f"Apache Kafka {KAFKA_VERSION}"
+
+    def create(self) -> Cluster:
+        return start_cluster(
+            self.data_dir,
+            nodes=self.nodes,
+            ports=self.ports,
+            places=self.places,
+            properties=self.properties,
+            wait=False,
+        )
+
+
+@define
+class OurBrokers(ClusterBroker):
+    """`pykbroker start --node-id N --store …` from this working copy, with stock settings.
+
+    `store` is what the option takes; by default an SQLite file that the brokers share.
+    """
+
+    name: str = "pykbroker"
+    store: str | None = None
+
+    def create(self) -> Cluster:
+        return start_our_cluster(
+            self.data_dir,
+            nodes=self.nodes,
+            ports=self.ports,
+            places=self.places,
+            properties=self.properties,
+            store=self.store,
+            wait=False,
+        )
 
 
 @define
@@ -208,7 +254,7 @@ class Running:
         return ""
 
 
-def remove(broker: OurBroker | ApacheKafka) -> None:
+def remove(broker: OurBroker | ClusterBroker) -> None:
     """Kill what still runs and delete the data directory."""
     broker.kill()
     shutil.rmtree(broker.data_dir, ignore_errors=True)

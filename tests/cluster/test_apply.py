@@ -10,61 +10,13 @@ from pykbroker.cluster.changes import (
     create_topic,
     delete_topic,
     found_cluster,
-    register_broker,
     set_configs,
 )
-from pykbroker.cluster.image import EMPTY, ConfigResourceType, ImageDelta, MetadataImage, PartitionImage
-from pykbroker.cluster.store import Batch, Delete, DeletePrefix, Event, Put
-from pykbroker.config import Endpoint
+from pykbroker.cluster.image import EMPTY, ConfigResourceType, ImageDelta, PartitionImage
+from pykbroker.cluster.store import Batch, Delete, Event
+from tests.cluster.history import LISTENER, History, topic_id, with_brokers
 
 TOPIC = ConfigResourceType.TOPIC
-LISTENER = Endpoint("PLAINTEXT", "PLAINTEXT", "h", 1)
-
-
-class History:
-    """Changes applied one after the other, as the store would tell them; keeps the keys for a reset."""
-
-    def __init__(self) -> None:
-        self.image: MetadataImage = EMPTY
-        self.delta = ImageDelta()
-        self.stored: dict[str, Event] = {}
-
-    def write(self, change: Change) -> ImageDelta:
-        revision = self.image.revision + 1
-        events: dict[str, Event] = {}
-        for key, expected in change.conditions:
-            assert (self.stored[key].revision if key in self.stored else 0) == expected, key
-        for operation in change.operations:
-            match operation:
-                case Put(key, value, _):
-                    events[key] = Event(key, value, revision)
-                case Delete(key):
-                    events[key] = Event(key, None, revision)
-                case DeletePrefix(prefix):
-                    events.update({key: Event(key, None, revision) for key in self.stored if key.startswith(prefix)})
-        for key, event in events.items():
-            if event.value is None:
-                self.stored.pop(key, None)
-            else:
-                self.stored[key] = event
-        self.image, self.delta = apply(self.image, Batch(revision, list(events.values())))
-        return self.delta
-
-    def reset(self) -> tuple[MetadataImage, ImageDelta]:
-        """Return what a broker makes of the same keys that starts now."""
-        events = [self.stored[key] for key in sorted(self.stored)]
-        return apply(EMPTY, Batch(self.image.revision, events, is_reset=True))
-
-
-def with_brokers(*broker_ids: int) -> History:
-    history = History()
-    for broker_id in broker_ids:
-        history.write(register_broker(history.image, broker_id, None, [LISTENER], 0))
-    return history
-
-
-def topic_id(name: str) -> bytes:
-    return name.encode().ljust(16, b".")
 
 
 def create(history: History, name: str, partitions: int = 1, configs: dict[str, str] | None = None) -> ImageDelta:

@@ -1,82 +1,78 @@
 """What every engine of the store has to keep. An engine is added to `ENGINES` and passes as it is."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-
 import anyio
-import anyio.lowlevel
 import pytest
 
-from pykbroker.clock import SimulatedClock
-from pykbroker.cluster.sqlite_store import POLL_INTERVAL_MS, SqliteStore
-from pykbroker.cluster.store import Batch, Condition, Delete, DeletePrefix, Put, Store
+from pykbroker.cluster.store import Batch, Condition, Delete, DeletePrefix, KeyValue, Put, Snapshot, Store, TxnResult
+from tests.cluster.worlds import World
+from tests.support.running import until
 
 pytestmark = pytest.mark.anyio
 
-LEASE_MS = 9000
+
+class Mirror:
+    """A listener that keeps what it is told, and minds the order."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, KeyValue] = {}
+        self.revision = 0
+        self.batches: list[Batch] = []
+
+    @classmethod
+    async def of(cls, store: Store) -> "Mirror":
+        mirror = cls()
+        mirror.load(await store.watch(mirror.told))
+        return mirror
+
+    def load(self, snapshot: Snapshot) -> None:
+        assert not self.batches, "nothing is told before the snapshot"
+        self.revision = snapshot.revision
+        self.entries = {entry.key: entry for entry in snapshot.entries}
+
+    def told(self, batch: Batch) -> None:
+        assert batch.revision > self.revision, "revisions only grow"
+        revisions = [event.revision for event in batch.events]
+        assert batch.is_reset or all(self.revision < revision <= batch.revision for revision in revisions)
+        assert batch.is_reset or revisions == sorted(revisions)
+        self.batches.append(batch)
+        self.revision = batch.revision
+        if batch.is_reset:
+            self.entries.clear()
+        for key, value, revision in batch.events:
+            if value is None:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = KeyValue(key, value, revision)
+
+    async def reaches(self, result: TxnResult) -> None:
+        await until(lambda: self.revision >= result.revision)
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(self.entries)
 
 
-class World:
-    """A place where stores of one engine meet: `open` gives another process's view of the same data."""
-
-    def __init__(self, folder: Path, *, shared: bool) -> None:
-        self.clock = SimulatedClock()
-        self.is_shared = shared
-        self._folder = folder
-        self._stores: list[Store] = []
-
-    def open(self) -> Store:
-        store = SqliteStore(self._folder / "store.sqlite", self.clock, shared=self.is_shared, ephemeral=True)
-        self._stores.append(store)
-        return store
-
-    async def close(self) -> None:
-        for store in self._stores:
-            await store.close()
+async def keys_of(store: Store) -> list[str]:
+    return [entry.key for entry in (await store.range("")).entries]
 
 
-ENGINES = ["sqlite alone", "sqlite shared"]
-
-
-@pytest.fixture(params=ENGINES)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, shared=request.param == "sqlite shared")
-    yield world
-    await world.close()
-
-
-@pytest.fixture
-async def shared_world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, shared=True)
-    yield world
-    await world.close()
-
-
-async def settle(world: World, condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
-    """Let simulated time pass, a poll at a time, until `condition` holds."""
-    for _ in range(2000):
-        held = condition()
-        if held if isinstance(held, bool) else await held:
-            return
-        world.clock.advance(POLL_INTERVAL_MS)
-        await anyio.lowlevel.checkpoint()
-        await anyio.to_thread.run_sync(lambda: None)
-    raise AssertionError("did not settle")
-
-
-async def test_new_store_is_empty_at_revision_zero(world: World) -> None:
-    snapshot = await world.open().range("")
-    assert (snapshot.revision, snapshot.entries) == (0, [])
+async def test_new_store_is_empty(world: World) -> None:
+    store = world.open()
+    assert (await store.range("")).entries == []
+    assert await store.get("/a") is None
 
 
 async def test_put_is_read_back_with_the_revision_of_its_transaction(world: World) -> None:
     store = world.open()
     first = await store.txn([], [Put("/a", b"1"), Put("/b", b"\0\xff")])
     second = await store.txn([], [Put("/a", b"2")])
-    assert (first, second) == ((True, 1), (True, 2))
-    assert await store.get("/a") == ("/a", b"2", 2)
-    assert await store.get("/b") == ("/b", b"\0\xff", 1)
+    assert first.committed
+    assert second.committed
+    assert second.revision > first.revision > 0
+    assert await store.get("/a") == ("/a", b"2", second.revision)
+    assert await store.get("/b") == ("/b", b"\0\xff", first.revision)
     assert await store.get("/") is None
+    assert (await store.range("")).revision >= second.revision
 
 
 async def test_range_returns_the_prefix_in_order(world: World) -> None:
@@ -87,56 +83,95 @@ async def test_range_returns_the_prefix_in_order(world: World) -> None:
 
 async def test_failed_condition_changes_nothing(world: World) -> None:
     store = world.open()
-    await store.txn([], [Put("/a", b"1")])
-    for condition in (Condition("/a", 0), Condition("/a", 2), Condition("/b", 1)):
-        assert await store.txn([Condition("/a", 1), condition], [Put("/b", b""), Delete("/a")]) == (False, 1)
-    assert [entry.key for entry in (await store.range("")).entries] == ["/a"]
+    revision = (await store.txn([], [Put("/a", b"1")])).revision
+    for condition in (Condition("/a", 0), Condition("/a", revision + 1), Condition("/b", revision)):
+        result = await store.txn([Condition("/a", revision), condition], [Put("/b", b""), Delete("/a")])
+        assert not result.committed
+    assert await keys_of(store) == ["/a"]
 
 
 async def test_condition_of_revision_zero_holds_for_absent_and_deleted_keys(world: World) -> None:
     store = world.open()
     assert (await store.txn([Condition("/a", 0)], [Put("/a", b"1")])).committed
     await store.txn([], [Delete("/a")])
-    assert (await store.txn([Condition("/a", 0)], [Put("/a", b"2")])).committed
-    assert await store.get("/a") == ("/a", b"2", 3)
+    again = await store.txn([Condition("/a", 0)], [Put("/a", b"2")])
+    assert again.committed
+    assert await store.get("/a") == ("/a", b"2", again.revision)
 
 
 async def test_delete_prefix_takes_all_below_and_nothing_else(world: World) -> None:
     store = world.open()
+    mirror = await Mirror.of(store)
     await store.txn([], [Put(key, b"") for key in ("/p/1/0", "/p/1/1", "/p/10/0", "/p/1")])
     await store.txn([], [DeletePrefix("/p/1/")])
-    assert [entry.key for entry in (await store.range("")).entries] == ["/p/1", "/p/10/0"]
+    assert await keys_of(store) == mirror.keys == ["/p/1", "/p/10/0"]
 
 
 async def test_later_operation_of_a_transaction_wins(world: World) -> None:
     store = world.open()
+    mirror = await Mirror.of(store)
     await store.txn([], [Put("/a", b"1"), Put("/a", b"2"), Put("/b", b""), Delete("/b"), Put("/c/1", b"")])
     await store.txn([], [Put("/c/2", b""), DeletePrefix("/c/")])
-    assert [entry[:2] for entry in (await store.range("")).entries] == [("/a", b"2")]
+    assert [(entry.key, entry.value) for entry in (await store.range("")).entries] == [("/a", b"2")]
+    await store.txn([], [Put(f"/d/{number}", b"old") for number in range(4)])
+    await store.txn([], [DeletePrefix("/d/"), Put("/d/1", b"new"), Delete("/a"), Put("/a", b"3"), Put("/d/9", b"")])
+    entries = (await store.range("")).entries
+    assert [(entry.key, entry.value) for entry in entries] == [("/a", b"3"), ("/d/1", b"new"), ("/d/9", b"")]
+    assert sorted(mirror.entries.values()) == entries
 
 
 async def test_listener_is_told_before_the_transaction_returns(world: World) -> None:
     store = world.open()
-    told: list[Batch] = []
     await store.txn([], [Put("/old", b"")])
-    snapshot = await store.watch(told.append)
-    assert [entry.key for entry in snapshot.entries] == ["/old"]
-    await store.txn([], [Put("/a", b"1"), Delete("/old"), Delete("/never")])
-    assert [(batch.revision, sorted(batch.events)) for batch in told] == [(2, [("/a", b"1", 2), ("/old", None, 2)])]
+    mirror = await Mirror.of(store)
+    assert mirror.keys == ["/old"]
+    result = await store.txn([], [Put("/a", b"1"), Delete("/old"), Delete("/never")])
+    (batch,) = mirror.batches
+    assert batch.revision == result.revision
+    if not batch.is_reset:
+        changed = [("/a", b"1", result.revision), ("/old", None, result.revision)]
+        assert sorted(event for event in batch.events if event.key != "/never") == changed
+    assert mirror.keys == ["/a"]
+
+
+async def test_refused_transaction_returns_a_revision_that_was_told(world: World) -> None:
+    store = world.open()
+    mirror = await Mirror.of(store)
+    committed = await store.txn([], [Put("/a", b"1")])
+    refused = await store.txn([Condition("/a", 0)], [Put("/a", b"2")])
+    assert refused == (False, mirror.revision)
+    assert mirror.revision == committed.revision
 
 
 async def test_listener_is_told_in_order_and_without_gaps_by_concurrent_transactions(world: World) -> None:
     store = world.open()
-    told: list[Batch] = []
-    await store.watch(told.append)
+    mirror = await Mirror.of(store)
+    revisions = []
+
+    async def put(number: int) -> None:
+        result = await store.txn([], [Put(f"/{number}", b"")])
+        assert mirror.entries[f"/{number}"].revision == result.revision
+        revisions.append(result.revision)
+
     async with anyio.create_task_group() as tasks:
         for number in range(30):
-            tasks.start_soon(store.txn, [], [Put(f"/{number}", b"")])
-    assert [batch.revision for batch in told] == list(range(1, 31))
-    assert {event.key for batch in told for event in batch.events} == {f"/{number}" for number in range(30)}
+            tasks.start_soon(put, number)
+    assert len(set(revisions)) == 30
+    assert mirror.revision >= max(revisions)
+    assert mirror.keys == await keys_of(store)
 
 
-async def test_only_one_of_two_that_compare_and_set_wins(world: World) -> None:
+async def test_second_listener_starts_where_the_first_one_is(world: World) -> None:
+    store = world.open()
+    first = await Mirror.of(store)
+    await store.txn([], [Put("/a", b"")])
+    second = await Mirror.of(store)
+    await store.txn([], [Put("/b", b"")])
+    assert first.entries == second.entries
+    assert len(second.batches) == 1
+
+
+async def test_only_one_of_those_that_compare_and_set_wins(world: World) -> None:
     store = world.open()
     won = []
 
@@ -152,31 +187,71 @@ async def test_only_one_of_two_that_compare_and_set_wins(world: World) -> None:
     assert won == [found.value]
 
 
+async def test_large_values_are_kept(world: World) -> None:
+    store = world.open()
+    mirror = await Mirror.of(store)
+    values = {f"/large/{number}": bytes([number]) * 1_000_000 for number in range(8)}
+    for key, value in values.items():
+        assert (await store.txn([], [Put(key, value)])).committed
+    entries = (await store.range("/large/")).entries
+    assert {entry.key: entry.value for entry in entries} == values
+    assert sorted(mirror.entries.values()) == entries
+
+
+async def test_many_conditions_and_operations_are_one_transaction(world: World) -> None:
+    store = world.open()
+    mirror = await Mirror.of(store)
+    names = [f"/{number:05}" for number in range(3000)]
+    created = await store.txn([Condition(name, 0) for name in names], [Put(name, b"x" * 100) for name in names])
+    assert created.committed
+    assert mirror.keys == names
+    conditions = [Condition(name, created.revision) for name in names]
+    changed = await store.txn(conditions, [Put(name, b"y") for name in names[1:]] + [Delete(names[0])])
+    assert changed.committed
+    assert {entry.revision for entry in mirror.entries.values()} == {changed.revision}
+    refused = await store.txn(conditions, [Put("/never", b"")])
+    assert not refused.committed
+    assert mirror.keys == await keys_of(store) == names[1:]
+
+
 async def test_revoked_lease_takes_its_keys_along(world: World) -> None:
     store = world.open()
-    told: list[Batch] = []
-    lease, other = await store.grant_lease(LEASE_MS), await store.grant_lease(LEASE_MS)
+    lease, other = await store.grant_lease(world.lease_ms), await store.grant_lease(60_000)
     assert lease != other
     await store.txn([], [Put("/mine", b"", lease), Put("/theirs", b"", other), Put("/free", b"")])
-    await store.watch(told.append)
+    mirror = await Mirror.of(store)
     await store.revoke_lease(lease)
-    assert [entry.key for entry in (await store.range("")).entries] == ["/free", "/theirs"]
-    assert [event[:2] for batch in told for event in batch.events] == [("/mine", None)]
+    assert await keys_of(store) == mirror.keys == ["/free", "/theirs"]
     assert not await store.keep_alive(lease)
     assert await store.keep_alive(other)
+    await store.revoke_lease(lease)  # does nothing
 
 
 async def test_put_under_a_lost_lease_is_refused(world: World) -> None:
     store = world.open()
-    lease = await store.grant_lease(LEASE_MS)
+    lease = await store.grant_lease(world.lease_ms)
     await store.revoke_lease(lease)
-    assert not (await store.txn([], [Put("/mine", b"", lease)])).committed
-    assert await store.get("/mine") is None
+    mirror = await Mirror.of(store)
+    assert not (await store.txn([], [Put("/mine", b"", lease), Put("/other", b"")])).committed
+    assert await keys_of(store) == mirror.keys == []
+    assert (await store.txn([], [Put("/other", b"")])).committed
+
+
+async def test_many_conditions_on_keys_whose_lease_ended_are_refused(world: World) -> None:
+    store = world.open()
+    lease = await store.grant_lease(60_000)
+    leased = await store.txn([], [Put("/leased", b"", lease)])
+    names = [f"/{number}" for number in range(100)]
+    conditions = [Condition("/leased", leased.revision), *(Condition(name, 0) for name in names)]
+    assert (await store.txn(conditions, [Put(names[0], b"")])).committed
+    await store.revoke_lease(lease)
+    assert not (await store.txn([conditions[0], *conditions[2:]], [Put(names[1], b"")])).committed
+    assert await keys_of(store) == [names[0]]
 
 
 async def test_key_that_is_put_again_without_its_lease_outlives_it(world: World) -> None:
     store = world.open()
-    lease = await store.grant_lease(LEASE_MS)
+    lease = await store.grant_lease(world.lease_ms)
     await store.txn([], [Put("/a", b"", lease)])
     await store.txn([], [Put("/a", b"")])
     await store.revoke_lease(lease)
@@ -186,59 +261,94 @@ async def test_key_that_is_put_again_without_its_lease_outlives_it(world: World)
 async def test_data_survives_closing(world: World) -> None:
     store = world.open()
     await store.txn([], [Put("/a", b"1")])
-    await store.txn([], [Put("/b", b"2"), Delete("/a")])
+    last = await store.txn([], [Put("/b", b"2"), Delete("/a")])
     await store.close()
     snapshot = await world.open().range("")
-    assert (snapshot.revision, [entry.key for entry in snapshot.entries]) == (2, ["/b"])
+    assert snapshot.revision == last.revision
+    assert snapshot.entries == [("/b", b"2", last.revision)]
 
 
 # Several processes
 
 
-async def test_other_process_is_told_by_its_poll(shared_world: World) -> None:
+async def test_other_process_is_told_by_its_run(shared_world: World) -> None:
     here, there = shared_world.open(), shared_world.open()
-    told: list[Batch] = []
-    await there.watch(told.append)
+    mirror = await Mirror.of(there)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(there.run)
         await here.txn([], [Put("/a", b"1")])
-        await here.txn([], [Put("/b", b"1"), Delete("/a")])
-        await settle(shared_world, lambda: bool(told) and told[-1].revision == 2)
+        last = await here.txn([], [Put("/b", b"1"), Delete("/a")])
+        await shared_world.settle(lambda: mirror.revision == last.revision)
+        assert mirror.entries == {"/b": KeyValue("/b", b"1", last.revision)}
         tasks.cancel_scope.cancel()
-    final = {event.key: event.value for batch in told for event in batch.events}
-    assert final == {"/a": None, "/b": b"1"}
 
 
 async def test_own_transaction_first_tells_what_others_did_before(shared_world: World) -> None:
     here, there = shared_world.open(), shared_world.open()
-    told: list[Batch] = []
-    await here.watch(told.append)
-    await there.txn([], [Put("/theirs", b"")])
-    await here.txn([], [Put("/ours", b"")])
-    assert [(event.key, event.revision) for batch in told for event in batch.events] == [("/theirs", 1), ("/ours", 2)]
+    mirror = await Mirror.of(here)
+    theirs = await there.txn([], [Put("/theirs", b"")])
+    ours = await here.txn([], [Put("/ours", b"")])
+    assert {key: entry.revision for key, entry in mirror.entries.items()} == {
+        "/theirs": theirs.revision,
+        "/ours": ours.revision,
+    }
 
 
 async def test_failed_transaction_tells_why(shared_world: World) -> None:
     here, there = shared_world.open(), shared_world.open()
-    told: list[Batch] = []
-    await here.watch(told.append)
+    mirror = await Mirror.of(here)
     await there.txn([], [Put("/taken", b"")])
     assert not (await here.txn([Condition("/taken", 0)], [Put("/taken", b"")])).committed
-    assert [event.key for batch in told for event in batch.events] == ["/taken"]
+    assert mirror.keys == ["/taken"]
+
+
+async def test_all_processes_end_with_the_same_when_all_write(shared_world: World) -> None:
+    stores = [shared_world.open() for _ in range(3)]
+    mirrors = [await Mirror.of(store) for store in stores]
+
+    async def count_up(store: Store, mirror: Mirror) -> None:
+        done = 0
+        while done < 15:
+            found = mirror.entries.get("/counter", KeyValue("/counter", b"0", 0))
+            changed = str(int(found.value) + 1).encode()
+            own = Put(f"/own/{mirrors.index(mirror)}/{done % 3}", changed)
+            result = await store.txn([Condition("/counter", found.revision)], [Put("/counter", changed), own])
+            assert mirror.revision >= result.revision
+            done += result.committed
+
+    async with anyio.create_task_group() as following:
+        for store in stores:
+            following.start_soon(store.run)
+        async with anyio.create_task_group() as writing:
+            for store, mirror in zip(stores, mirrors, strict=True):
+                writing.start_soon(count_up, store, mirror)
+        await shared_world.settle(lambda: len({mirror.revision for mirror in mirrors}) == 1)
+        following.cancel_scope.cancel()
+    expected = (await stores[0].range("")).entries
+    assert [sorted(mirror.entries.values()) for mirror in mirrors] == [expected] * 3
+    assert mirrors[0].entries["/counter"].value == b"45"
 
 
 async def test_lease_that_nobody_renews_ends(shared_world: World) -> None:
     dead, alive = shared_world.open(), shared_world.open()
-    await dead.txn([], [Put("/dead", b"", await dead.grant_lease(LEASE_MS))])
-    lease = await alive.grant_lease(LEASE_MS)
-    await alive.txn([], [Put("/alive", b"", lease)])
+    lease = await dead.grant_lease(shared_world.lease_ms)
+    await dead.txn([], [Put("/dead", b"", lease)])
+    renewed = await alive.grant_lease(shared_world.lease_ms)
+    await alive.txn([], [Put("/alive", b"", renewed)])
+    mirror = await Mirror.of(alive)
+    last_renewed_ms = shared_world.clock.monotonic_ms()
+    assert await dead.keep_alive(lease)
 
     async def only_alive_is_left() -> bool:
-        assert await alive.keep_alive(lease)
-        return [entry.key for entry in (await alive.range("")).entries] == ["/alive"]
+        assert await alive.keep_alive(renewed)
+        return mirror.keys == ["/alive"]
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(alive.run)
-        await settle(shared_world, only_alive_is_left)
+        await shared_world.settle(only_alive_is_left)
         tasks.cancel_scope.cancel()
-    assert shared_world.clock.monotonic_ms() > LEASE_MS
+    assert shared_world.clock.monotonic_ms() >= last_renewed_ms + shared_world.lease_ms
+    # It was only frozen, and wakes up.
+    assert not await dead.keep_alive(lease)
+    assert not (await dead.txn([], [Put("/dead", b"", lease)])).committed
+    assert await keys_of(alive) == ["/alive"]

@@ -111,7 +111,9 @@ def test_new_coordinator_serves_when_all_that_it_loaded_is_committed(rig: Handle
 
     response = rig.call(OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id="g", topics=None)]), 9)
     assert response.groups[0].error_code == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
-    rig.set_topics(T, offsets_topic())
+    rig.replicas.partition(*OFFSETS_PARTITION).follower_fetched(
+        ANOTHER_BROKER, fetch_offset=2, log_start_offset=0, broker_epoch=-1
+    )
     assert fetched(rig) == {0: 6}
 
 

@@ -46,14 +46,15 @@ class ClusterRig:
         )
         self.metrics = Metrics()
         self.connection = ConnectionInfo(id="c", listener=LISTENER, host="127.0.0.1")
+        verifier = TransactionVerifier(self.config, self.cluster, self.transactions, brokers)
         services = Services(
             config=self.config,
             clock=self.clock,
             cluster=self.cluster,
             replicas=self.replicas,
             groups=self.groups,
-            transactions=self.transactions,
-            verifier=TransactionVerifier(self.config, self.cluster, self.transactions, brokers),
+            transaction_coordinator=lambda: self.transactions,
+            transaction_verifier=lambda: verifier,
             log_dirs=self.log_dirs,
             fetch_sessions=FetchSessions(self.clock, max_sessions=10),
             producer_ids=ProducerIds(self.cluster),

@@ -1,6 +1,7 @@
 """A broker's handlers on real logs, with a clock that stands still and metadata that a test sets."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,18 @@ TRANSACTION_TOPIC_ID: Uuid = b"x" * 16
 
 
 def topic(
-    name: str, topic_id: Uuid, partitions: int, *, leader: int = BROKER_ID, isr: tuple[int, ...] = ()
+    name: str,
+    topic_id: Uuid,
+    partitions: int,
+    *,
+    leader: int = BROKER_ID,
+    leader_epoch: int = 0,
+    isr: tuple[int, ...] = (),
+    replicas: tuple[int, ...] = (BROKER_ID, ANOTHER_BROKER),
 ) -> TopicImage:
-    replicas = (BROKER_ID, ANOTHER_BROKER)
-    partition = attrs.evolve(PartitionImage.created(replicas), leader=leader, isr=isr or (leader,))
+    partition = attrs.evolve(
+        PartitionImage.created(replicas), leader=leader, leader_epoch=leader_epoch, isr=isr or (leader,)
+    )
     return TopicImage(name, topic_id, (partition,) * partitions, 1)
 
 
@@ -68,9 +77,10 @@ class HandlerRig:
             {"node.id": str(BROKER_ID), "log.dirs": str(data_dir), "offset.metadata.max.bytes": "100"}
             | dict(properties or {})
         )
-        self.log_dirs = LogDirs([data_dir], self.config, self.clock)
+        self.log_dirs = LogDirs([Path(folder) for folder in self.config.log_dirs], self.config, self.clock)
         self.log_dirs.open()
         self.cluster = Cluster(SqliteStore(data_dir / "metadata.sqlite", self.clock), self.config, self.clock)
+        self.cluster.lease_ends_ms = math.inf  # as if this broker kept its registration
         wakeups = Wakeups()
         self.replicas = ReplicaManager(self.config, self.clock, self.cluster, self.log_dirs, wakeups)
         self.replicas.open()
@@ -81,6 +91,7 @@ class HandlerRig:
             self.config, self.clock, self.cluster, self.replicas, groups=self.groups, brokers=brokers
         )
         self.metrics = Metrics()
+        verifier = TransactionVerifier(self.config, self.cluster, self.transactions, brokers)
         self._dispatcher = Dispatcher(
             Services(
                 config=self.config,
@@ -88,8 +99,8 @@ class HandlerRig:
                 cluster=self.cluster,
                 replicas=self.replicas,
                 groups=self.groups,
-                transactions=self.transactions,
-                verifier=TransactionVerifier(self.config, self.cluster, self.transactions, brokers),
+                transaction_coordinator=lambda: self.transactions,
+                transaction_verifier=lambda: verifier,
                 log_dirs=self.log_dirs,
                 fetch_sessions=FetchSessions(self.clock, max_sessions=10),
                 producer_ids=ProducerIds(self.cluster),

@@ -6,6 +6,7 @@ from tests.handlers.cluster_rig import PORT, ClusterRig
 from tests.handlers.conftest import StartRig
 from wire.catalog import API_BY_KEY
 from wire.errors import ErrorCode
+from wire.messages.brokers import FeatureUpdateKey
 
 pytestmark = pytest.mark.anyio
 
@@ -109,3 +110,56 @@ async def test_describe_cluster_of_controllers_is_refused(
     answer = await rig.call("DescribeCluster", 1, endpoint_type=endpoint_type)
     assert (answer.error_code, answer.brokers) == (error, [])
     assert answer.error_message
+
+
+async def finalized(rig: ClusterRig) -> dict[str, int]:
+    answer = await rig.call("ApiVersions", 5, **software(5))
+    return {feature.name: feature.max_version_level for feature in answer.finalized_features}
+
+
+def lowered(version: int, level: int = 0) -> dict[str, object]:
+    key = FeatureUpdateKey("share.version", level)
+    if version:
+        key.upgrade_type = 2 if level == 0 else 1
+    else:
+        key.allow_downgrade = level == 0
+    return {"feature_updates": [key]}
+
+
+async def test_features_are_lowered_and_raised_as_api_versions_tells(rig: ClusterRig) -> None:
+    for version in range(3):
+        for level in (0, 2):
+            answer = await rig.call("UpdateFeatures", version, **lowered(version, level))
+            assert answer.error_code == ErrorCode.NONE
+            assert [result.feature for result in answer.results] == (["share.version"] if version < 2 else [])
+            assert (await finalized(rig)).get("share.version", 0) == level
+
+
+async def test_features_are_all_updated_or_none(rig: ClusterRig) -> None:
+    before = await finalized(rig)
+    updates = [FeatureUpdateKey("share.version", 0, upgrade_type=2), FeatureUpdateKey("absent.version", 1)]
+    answer = await rig.call("UpdateFeatures", 1, feature_updates=updates)
+    assert answer.error_code == ErrorCode.INVALID_UPDATE_VERSION
+    assert "absent.version" in answer.error_message
+    answer = await rig.call("UpdateFeatures", 1, feature_updates=updates[:1], validate_only=True)
+    assert answer.error_code == ErrorCode.NONE
+    assert await finalized(rig) == before
+
+
+async def test_unregistered_broker_is_forgotten(rig: ClusterRig) -> None:
+    await rig.add_broker(2)
+    await rig.add_broker(3, fenced=True)
+    for broker_id in (2, 3):
+        assert (await rig.call("UnregisterBroker", 0, broker_id=broker_id)).error_code == ErrorCode.NONE
+        assert broker_id not in rig.cluster.image.brokers
+    answer = await rig.call("UnregisterBroker", 0, broker_id=2)
+    assert answer.error_code == ErrorCode.BROKER_ID_NOT_REGISTERED
+    await rig.add_broker(2)
+    assert not rig.cluster.image.brokers[2].fenced
+
+
+async def test_describe_cluster_tells_fenced_brokers_only_if_asked(rig: ClusterRig) -> None:
+    await rig.add_broker(2, fenced=True)
+    for wanted, told in ((False, [(1, False)]), (True, [(1, False), (2, True)])):
+        answer = await rig.call("DescribeCluster", 2, include_fenced_brokers=wanted)
+        assert [(broker.broker_id, broker.is_fenced) for broker in answer.brokers] == told

@@ -1,9 +1,12 @@
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from pykbroker.cluster.image import BrokerImage
 from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, topic
 from wire.errors import ErrorCode
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
@@ -98,11 +101,34 @@ def test_fetch_with_another_leader_epoch_is_fenced(rig: HandlerRig) -> None:
     assert newer.error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
 
 
-def test_fetch_from_another_brokers_partition_names_the_leader(rig: HandlerRig) -> None:
-    rig.set_topics(topic("t", TOPIC_ID, 3, leader=ANOTHER_BROKER))
+def test_fetch_where_there_is_no_replica_names_the_leader(rig: HandlerRig) -> None:
+    rig.set_topics(topic("t", TOPIC_ID, 3, leader=ANOTHER_BROKER, replicas=(ANOTHER_BROKER,)))
     (partition,) = partitions_of(rig.call(request((0, 0))))
     assert partition.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert partition.current_leader.leader_id == ANOTHER_BROKER
+
+
+def test_consumer_reads_from_a_follower_what_that_knows_to_be_committed(rig: HandlerRig) -> None:
+    append(rig, 0, b"a")
+    append(rig, 0, b"b")
+    rig.set_topics(topic("t", TOPIC_ID, 3, leader=ANOTHER_BROKER, leader_epoch=1))
+    follower = rig.replicas.partition("t", 0)
+    follower.truncate_to(1)
+    assert (follower.high_watermark, follower.log.log_end_offset) == (1, 1)
+    (partition,) = partitions_of(rig.call(request((0, 0)), 11))
+    assert (partition.error_code, values_of(partition)) == (ErrorCode.NONE, [b"a"])
+    (older,) = partitions_of(rig.call(request((0, 0)), 10))
+    assert older.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    (beyond,) = partitions_of(rig.call(request((0, 2)), 11))
+    assert beyond.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+    (fenced,) = partitions_of(rig.call(request((0, 0), current_leader_epoch=0), 11))
+    assert fenced.error_code == ErrorCode.FENCED_LEADER_EPOCH
+
+
+def test_consumer_that_waits_learns_of_another_leader(rig: HandlerRig) -> None:
+    answered = rig.send(request((0, 0), current_leader_epoch=0, max_wait_ms=500), 12)
+    rig.set_topics(topic("t", TOPIC_ID, 3, leader=ANOTHER_BROKER, leader_epoch=1))
+    assert partitions_of(answered.response)[0].error_code == ErrorCode.FENCED_LEADER_EPOCH
 
 
 def test_fetch_at_the_end_waits_for_an_append(rig: HandlerRig) -> None:
@@ -223,14 +249,219 @@ def test_fetch_by_an_unknown_topic_id_is_unknown_topic_id(rig: HandlerRig) -> No
     assert partition.error_code == ErrorCode.UNKNOWN_TOPIC_ID
 
 
-@pytest.mark.parametrize("replica_id", [BROKER_ID, 99])
-def test_fetch_of_a_broker_that_is_no_follower_is_refused(rig: HandlerRig, replica_id: int) -> None:
-    append(rig, 0, b"a")
-    asked = request((0, 0))
+# Followers
+
+
+IN_SYNC = topic("t", TOPIC_ID, 3, isr=(BROKER_ID, ANOTHER_BROKER))
+
+
+def of_follower(*offsets: tuple[int, int], replica_id: int = ANOTHER_BROKER, **fields: Any) -> FetchRequest:
+    asked = request(*offsets, **fields)
     asked.replica_state.replica_id = replica_id
-    (partition,) = partitions_of(rig.call(asked))
-    assert partition.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    return asked
+
+
+@pytest.mark.parametrize("replica_id", [BROKER_ID, 99])
+@pytest.mark.parametrize(
+    ("leader_epoch", "code"), [(-1, ErrorCode.NOT_LEADER_OR_FOLLOWER), (0, ErrorCode.UNKNOWN_LEADER_EPOCH)]
+)
+def test_fetch_of_a_broker_that_is_no_follower_is_refused(
+    rig: HandlerRig, replica_id: int, leader_epoch: int, code: ErrorCode
+) -> None:
+    append(rig, 0, b"a")
+    (partition,) = partitions_of(
+        rig.call(of_follower((0, 0), replica_id=replica_id, current_leader_epoch=leader_epoch))
+    )
+    assert partition.error_code == code
     assert partition.records == b""
-    asked.replica_state.replica_id = ANOTHER_BROKER
-    (partition,) = partitions_of(rig.call(asked))
+    (partition,) = partitions_of(rig.call(of_follower((0, 0))))
     assert partition.error_code == ErrorCode.NONE
+
+
+def test_follower_reads_beyond_the_high_watermark_and_moves_it_with_its_next_fetch(rig: HandlerRig) -> None:
+    rig.set_topics(IN_SYNC)
+    append(rig, 0, b"a")
+    (partition,) = partitions_of(rig.call(of_follower((0, 0))))
+    assert (values_of(partition), partition.high_watermark) == ([b"a"], 0)
+    consumer = rig.send(request((0, 0), max_wait_ms=500), 17)
+    assert consumer.response is None
+    (partition,) = partitions_of(rig.call(of_follower((0, 1))))
+    assert (values_of(partition), partition.high_watermark) == ([], 1)
+    assert values_of(partitions_of(consumer.response)[0]) == [b"a"]
+
+
+def test_waiting_follower_is_woken_by_an_append(rig: HandlerRig) -> None:
+    rig.set_topics(IN_SYNC)
+    answered = rig.send(of_follower((0, 0), (1, 0), max_wait_ms=500), 17)
+    assert answered.response is None
+    append(rig, 1, b"b")
+    assert [values_of(partition) for partition in partitions_of(answered.response)] == [[], [b"b"]]
+
+
+def test_waiting_follower_learns_of_a_new_leader_epoch(rig: HandlerRig) -> None:
+    rig.set_topics(IN_SYNC)
+    answered = rig.send(of_follower((0, 0), current_leader_epoch=0, max_wait_ms=500), 17)
+    rig.set_topics(topic("t", TOPIC_ID, 3, isr=(BROKER_ID, ANOTHER_BROKER), leader_epoch=1))
+    assert partitions_of(answered.response)[0].error_code == ErrorCode.FENCED_LEADER_EPOCH
+
+
+def test_follower_beyond_the_end_of_its_last_epoch_is_told_where_logs_part_and_counts_for_nothing(
+    rig: HandlerRig,
+) -> None:
+    append(rig, 0, b"a")
+    rig.set_topics(topic("t", TOPIC_ID, 3, isr=(BROKER_ID, ANOTHER_BROKER), leader_epoch=2))
+    append(rig, 0, b"b")
+    asked = of_follower((0, 2), max_wait_ms=500)
+    asked.topics[0].partitions[0].last_fetched_epoch = 1
+    (partition,) = partitions_of(rig.call(asked))
+    assert (partition.diverging_epoch.epoch, partition.diverging_epoch.end_offset) == (0, 1)
+    assert partition.records == b""
+    assert rig.replicas.partition("t", 0).high_watermark == 1
+    asked.topics[0].partitions[0].last_fetched_epoch = 2
+    rig.call(of_follower((0, 2)))
+    assert rig.replicas.partition("t", 0).high_watermark == 2
+
+
+def test_session_tells_a_follower_of_a_moved_high_watermark_alone(rig: HandlerRig) -> None:
+    rig.set_topics(IN_SYNC)
+    append(rig, 0, b"a")
+    opened = rig.call(of_follower((0, 1), (1, 0), epoch=NEW_SESSION))
+    assert [partition.high_watermark for partition in partitions_of(opened)] == [1, 0]
+    append(rig, 0, b"b")
+    (news,) = partitions_of(rig.call(of_follower(epoch=1, session_id=opened.session_id)))
+    assert (values_of(news), news.high_watermark) == ([b"b"], 1)
+    (news,) = partitions_of(rig.call(of_follower((0, 2), epoch=2, session_id=opened.session_id)))
+    assert (values_of(news), news.high_watermark) == ([], 2)
+    assert partitions_of(rig.call(of_follower(epoch=3, session_id=opened.session_id))) == []
+
+
+# Followers' sessions: what is quiet is not looked at
+
+
+MAX_LAG_MS = 30_000
+
+
+def replicated(rig: HandlerRig, *, broker_epoch: int = 1, isr: tuple[int, ...] = (BROKER_ID, ANOTHER_BROKER)) -> Any:
+    """Three partitions with both brokers in sync, and the follower's session, in which all is told."""
+    follower = BrokerImage(ANOTHER_BROKER, None, {}, broker_epoch, False)
+    rig.cluster.image = attrs.evolve(rig.cluster.image, brokers={ANOTHER_BROKER: follower})
+    rig.set_topics(topic("t", TOPIC_ID, 3, isr=isr))
+    opened = rig.call(of_follower((0, 0), (1, 0), (2, 0), epoch=NEW_SESSION))
+    session_id: int = opened.session_id
+    for epoch in (1, 2):
+        assert partitions_of(rig.call(of_follower(epoch=epoch, session_id=session_id))) == []
+    return session_id
+
+
+def caught_up_ms(rig: HandlerRig) -> list[float]:
+    return [rig.replicas.partition("t", index).followers[ANOTHER_BROKER].last_caught_up_ms for index in range(3)]
+
+
+def test_quiet_partitions_are_not_looked_at_until_something_happens(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    before = caught_up_ms(rig)
+    rig.clock.advance(100)
+    answered = rig.send(of_follower(epoch=3, session_id=session_id, max_wait_ms=500), 17)
+    append(rig, 1, b"b")
+    (news,) = partitions_of(answered.response)
+    assert (news.partition_index, values_of(news)) == (1, [b"b"])
+    after = caught_up_ms(rig)
+    assert (after[0], after[1], after[2]) == (before[0], before[1] + 100, before[2])
+
+
+def test_follower_of_a_partition_that_was_quiet_for_long_is_in_sync_when_something_is_appended(
+    rig: HandlerRig,
+) -> None:
+    session_id = replicated(rig)
+    for epoch in range(3, 8):
+        rig.clock.advance(MAX_LAG_MS)
+        rig.call(of_follower(epoch=epoch, session_id=session_id))
+    append(rig, 0, b"a")
+    partition = rig.replicas.partition("t", 0)
+    partition.check_followers()
+    assert partition.pending_isr is None
+    rig.clock.advance(2 * MAX_LAG_MS)
+    assert partition.pending_isr == (BROKER_ID,)
+
+
+def test_follower_outside_the_isr_is_looked_at_until_it_is_in(rig: HandlerRig) -> None:
+    session_id = replicated(rig, isr=(BROKER_ID,))
+    partition = rig.replicas.partition("t", 0)
+    partition.isr_refused()
+    rig.clock.advance(MAX_LAG_MS)
+    rig.call(of_follower(epoch=3, session_id=session_id))
+    assert partition.pending_isr == (BROKER_ID, ANOTHER_BROKER)
+
+
+def test_follower_that_asks_again_without_having_taken_the_data_gets_it_again(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    append(rig, 0, b"a")
+    for epoch in (3, 4):
+        (news,) = partitions_of(rig.call(of_follower(epoch=epoch, session_id=session_id)))
+        assert values_of(news) == [b"a"]
+
+
+def test_partitions_beyond_the_limit_have_their_turn_the_next_time(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    for index in range(3):
+        append(rig, index, b"x" * 1000)
+    served = []
+    for epoch in range(3, 6):
+        answer = rig.call(of_follower(epoch=epoch, session_id=session_id, max_bytes=1))
+        served += [data.partition_index for data in partitions_of(answer) if len(data.records)]
+    assert sorted(served) == [0, 1, 2]
+
+
+def test_waiting_follower_learns_that_its_replica_was_moved(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    answered = rig.send(of_follower(epoch=3, session_id=session_id, max_wait_ms=500), 17)
+    rig.set_topics(topic("t", TOPIC_ID, 3, replicas=(BROKER_ID,)))
+    codes = {data.error_code for data in partitions_of(answered.response)}
+    assert codes == {ErrorCode.NOT_LEADER_OR_FOLLOWER}
+
+
+def test_session_that_ends_or_forgets_leaves_no_subscription_behind(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    partitions = [rig.replicas.partition("t", index) for index in range(3)]
+    assert [partition.appended.subscribers for partition in partitions] == [1, 1, 1]
+    forget = of_follower(epoch=3, session_id=session_id)
+    forget.forgotten_topics_data = [ForgottenTopic("t", TOPIC_ID, [1])]
+    rig.call(forget)
+    assert [partition.appended.subscribers for partition in partitions] == [1, 0, 1]
+    rig.call(of_follower((0, 0), epoch=NEW_SESSION, session_id=session_id))
+    assert [partition.appended.subscribers for partition in partitions] == [0, 0, 0]
+    assert [partition.high_watermark_moved.subscribers for partition in partitions] == [0, 0, 0]
+
+
+def test_follower_that_registered_again_is_looked_at_anew(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    follower = BrokerImage(ANOTHER_BROKER, None, {}, 2, False)
+    rig.cluster.image = attrs.evolve(rig.cluster.image, brokers={ANOTHER_BROKER: follower})
+    asked = of_follower(epoch=3, session_id=session_id)
+    asked.replica_state.replica_epoch = 2
+    rig.call(asked)
+    states = [rig.replicas.partition("t", index).followers[ANOTHER_BROKER] for index in range(3)]
+    assert [state.broker_epoch for state in states] == [2, 2, 2]
+
+
+def test_high_watermark_that_a_waiting_fetch_moved_is_told_with_the_next_data(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    append(rig, 0, b"a")
+    rig.call(of_follower(epoch=3, session_id=session_id))
+    answered = rig.send(of_follower((0, 1), epoch=4, session_id=session_id, max_wait_ms=500), 17)
+    assert answered.response is None
+    append(rig, 1, b"b")
+    told = {data.partition_index: data.high_watermark for data in partitions_of(answered.response)}
+    assert told == {0: 1, 1: 0}
+
+
+def test_partition_that_is_not_committed_is_looked_at_until_it_is(rig: HandlerRig) -> None:
+    session_id = replicated(rig)
+    append(rig, 0, b"a")
+    rig.cluster.lease_ends_ms = rig.clock.monotonic_ms()
+    for epoch, offsets in ((3, ()), (4, ((0, 1),)), (5, ())):
+        rig.call(of_follower(*offsets, epoch=epoch, session_id=session_id))
+    assert rig.replicas.partition("t", 0).high_watermark == 0
+    rig.cluster.lease_ends_ms = math.inf
+    (news,) = partitions_of(rig.call(of_follower(epoch=6, session_id=session_id)))
+    assert news.high_watermark == 1

@@ -27,6 +27,10 @@ def recorded() -> list[Call]:
     return read_frames()
 
 
+# Its requests name directories of the machine; test_log_dirs.py has what Apache Kafka 4.4.0 answered.
+NOT_RECORDED = {"AlterReplicaLogDirs"}
+
+
 async def ask_ours(data_dir: Path) -> list[Call]:
     properties = {**RECORDED_WITH, "listeners": "PLAINTEXT://127.0.0.1:0", "log.dirs": str(data_dir)}
     with anyio.fail_after(DEADLINE_S):
@@ -41,7 +45,7 @@ def test_answers_are_those_of_apache_kafka(tmp_path: Path, recorded: list[Call])
     found = [difference for difference in differences(recorded, calls) if difference.reason is None]
     assert not found, "\n".join(map(str, found[:50]))
     assert compared(recorded, calls) == len(calls)
-    assert {call.name for call in calls} == {API_BY_KEY[key].name for key in HANDLERS}
+    assert {call.name for call in calls} | NOT_RECORDED == {API_BY_KEY[key].name for key in HANDLERS}
 
 
 def test_comparing_kafka_with_itself_finds_nothing(recorded: list[Call]) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from pykbroker.cluster.changes import change_partition, create_topic
 from pykbroker.cluster.hashing import partition_for_key
+from pykbroker.cluster.image import PartitionImage
+from pykbroker.cluster.partition_changes import Circumstances, next_state, put_partition
 from tests.handlers.cluster_rig import PORT, ClusterRig
 from tests.handlers.conftest import StartRig
 from wire.errors import ErrorCode
@@ -140,13 +142,20 @@ async def test_internal_topic_gets_its_own_settings(rig: ClusterRig) -> None:
     assert (config.cleanup_policy, config.segment_bytes) == (("compact",), 104_857_600)
 
 
-async def test_internal_topics_are_replicated_as_far_as_brokers_reach(rig: ClusterRig) -> None:
-    await rig.add_broker(2)
-    await rig.add_broker(3, fenced=True)
+@pytest.mark.parametrize(
+    ("brokers", "replicas", "min_isr"), [((), 1, 1), ((2,), 2, 1), ((2, 3), 3, 2), ((2, 3, 4), 3, 2)]
+)
+async def test_internal_topics_are_replicated_as_far_as_brokers_reach(
+    rig: ClusterRig, brokers: tuple[int, ...], replicas: int, min_isr: int
+) -> None:
+    for broker_id in brokers:
+        # One that is away for a while counts, too: the factor is for good.
+        await rig.add_broker(broker_id, fenced=broker_id == 3)
     await ask(rig, 13, "__transaction_state", auto_create=True)
     topic = rig.cluster.image.topics["__transaction_state"]
-    assert {len(partition.replicas) for partition in topic.partitions} == {2}
-    assert rig.cluster.topic_config("__transaction_state").min_insync_replicas == 1
+    assert {len(partition.replicas) for partition in topic.partitions} == {replicas}
+    assert rig.cluster.topic_config("__transaction_state").min_insync_replicas == min_isr
+    assert all(partition.leader != 3 and 3 not in partition.isr for partition in topic.partitions)
 
 
 async def test_replication_factor_that_was_set_is_kept(start_rig: StartRig) -> None:
@@ -346,3 +355,27 @@ async def test_unknown_key_type_is_an_invalid_request(rig: ClusterRig) -> None:
 async def test_no_keys_find_no_coordinators(rig: ClusterRig) -> None:
     assert await find(rig, 4) == []
     assert not rig.cluster.image.topics
+
+
+async def test_partition_without_a_leader_is_told_with_who_may_lead_it(rig: ClusterRig) -> None:
+    await rig.add_broker(2)
+    await create(rig, "t", (2, 1))
+    for isr in ((2,), ()):
+        await rig.cluster.propose(
+            lambda image, isr=isr: put_partition(  # type: ignore[misc]
+                image, image.topics["t"], 0, with_isr(image.topics["t"].partitions[0], isr)
+            )
+        )
+    await rig.fence(2)
+    answer = await rig.call("DescribeTopicPartitions", 0, topics=[TopicRequest("t")], response_partition_limit=9)
+    (partition,) = answer.topics[0].partitions
+    assert (partition.error_code, partition.leader_id, partition.leader_epoch) == (0, -1, 1)
+    assert (partition.isr_nodes, partition.eligible_leader_replicas, partition.last_known_elr) == ([], [2], [2])
+    assert partition.offline_replicas == [2]
+    (topic,) = (await ask(rig, 13, "t")).topics
+    assert topic.partitions[0].error_code == ErrorCode.LEADER_NOT_AVAILABLE
+    assert topic.partitions[0].leader_id == -1
+
+
+def with_isr(state: PartitionImage, isr: tuple[int, ...]) -> PartitionImage:
+    return next_state(state, Circumstances(active=frozenset(isr)), isr=isr)

@@ -2,8 +2,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from pykbroker.cluster.image import BrokerImage
 from pykbroker.handlers.offsets import (
     EARLIEST,
     EARLIEST_LOCAL,
@@ -12,7 +14,7 @@ from pykbroker.handlers.offsets import (
     LATEST_TIERED,
     MAX_TIMESTAMP,
 )
-from tests.handlers.rig import ANOTHER_BROKER, TOPIC_ID, HandlerRig, topic
+from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, topic
 from wire.errors import ErrorCode
 from wire.messages.offsets import (
     DeleteRecordsPartition,
@@ -165,3 +167,51 @@ def test_end_of_an_unknown_leader_epoch_is_undefined(rig: HandlerRig) -> None:
     append(rig, START_MS)
     answer = end_of_epoch(rig, 5)
     assert (answer.error_code, answer.leader_epoch, answer.end_offset) == (ErrorCode.NONE, -1, -1)
+
+
+@pytest.mark.parametrize(
+    ("version", "code"), [(4, ErrorCode.LEADER_NOT_AVAILABLE), (5, ErrorCode.OFFSET_NOT_AVAILABLE)]
+)
+def test_end_is_not_known_to_a_new_leader_whose_followers_have_not_come(
+    rig: HandlerRig, version: int, code: ErrorCode
+) -> None:
+    append(rig, START_MS)
+    rig.set_topics(topic("t", TOPIC_ID, 1, isr=(BROKER_ID, ANOTHER_BROKER), leader_epoch=1))
+    partition = rig.replicas.partition("t", 0)
+    partition.high_watermark = 0  # as it is with a follower that learned no more before it was elected
+    assert list_offset(rig, LATEST, version).error_code == code
+    assert list_offset(rig, START_MS, version).error_code == code
+    start = list_offset(rig, EARLIEST, version)
+    assert (start.error_code, start.offset) == (ErrorCode.NONE, 0)
+    of_follower = list_offset(rig, LATEST, version, replica_id=ANOTHER_BROKER)
+    assert (of_follower.error_code, of_follower.offset) == (ErrorCode.NONE, 1)
+    partition.follower_fetched(ANOTHER_BROKER, fetch_offset=1, log_start_offset=0, broker_epoch=-1)
+    end = list_offset(rig, LATEST, version)
+    assert (end.error_code, end.offset) == (ErrorCode.NONE, 1)
+
+
+def test_delete_records_waits_for_followers_that_are_alive(rig: HandlerRig) -> None:
+    append(rig, START_MS, START_MS)
+    rig.cluster.image = attrs.evolve(
+        rig.cluster.image, brokers={ANOTHER_BROKER: BrokerImage(ANOTHER_BROKER, None, {}, 1, False)}
+    )
+    partition = rig.replicas.partition("t", 0)
+    wanted = DeleteRecordsRequest([DeleteRecordsTopic("t", [DeleteRecordsPartition(0, 1)])], timeout_ms=100)
+    waiting, timed_out = rig.send(wanted, 2), rig.send(wanted, 2)
+    assert waiting.response is None
+    timed_out.parked.release()
+    (answer,) = timed_out.response.topics[0].partitions
+    assert answer.error_code == ErrorCode.REQUEST_TIMED_OUT
+    partition.follower_fetched(ANOTHER_BROKER, fetch_offset=2, log_start_offset=1, broker_epoch=1)
+    (answer,) = waiting.response.topics[0].partitions
+    assert (answer.error_code, answer.low_watermark) == (ErrorCode.NONE, 1)
+
+
+def test_delete_records_does_not_wait_for_a_follower_that_is_down(rig: HandlerRig) -> None:
+    append(rig, START_MS, START_MS)
+    rig.cluster.image = attrs.evolve(
+        rig.cluster.image, brokers={ANOTHER_BROKER: BrokerImage(ANOTHER_BROKER, None, {}, 1, True)}
+    )
+    wanted = DeleteRecordsRequest([DeleteRecordsTopic("t", [DeleteRecordsPartition(0, 1)])], timeout_ms=100)
+    (answer,) = rig.call(wanted).topics[0].partitions
+    assert (answer.error_code, answer.low_watermark) == (ErrorCode.NONE, 1)

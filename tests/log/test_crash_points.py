@@ -13,7 +13,7 @@ from pykbroker.log.log_dirs import LogDirs
 from pykbroker.log.partition_log import PartitionLog
 from tests.log.support import NOW, TOPIC_ID, TP, append, crash, open_dirs, topic_config, values_of
 
-CALLS = ("open", "pwrite", "write", "rename", "unlink", "ftruncate", "mkdir", "fsync")
+CALLS = ("open", "pwrite", "write", "rename", "unlink", "ftruncate", "mkdir", "fsync", "utime")
 
 
 class Killed(BaseException):
@@ -22,13 +22,17 @@ class Killed(BaseException):
 
 @contextlib.contextmanager
 def killed_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Raise before the call of this number; yields the names of the calls made."""
+    """Raise before the call of this number, and before all after it; yields the names of the calls made.
+
+    Those of the story and of the log cleaner count, which take turns.
+    """
     made: list[str] = []
     story_thread = threading.current_thread()
 
     def counted(name: str, call: Callable[..., object]) -> Callable[..., object]:
         def run(*args: object, **options: object) -> object:
-            if threading.current_thread() is story_thread:  # the flusher comes when it comes
+            thread = threading.current_thread()
+            if thread is story_thread or thread.name == "log-cleaner":  # the flusher comes when it comes
                 if len(made) == number:
                     raise Killed
                 made.append(name)

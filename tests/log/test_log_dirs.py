@@ -164,6 +164,46 @@ def test_retention_by_time_removes_old_segments_and_moves_the_start(tmp_path: Pa
     assert [offset for offset, _ in values_of(log, 2)] == [2, 3, 4]
 
 
+def test_slow_reader_reads_on_in_a_segment_that_retention_removed(tmp_path: Path) -> None:
+    clock = SimulatedClock(NOW)
+    _, log = new_log(tmp_path, clock, internal_segment_bytes=200, retention_ms=1000, file_delete_delay_ms=10)
+    for number in range(4):
+        append(log, b"%d" % number * 90)
+    piece = log.read(0, 1000, end_offset=4, min_one_batch=True)
+    assert piece is not None
+    before = piece.read()
+    log.advance_log_start(2)
+    assert log.apply_retention(NOW) == 2
+    clock.advance(11)
+    assert not (log.directory / "00000000000000000000.log.deleted").exists()
+    assert piece.read() == before
+    assert piece.after(50).read() == before[50:]
+    with pytest.raises(KafkaError) as raised:
+        log.read(1, 1000, end_offset=4, min_one_batch=True)
+    assert raised.value.code == ErrorCode.OFFSET_OUT_OF_RANGE
+
+
+def test_record_from_the_future_pins_only_its_own_segment_and_those_after_it(tmp_path: Path) -> None:
+    """A topic may let such records in; by default message.timestamp.after.max.ms refuses them."""
+    limit = 10**12
+    _, log = new_log(tmp_path, internal_segment_bytes=200, retention_ms=1000, message_timestamp_after_max_ms=limit)
+    for timestamp in (NOW, NOW + 10**9, NOW, NOW):
+        append(log, bytes(90), timestamp=timestamp)
+    assert log.apply_retention(NOW + 2000) == 1
+    with pytest.raises(KafkaError) as raised:
+        append(log, bytes(90), timestamp=NOW + limit + 1)
+    assert raised.value.code == ErrorCode.INVALID_TIMESTAMP
+
+
+def test_local_retention_means_nothing_without_tiered_storage(tmp_path: Path) -> None:
+    _, log = new_log(
+        tmp_path, internal_segment_bytes=200, retention_ms=-1, local_retention_ms=1, local_retention_bytes=1
+    )
+    for _ in range(4):
+        append(log, bytes(90))
+    assert log.apply_retention(NOW + 10**9) == 0
+
+
 def test_retention_of_everything_rolls_and_keeps_the_end_offset(tmp_path: Path) -> None:
     _, log = new_log(tmp_path, retention_ms=1000)
     append(log, b"v", b"w")

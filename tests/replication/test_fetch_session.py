@@ -33,7 +33,7 @@ def begin(sessions: FetchSessions, wanted: FetchRequest) -> FetchContext:
 
 def open_session(sessions: FetchSessions, *indexes: int, is_privileged: bool = False) -> int:
     context = begin(sessions, request(0, 0, *indexes))
-    return sessions.open(context, uses_topic_ids=False, is_privileged=is_privileged)
+    return sessions.open(context, uses_topic_ids=False, replica_id=5 if is_privileged else -1)
 
 
 def indexes_of(context: FetchContext) -> list[int]:

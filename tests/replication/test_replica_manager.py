@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import anyio
+import pytest
+
 from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, HandlerRig, topic
 from wire.records import Record, build_batch
 
@@ -32,4 +35,16 @@ def test_retention_waits_for_the_metadata_where_no_high_watermark_is_known(tmp_p
     rig.clock.advance(10 * RETENTION_MS)
     rig.log_dirs.apply_retention()
     assert [log.log_start_offset for log in rig.log_dirs.all()] == [0]
+    rig.close()
+
+
+@pytest.mark.anyio
+async def test_metadata_that_changes_while_the_broker_stops_starts_no_fetcher(tmp_path: Path) -> None:
+    rig = HandlerRig(tmp_path)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(rig.replicas.run)
+        await anyio.wait_all_tasks_blocked()
+        rig.replicas.stop()
+    rig.set_topics(topic("t", TOPIC_ID, 1, leader=ANOTHER_BROKER))
+    assert not rig.replicas.partition("t", 0).is_leader
     rig.close()

@@ -11,6 +11,7 @@ import pytest
 
 from pykbroker.broker import Broker
 from pykbroker.clock import SimulatedClock
+from pykbroker.cluster.image import PartitionImage
 from pykbroker.replication.partition import Partition
 from pykbroker.server.connection import MAX_OUTSTANDING, MAX_UNSENT_BYTES
 from tests.support.client import (
@@ -95,7 +96,8 @@ async def test_answers_wait_behind_a_produce_that_waits_for_replicas(tmp_path: P
     async with running(tmp_path, clock=clock) as broker, Client.connect(broker) as client:
         await create_topic(client, TOPIC)
         partition = partition_of(broker, TOPIC)
-        partition.isr = (1, 2)  # a replica that fetches nothing
+        # With a replica that fetches nothing.
+        partition.apply(PartitionImage(1, partition.leader_epoch, partition.partition_epoch + 1, (1, 2), (1, 2)))
         started = have_started(broker, 3)
         await client.send(
             produce_of(TOPIC, b"all", acks=-1), produce_of(TOPIC, b"one"), produce_of(TOPIC, b"all", acks=-1), version=9

@@ -136,8 +136,12 @@ class Client:
         return not data
 
 
+def create_topic_with(name: str, partitions: int = 1) -> CreateTopicsRequest:
+    return CreateTopicsRequest([CreatableTopic(name, partitions, 1)])
+
+
 async def create_topic(client: Client, name: str, partitions: int = 1) -> Uuid:
-    answer = await client.ask(CreateTopicsRequest([CreatableTopic(name, partitions, 1)]), 7)
+    answer = await client.ask(create_topic_with(name, partitions), 7)
     assert [topic.error_code for topic in answer.topics] == [0], answer
     topic_id: Uuid = answer.topics[0].topic_id
     return topic_id

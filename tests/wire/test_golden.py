@@ -14,7 +14,7 @@ from wire.frame import decode_request_header, decode_response_header, encode_req
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "golden"
 BROKER = "# Apache Kafka 4.4.0"
 # They would take the only broker out of its cluster.
-NOT_RECORDED = {"UnregisterBroker", "UnregisterController", "AddRaftVoter", "RemoveRaftVoter"}
+NOT_RECORDED = {"UnregisterController", "AddRaftVoter", "RemoveRaftVoter"}
 
 Frames = list[tuple[str, int, str, bytes]]  # API, version, "request" or "response", the frame without its size
 

@@ -1,0 +1,78 @@
+"""Whose a log directory is: its lock, and `meta.properties`.
+
+Rules
+- A directory is locked as long as it is open: by an OFD lock, which excludes this process, others, and Kafka's JVM.
+- A directory without `meta.properties` is new, and gets an id of its own.
+
+Sources: Kafka's LogManager (locks), MetaPropertiesEnsemble (KIP-858).
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import uuid
+
+from pykbroker.errors import StorageError
+from pykbroker.log import checkpoints
+from pykbroker.log.storage import LogDirectory
+from wire.primitives import parse_uuid, uuid_text
+from wire.schema import Uuid
+
+LOCK = ".lock"
+
+
+def lock(directory: LogDirectory) -> int:
+    """Return the descriptor that holds the lock. Raises: OSError; StorageError where somebody else has it."""
+    fd = os.open(directory.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if hasattr(fcntl, "F_OFD_SETLK"):
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        else:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise StorageError(f"{directory.path} is in use by another broker (its .lock file is locked)") from error
+        raise
+    return fd
+
+
+def read(directory: LogDirectory, node_id: int) -> str | None:
+    """Learn the directory's id; return its cluster's, None where it is new. Raises: OSError, StorageError."""
+    meta = directory.path / checkpoints.META_PROPERTIES
+    try:
+        properties = checkpoints.read_properties(meta)
+        owner = int(properties.get("node.id", node_id))
+        directory.directory_id = parse_uuid(properties["directory.id"]) if "directory.id" in properties else _new_id()
+    except FileNotFoundError:
+        directory.directory_id = _new_id()
+        return None
+    except ValueError as error:
+        raise StorageError(f"{meta} is not readable: {error}") from error
+    if owner != node_id:
+        raise StorageError(f"{directory.path} belongs to node {owner}, but node.id is {node_id}")
+    return properties.get("cluster.id")
+
+
+def write(directory: LogDirectory, node_id: int, cluster_id: str) -> None:
+    """Say whose the directory is. Raises: StorageError."""
+    wanted = {
+        "cluster.id": cluster_id,
+        "directory.id": uuid_text(directory.directory_id),
+        "node.id": str(node_id),
+        "version": "1",
+    }
+    path = directory.path / checkpoints.META_PROPERTIES
+    try:
+        if not path.exists() or checkpoints.read_properties(path) != wanted:
+            checkpoints.write_properties(path, wanted)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}") from error
+
+
+def _new_id() -> Uuid:
+    """A random uuid whose text does not begin with a dash, which command lines would take for an option."""
+    while uuid_text(new := uuid.uuid4().bytes).startswith("-"):
+        continue
+    return new

@@ -1,0 +1,105 @@
+"""That the simulation finds bugs: each of these is planted into the broker, and must be found by one of a few seeds.
+
+Here the broker's own methods are replaced, which no other test does: a checker that never fails proves nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import pytest
+
+from pykbroker.cluster import controller
+from pykbroker.cluster.membership import Cluster
+from pykbroker.log.producer_state import ProducerStates
+from pykbroker.replication import isr
+from pykbroker.replication.fetcher import Fetchers
+from pykbroker.replication.partition import Partition
+from tests.simulation.scenario import Settings, simulate
+from wire.errors import ErrorCode
+
+MAX_SEEDS = 60
+PROCESSES = ("kill", "stop", "bounce", "all down")
+
+
+def truncate_to_the_high_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Kafka did before KIP-101: a follower learns the high watermark one fetch late, and may lead next."""
+    follow = Fetchers.follow
+
+    def following(self: Fetchers, partition: Partition) -> None:
+        partition.truncate_to(partition.high_watermark)
+        follow(self, partition)
+
+    monkeypatch.setattr(Fetchers, "follow", following)
+
+
+def acknowledge_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer acks=all when the leader has it."""
+
+    def when_committed(self: Partition, last_offset: int, callback: Callable[[ErrorCode], None]) -> None:
+        callback(ErrorCode.NONE)
+
+    monkeypatch.setattr(Partition, "when_committed", when_committed)
+
+
+def elect_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elect outside of the ISR although the topic does not allow it."""
+    monkeypatch.setattr(controller, "allows_unclean_election", lambda *_: True)
+
+
+def show_what_is_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the high watermark be the leader's end."""
+    monkeypatch.setattr(isr, "committed_offset", lambda log_end_offset, *_: log_end_offset)
+
+
+def forget_producers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take what an idempotent producer sends again for something new."""
+    monkeypatch.setattr(ProducerStates, "check", lambda *_: None)
+
+
+def trust_a_disk_that_lost_its_power(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stay in the ISR after an unclean stop."""
+
+    async def stay(self: Cluster) -> None:
+        return
+
+    monkeypatch.setattr(Cluster, "_leave_in_sync_replicas", stay)
+
+
+@attrs.frozen
+class Planted:
+    plant: Callable[[pytest.MonkeyPatch], None]
+    kinds: frozenset[str]  # violations that show it
+    faults: Sequence[str]  # those that bring it out soonest
+
+    def is_found_by(self, seed: int) -> bool:
+        outcome = simulate(seed, Settings(faults=self.faults))
+        return not self.kinds.isdisjoint(violation.kind for violation in outcome.violations)
+
+
+PLANTED = [
+    Planted(acknowledge_at_once, frozenset({"lost"}), ("isolate", "isolate from all", *PROCESSES)),
+    Planted(show_what_is_not_committed, frozenset({"vanished", "lost", "two values"}), ("isolate", *PROCESSES)),
+    Planted(forget_producers, frozenset({"duplicate", "order"}), ("lose connections", *PROCESSES)),
+]
+PLANTED_DEEPER = [  # these take more seeds
+    Planted(truncate_to_the_high_watermark, frozenset({"lost", "vanished", "diverged", "two values"}), PROCESSES),
+    Planted(elect_anybody, frozenset({"lost", "vanished"}), ("isolate", "isolate from all", *PROCESSES)),
+    Planted(trust_a_disk_that_lost_its_power, frozenset({"lost", "vanished"}), ("lose power", "all down")),
+]
+
+
+def name_of(planted: Planted) -> str:
+    return planted.plant.__name__
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=name_of)
+def test_planted_bug_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted.plant(monkeypatch)
+    assert any(planted.is_found_by(seed) for seed in range(MAX_SEEDS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", PLANTED_DEEPER, ids=name_of)
+def test_planted_bug_that_takes_more_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted.plant(monkeypatch)
+    assert any(planted.is_found_by(seed) for seed in range(MAX_SEEDS))
