@@ -36,6 +36,8 @@ SCENARIOS = (
     "commit_resume",
     "group_rebalance",
     "static_membership",
+    "transactions",
+    "transactional_offsets",
     "admin_topics",
     "admin_configs",
     "admin_groups",

@@ -121,6 +121,7 @@ ERROR_NAMES: Mapping[int, str] = {
     68: "NON_EMPTY_GROUP",
     69: "GROUP_ID_NOT_FOUND",
     82: "FENCED_INSTANCE_ID",
+    90: "PRODUCER_FENCED",
 }
 
 
@@ -142,6 +143,32 @@ class Producer:
 
     def close(self) -> None:
         """Flush and close."""
+        raise NotImplementedError
+
+
+class TransactionalProducer:
+    """A producer of the library with a transactional id; it has its producer id when it is made."""
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def produce(self, records: Sequence[Send]) -> None:
+        """Send all records and wait until they are written. Raises: BrokerError."""
+        raise NotImplementedError
+
+    def send_offsets(self, consumer: Consumer, offsets: Mapping[Partition, int]) -> None:
+        """Commit offsets of the consumer's group with the transaction. Raises: BrokerError."""
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        """Raises: BrokerError, PRODUCER_FENCED where another producer took over, whatever the library calls it."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of everything, without ending a transaction."""
         raise NotImplementedError
 
 
@@ -236,6 +263,10 @@ class Library:
         """Return a new producer; None leaves the library's default."""
         raise NotImplementedError
 
+    def transactional_producer(self, transactional_id: str) -> TransactionalProducer:
+        """Return a new producer that has taken over the transactional id."""
+        raise _unsupported("produce in transactions")
+
     def consumer(
         self,
         *,
@@ -247,6 +278,7 @@ class Library:
         session_timeout_ms: int | None = None,
         partition_fetch_bytes: int | None = None,
         auto_create: bool | None = None,
+        read_committed: bool | None = None,
     ) -> Consumer:
         """Return a new consumer that never commits by itself; None leaves the library's default."""
         raise NotImplementedError

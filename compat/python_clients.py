@@ -9,6 +9,7 @@ from library import Library
 from scenarios import record_scenarios
 from scenarios_admin import admin_scenarios
 from scenarios_groups import group_scenarios
+from scenarios_transactions import transaction_scenarios
 
 
 def main(open_library: Callable[[program.Context], Library]) -> None:
@@ -17,5 +18,5 @@ def main(open_library: Callable[[program.Context], Library]) -> None:
     def bound(scenario: Callable[[Library, program.Context], None]) -> program.Scenario:
         return lambda context: scenario(open_library(context), context)
 
-    scenarios = {**record_scenarios(), **group_scenarios(), **admin_scenarios()}
+    scenarios = {**record_scenarios(), **group_scenarios(), **transaction_scenarios(), **admin_scenarios()}
     program.main({name: bound(scenario) for name, scenario in scenarios.items()})

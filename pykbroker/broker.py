@@ -6,8 +6,9 @@
 Owns: the order of starting and stopping. Every part is given what it needs; nothing is found through globals.
 
 Starting: log directories (locked, recovered) -> listeners bound, so that port 0 becomes a port that can be
-advertised -> store -> registration -> replicas and groups from the first image -> clients are accepted.
-Stopping: others take over what it leads -> no more clients -> groups -> replicas -> registration -> logs, cleanly.
+advertised -> store -> registration -> replicas, groups and transactions from the first image -> clients are accepted.
+Stopping: others take over what it leads -> no more clients -> transactions, groups -> replicas -> registration -> logs,
+cleanly.
 
 Not here: the command line (cli), what a request does (handlers).
 """
@@ -42,6 +43,7 @@ from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
 from pykbroker.server.dispatch import HANDLERS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
+from pykbroker.transaction_parts import TransactionParts
 from pykbroker.waiters import Wakeups
 from wire.primitives import uuid_text
 
@@ -169,12 +171,15 @@ class Broker:
         wakeups.on_bug = self._on_bug
         replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups, network=network)
         groups = GroupCoordinator(config, clock, replicas)
+        transactions = TransactionParts(config, clock, cluster, replicas, groups=groups, network=network)
         self.services = Services(
             config=config,
             clock=clock,
             cluster=cluster,
             replicas=replicas,
             groups=groups,
+            transaction_coordinator=transactions.coordinator,
+            transaction_verifier=transactions.verifier,
             log_dirs=log_dirs,
             fetch_sessions=FetchSessions(clock, max_sessions=config.max_incremental_fetch_session_cache_slots),
             producer_ids=ProducerIds(cluster),
@@ -189,7 +194,7 @@ class Broker:
         replicas.open()
         self._on_stop(replicas.close)
         controller = Controller(cluster, config, clock)
-        cluster.on_image += [replicas.on_image, groups.on_image, controller.on_image]
+        cluster.on_image += [transactions.on_image, replicas.on_image, groups.on_image, controller.on_image]
         self._on_stop(lambda: log_dirs.note_broker_epoch(cluster.broker_epoch))
         self._exit.push_async_callback(_close, store)
         self._exit.push_async_callback(self._shielded, cluster.stop)
@@ -212,6 +217,8 @@ class Broker:
             cluster.on_image.append(liveness.on_image)
             tasks.start_soon(liveness.run)
         self._on_stop(groups.close)
+        self._on_stop(transactions.close)
+        tasks.start_soon(transactions.run)
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)

@@ -235,6 +235,9 @@ class BrokerConfig:
     # decompressed bytes is refused as MESSAGE_TOO_LARGE, so that nobody waits for it. A record counts as 256 bytes at
     # least, and so does each of its headers; compressing anew counts four times.
     pykbroker_strict_records: bool = boolean(False, internal=True)
+    pykbroker_transaction_marker_retry_ms: int = integer(100, at_least(1), internal=True)
+    pykbroker_max_waiting_transaction_checks: int = integer(16, at_least(1), internal=True)
+    pykbroker_max_queued_broker_requests: int = integer(10_000, at_least(1), internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
 
     # Our own, of the cluster. How many partitions are written in one transaction of the store; how often a broker looks

@@ -9,14 +9,18 @@ Rules
   through its buffer, and runs it when the buffer is done, so that one waiting fetch answers with all that was appended.
   Outside a batch a signal's callbacks run at once.
 - A callback may subscribe or unsubscribe anything, itself included.
+- An `Answer` is what an operation returns that may be complete at once or later: a handler returns its `response` if it
+  is there, else what is `parked`. It is completed at most once; `abandoned` runs if the client's connection dies first.
 - A callback that raises harms neither the others nor whoever fired the signal: `Wakeups.on_bug` is told, if it is set.
 """
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from pykbroker.clock import Clock, Timer
 
 Callback = Callable[[], None]
+T = TypeVar("T")
 
 
 class Parked:
@@ -65,6 +69,41 @@ class Parked:
         for callback in self._on_end:
             callback()
         self._on_end.clear()
+
+
+class Answer(Generic[T]):
+    __slots__ = ("_abandoned", "_response", "parked", "prepare")
+
+    def __init__(self, abandoned: "Callable[[Answer[T]], None] | None" = None) -> None:
+        self._response: T | None = None
+        self._abandoned = abandoned
+        # Fits the response to the version of the request; set by the handler.
+        self.prepare: Callable[[T], T] | None = None
+        self.parked = Parked(self._take)
+        self.parked.on_end(self._ended)
+
+    @property
+    def response(self) -> T | None:
+        return self._response
+
+    @property
+    def outcome(self) -> T | Parked:
+        """What a handler returns: the response, or that it comes later."""
+        return self.parked if self._response is None else self._response
+
+    def complete(self, response: T) -> None:
+        if not self.parked.ended:
+            self._response = response
+            self.parked.release()
+
+    def _take(self) -> object:
+        assert self._response is not None
+        return self._response if self.prepare is None else self.prepare(self._response)
+
+    def _ended(self) -> None:
+        abandoned, self._abandoned = self._abandoned, None
+        if self._response is None and abandoned is not None:
+            abandoned(self)
 
 
 class Wakeups:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, Records
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import BrokerResponseError, KafkaError
+from aiokafka.errors import BrokerResponseError, KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -29,6 +29,7 @@ from library import (
     Producer,
     Replicas,
     Send,
+    TransactionalProducer,
     Unsupported,
     broker_error,
 )
@@ -37,8 +38,10 @@ from python_clients import main
 
 T = TypeVar("T")
 TIMEOUT_S = 30
+PRODUCER_FENCED = 90
 CONFIG_SOURCES = {1: "DYNAMIC_TOPIC_CONFIG", 4: "STATIC_BROKER_CONFIG", 5: "DEFAULT_CONFIG"}
 DEFAULT_CONFIG = 5
+ISOLATION = {True: "read_committed", False: "read_uncommitted"}
 
 
 class Loop:
@@ -107,6 +110,52 @@ class AioProducer(Producer):
         self._loop.run(self._producer.stop())
 
 
+class AioTransactionalProducer(TransactionalProducer):
+    """AIOKafkaProducer with a transactional id."""
+
+    def __init__(self, loop: Loop, config: Mapping[str, object]) -> None:
+        self._loop = loop
+        self._producer: AIOKafkaProducer = self._run(self._open(config))
+
+    async def _open(self, config: Mapping[str, object]) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(**config)
+        await producer.start()
+        return producer
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self._loop.run(coroutine)
+        except ProducerFenced as error:
+            raise broker_error(PRODUCER_FENCED, str(error)) from error
+
+    def begin(self) -> None:
+        self._run(self._producer.begin_transaction())
+
+    def produce(self, records: Sequence[Send]) -> None:
+        self._run(self._produce(records))
+
+    async def _produce(self, records: Sequence[Send]) -> None:
+        sent = [
+            await self._producer.send(record.topic, value=record.value, partition=record.partition or 0)
+            for record in records
+        ]
+        await asyncio.gather(*sent)
+
+    def send_offsets(self, consumer: Consumer, offsets: Mapping[Partition, int]) -> None:
+        assert isinstance(consumer, AioConsumer)
+        wanted = {TopicPartition(*tp): offset for tp, offset in offsets.items()}
+        self._run(self._producer.send_offsets_to_transaction(wanted, consumer.group))
+
+    def commit(self) -> None:
+        self._run(self._producer.commit_transaction())
+
+    def abort(self) -> None:
+        self._run(self._producer.abort_transaction())
+
+    def close(self) -> None:
+        self._loop.run(self._producer.stop())
+
+
 class Listener(ConsumerRebalanceListener):
     """Pass the library's callbacks on, in a thread, since they commit and wait for it."""
 
@@ -128,6 +177,7 @@ class AioConsumer(Consumer):
 
     def __init__(self, loop: Loop, config: Mapping[str, object]) -> None:
         self._loop = loop
+        self.group = str(config.get("group_id"))
         self._consumer: AIOKafkaConsumer = loop.run(self._open(config))
 
     async def _open(self, config: Mapping[str, object]) -> AIOKafkaConsumer:
@@ -245,6 +295,9 @@ class Aiokafka(Library):
             ),
         )
 
+    def transactional_producer(self, transactional_id: str) -> TransactionalProducer:
+        return AioTransactionalProducer(self._loop, self._common() | {"transactional_id": transactional_id})
+
     def consumer(
         self,
         *,
@@ -256,6 +309,7 @@ class Aiokafka(Library):
         session_timeout_ms: int | None = None,
         partition_fetch_bytes: int | None = None,
         auto_create: bool | None = None,
+        read_committed: bool | None = None,
     ) -> Consumer:
         if auto_create is False:
             raise Unsupported("switch auto-creation off")
@@ -271,6 +325,7 @@ class Aiokafka(Library):
                 session_timeout_ms=session_timeout_ms,
                 max_partition_fetch_bytes=partition_fetch_bytes,
                 heartbeat_interval_ms=500,
+                isolation_level=None if read_committed is None else ISOLATION[read_committed],
             ),
         )
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from confluent_kafka.admin import (
@@ -44,6 +45,7 @@ from library import (
     Producer,
     Replicas,
     Send,
+    TransactionalProducer,
     Unsupported,
     broker_error,
 )
@@ -52,9 +54,11 @@ from python_clients import main
 
 T = TypeVar("T")
 TIMEOUT_S = 20
+ISOLATION = {True: "read_committed", False: "read_uncommitted"}
 STRATEGIES = {"eager": "range", "cooperative": "cooperative-sticky"}
 # Errors that librdkafka gives codes of its own.
 LIBRARY_CODES = {KafkaError._AUTO_OFFSET_RESET: 1, KafkaError._UNKNOWN_TOPIC: 3, KafkaError._FENCED: 82}
+PRODUCER_FENCED = 90
 
 
 def raise_error(error: KafkaError) -> None:
@@ -120,6 +124,44 @@ class RdProducer(Producer):
 
     def close(self) -> None:
         self._producer.flush(TIMEOUT_S)
+
+
+class RdTransactionalProducer(TransactionalProducer):
+    """confluent_kafka.Producer with a transactional id."""
+
+    def __init__(self, config: Mapping[str, object]) -> None:
+        self._producer = ConfluentKafkaProducer(config)
+        self._run(self._producer.init_transactions, TIMEOUT_S)
+
+    def _run(self, call: Callable[..., object], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._FENCED:
+                raise broker_error(PRODUCER_FENCED, error.args[0].str()) from error
+            raise_error(error.args[0])
+
+    def begin(self) -> None:
+        self._run(self._producer.begin_transaction)
+
+    def produce(self, records: Sequence[Send]) -> None:
+        for record in records:
+            self._run(partial(self._producer.produce, record.topic, record.value, partition=record.partition or 0))
+        self._producer.flush(TIMEOUT_S)
+
+    def send_offsets(self, consumer: Consumer, offsets: Mapping[Partition, int]) -> None:
+        assert isinstance(consumer, RdConsumer)
+        wanted = [TopicPartition(*tp, offset) for tp, offset in offsets.items()]
+        self._run(self._producer.send_offsets_to_transaction, wanted, consumer.group_metadata(), TIMEOUT_S)
+
+    def commit(self) -> None:
+        self._run(self._producer.commit_transaction, TIMEOUT_S)
+
+    def abort(self) -> None:
+        self._run(self._producer.abort_transaction, TIMEOUT_S)
+
+    def close(self) -> None:
+        self._producer.purge()
 
 
 class RdConsumer(Consumer):
@@ -211,6 +253,9 @@ class RdConsumer(Consumer):
         (found,) = self._consumer.committed([TopicPartition(*partition)], TIMEOUT_S)
         return None if found.offset < 0 else (found.offset, found.metadata or "")
 
+    def group_metadata(self) -> object:
+        return self._consumer.consumer_group_metadata()
+
     def assignment(self) -> set[Partition]:
         return {Partition(tp.topic, tp.partition) for tp in self._consumer.assignment()}
 
@@ -255,6 +300,9 @@ class ConfluentKafka(Library):
             )
         )
 
+    def transactional_producer(self, transactional_id: str) -> TransactionalProducer:
+        return RdTransactionalProducer(self._common(None, transactional_id=transactional_id))
+
     def consumer(
         self,
         *,
@@ -266,6 +314,7 @@ class ConfluentKafka(Library):
         session_timeout_ms: int | None = None,
         partition_fetch_bytes: int | None = None,
         auto_create: bool | None = None,
+        read_committed: bool | None = None,
     ) -> Consumer:
         return RdConsumer(
             self._common(
@@ -279,6 +328,7 @@ class ConfluentKafka(Library):
                 max_poll_interval_ms=max(300_000, session_timeout_ms or 0),
                 max_partition_fetch_bytes=partition_fetch_bytes,
                 allow_auto_create_topics=auto_create,
+                isolation_level=None if read_committed is None else ISOLATION[read_committed],
                 heartbeat_interval_ms=500,
             )
         )

@@ -25,6 +25,7 @@ public final class Main {
         RecordScenarios.addTo(scenarios);
         OffsetScenarios.addTo(scenarios);
         GroupScenarios.addTo(scenarios);
+        TransactionScenarios.addTo(scenarios);
         AdminScenarios.addTo(scenarios);
         List<String> topics = arguments.length == 4 ? List.of(arguments[3].split(",")) : List.of();
         boolean failed = false;

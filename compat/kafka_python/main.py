@@ -28,12 +28,15 @@ from library import (
     Producer,
     Replicas,
     Send,
+    TransactionalProducer,
     Unsupported,
     broker_error,
 )
 from program import REPLICATION_FACTOR, Context
 from python_clients import main
 
+PRODUCER_FENCED = 90
+ISOLATION = {True: "read_committed", False: "read_uncommitted"}
 ASSIGNORS = {"eager": RangePartitionAssignor, "cooperative": CooperativeStickyAssignor}
 
 
@@ -82,6 +85,58 @@ class KafkaPythonProducer(Producer):
 
     def close(self) -> None:
         self._producer.close(timeout=10)
+
+
+class KafkaPythonTransactionalProducer(TransactionalProducer):
+    """KafkaProducer with a transactional id."""
+
+    def __init__(self, config: Mapping[str, object]) -> None:
+        self._producer = KafkaProducer(**config)
+        with fenced_errors():
+            self._producer.init_transactions()
+
+    def begin(self) -> None:
+        with fenced_errors():
+            self._producer.begin_transaction()
+
+    def produce(self, records: Sequence[Send]) -> None:
+        with fenced_errors():
+            futures = [
+                self._producer.send(record.topic, value=record.value, partition=record.partition or 0)
+                for record in records
+            ]
+            self._producer.flush(timeout=30)
+            for future in futures:
+                future.get(timeout=30)
+
+    def send_offsets(self, consumer: Consumer, offsets: Mapping[Partition, int]) -> None:
+        assert isinstance(consumer, KafkaPythonConsumer)
+        wanted = {TopicPartition(*tp): OffsetAndMetadata(offset, "", -1) for tp, offset in offsets.items()}
+        with fenced_errors():
+            self._producer.send_offsets_to_transaction(wanted, consumer.group_metadata())
+
+    def commit(self) -> None:
+        with fenced_errors():
+            self._producer.commit_transaction()
+
+    def abort(self) -> None:
+        with fenced_errors():
+            self._producer.abort_transaction()
+
+    def close(self) -> None:
+        self._producer.close(timeout=1)
+
+
+@contextmanager
+def fenced_errors() -> Iterator[None]:
+    """Call each of the library's ways to say that a producer is fenced PRODUCER_FENCED."""
+    try:
+        with broker_errors():
+            yield
+    except BrokerError as error:
+        if error.name == "INVALID_PRODUCER_EPOCH":
+            raise broker_error(PRODUCER_FENCED, str(error)) from error
+        raise
 
 
 class Listener(kafka.AsyncConsumerRebalanceListener):
@@ -177,6 +232,9 @@ class KafkaPythonConsumer(Consumer):
         found = self._consumer.committed(TopicPartition(*partition), metadata=True)
         return None if found is None else (found.offset, found.metadata)
 
+    def group_metadata(self) -> object:
+        return self._consumer.group_metadata()
+
     def assignment(self) -> set[Partition]:
         return {Partition(*each) for each in self._consumer.assignment()}
 
@@ -228,6 +286,9 @@ class KafkaPython(Library):
             )
         )
 
+    def transactional_producer(self, transactional_id: str) -> TransactionalProducer:
+        return KafkaPythonTransactionalProducer(self._common() | {"transactional_id": transactional_id})
+
     def consumer(
         self,
         *,
@@ -239,6 +300,7 @@ class KafkaPython(Library):
         session_timeout_ms: int | None = None,
         partition_fetch_bytes: int | None = None,
         auto_create: bool | None = None,
+        read_committed: bool | None = None,
     ) -> Consumer:
         if auto_create is False:
             raise Unsupported(
@@ -255,6 +317,7 @@ class KafkaPython(Library):
                 session_timeout_ms=session_timeout_ms,
                 max_partition_fetch_bytes=partition_fetch_bytes,
                 heartbeat_interval_ms=500,
+                isolation_level=None if read_committed is None else ISOLATION[read_committed],
             )
         )
 

@@ -287,6 +287,36 @@ def dump_log(tools: Tools, context: Context) -> None:
         check("producerId:" in text, f"kafka-dump-log reads no producer in the snapshots: {text[-300:]}")
 
 
+def transaction_tools(tools: Tools, context: Context) -> None:
+    """kafka-transactions and kafka-dump-log know what kafka-producer-perf-test wrote in transactions."""
+    topic, transactional_id = context.name(), context.name("id")
+    create(tools, context, topic)
+    sizes = ["--topic", topic, "--num-records", "2000", "--record-size", "100", "--throughput", "1000"]
+    duration = ["--transactional-id", transactional_id, "--transaction-duration-ms", "200"]
+    tools.succeed(context, "kafka-producer-perf-test", *sizes, *duration)
+    listed = tools.succeed(context, "kafka-transactions", "list")
+    rows = [line.split() for line in listed.splitlines() if line.startswith(transactional_id)]
+    equal(len(rows), 1, f"rows of the transactional id in {listed}")
+    _, _, producer_id, state = rows[0]
+    equal(state, "CompleteCommit", "state of the transactional id")
+    described = tools.succeed(context, "kafka-transactions", "describe", "--transactional-id", transactional_id)
+    check("CompleteCommit" in described, f"kafka-transactions describe said {described}")
+    producers = tools.succeed(context, "kafka-transactions", "describe-producers", "--topic", topic, "--partition", "0")
+    check(producer_id in producers and "None" in producers, f"kafka-transactions describe-producers said {producers}")
+    filtered = tools.succeed(context, "kafka-transactions", "list", "--transactional-id-pattern", "absent.*")
+    check(transactional_id not in filtered, "a pattern that does not match lists the transactional id")
+    if context.data_dir is None:
+        raise NotApplicable("the broker's data directory is not known (--data-dir)")
+    segments = [path for path in context.data_dir.glob("__transaction_state-*/*.log") if path.stat().st_size]
+    dumped = tools.succeed(context, "kafka-dump-log", "--transaction-log-decoder", "--files", _files(segments))
+    for state in (0, 1, 2, 4):  # Empty, Ongoing, PrepareCommit, CompleteCommit
+        check(f'"transactionStatus":{state}' in dumped, f"no record of state {state} of __transaction_state was dumped")
+    check("isvalid: false" not in dumped, "kafka-dump-log says that a batch is not valid")
+    data = context.data_dir / f"{topic}-0"
+    dumped = tools.succeed(context, "kafka-dump-log", "--deep-iteration", "--files", _files(sorted(data.glob("*.log"))))
+    check("endTxnMarker: COMMIT" in dumped, f"no marker was dumped: {dumped[-300:]}")
+
+
 def _files(paths: list[object]) -> str:
     return ",".join(str(path) for path in paths)
 
@@ -305,6 +335,7 @@ SCENARIOS: dict[str, Scenario] = {
     "api_versions": api_versions,
     "perf_tools": perf_tools,
     "dump_log": dump_log,
+    "transaction_tools": transaction_tools,
     **ADMIN_SCENARIOS,
     **GROUP_SCENARIOS,
     **LOG_SCENARIOS,

@@ -32,6 +32,7 @@ CLASSES: Mapping[str, str] = {
     "kafka-get-offsets": f"{TOOLS}.GetOffsetShell",
     "kafka-log-dirs": f"{TOOLS}.LogDirsCommand",
     "kafka-producer-perf-test": f"{TOOLS}.ProducerPerformance",
+    "kafka-transactions": f"{TOOLS}.TransactionsCommand",
     "kafka-topics": f"{TOOLS}.TopicCommand",
     "kafka-verifiable-consumer": f"{TOOLS}.VerifiableConsumer",
     "kafka-verifiable-producer": f"{TOOLS}.VerifiableProducer",

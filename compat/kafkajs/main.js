@@ -7,6 +7,7 @@ const admin = require('./admin')
 const failures = require('./failures')
 const groups = require('./groups')
 const records = require('./records')
+const transactions = require('./transactions')
 
 main({
   produce_consume: records.produceConsume,
@@ -18,6 +19,8 @@ main({
   seek_replay: records.seekReplay,
   commit_resume: groups.commitResume,
   group_rebalance: groups.groupRebalance,
+  transactions: transactions.transactions,
+  transactional_offsets: transactions.transactionalOffsets,
   admin_topics: admin.adminTopics,
   admin_configs: admin.adminConfigs,
   admin_groups: admin.adminGroups,

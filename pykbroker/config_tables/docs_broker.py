@@ -144,6 +144,9 @@ pykbroker.store: Where the cluster's metadata is: sqlite (a file in the data fol
 pykbroker.store.timeout.ms: Time in ms that the broker waits for an etcd to go on before it asks the next one.
 pykbroker.strict.records: Whether every batch of a client is checked record by record, also where Kafka looks at its
     header only.
+pykbroker.transaction.marker.retry.ms: Time in ms until the marker of a transaction is tried again where it was refused.
+pykbroker.max.waiting.transaction.checks: Most requests of one transactional id that wait for its coordinator.
+pykbroker.max.queued.broker.requests: Most requests to one other broker that wait for their turn.
 pykbroker.max.walked.batch.bytes: Most decompressed bytes of a batch whose records the topic needs checked, four
     times those of one that is compressed anew; a batch with more is MESSAGE_TOO_LARGE. A record counts as 256 bytes at
     least, and so does each header in it.

@@ -22,8 +22,8 @@ import attrs
 
 from pykbroker.clock import Timer
 from pykbroker.errors import KafkaError
-from pykbroker.groups.answer import Answer
 from pykbroker.groups.offsets import CommittedOffset
+from pykbroker.waiters import Answer
 from wire.codec import decode
 from wire.errors import ErrorCode, ProtocolError
 from wire.messages.classic_groups import JoinGroupResponse, JoinGroupResponseMember, SyncGroupResponse

@@ -22,10 +22,11 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from pykbroker.clock import Clock
-from pykbroker.groups.answer import Answer
 from pykbroker.groups.classic_group import ClassicGroup, ClassicGroupState, ClassicMember
-from pykbroker.groups.records import CoordinatorRecord, group_metadata_record
+from pykbroker.groups.records import group_metadata_record
 from pykbroker.groups.settings import GroupSettings
+from pykbroker.replication.coordinator_log import CoordinatorRecord
+from pykbroker.waiters import Answer
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import JoinGroupResponse, SyncGroupResponse
 

@@ -19,6 +19,7 @@ import attrs
 
 from pykbroker.groups.classic_group import ClassicGroup, ClassicMember
 from pykbroker.groups.offsets import CommittedOffset
+from pykbroker.replication.coordinator_log import CoordinatorRecord
 from wire.codec import decode, encode_bytes
 from wire.errors import ProtocolError
 from wire.messages.log_records import (
@@ -37,14 +38,6 @@ _OFFSET_COMMIT_VALUE_VERSION = 4
 _OFFSET_COMMIT_VALUE_VERSION_WITH_EXPIRY = 1
 _GROUP_METADATA_VALUE_VERSION = 3
 _NO_TIMESTAMP = -1
-
-
-@attrs.frozen
-class CoordinatorRecord:
-    """A record as it is appended; `value` None is a tombstone."""
-
-    key: bytes
-    value: bytes | None
 
 
 @attrs.frozen

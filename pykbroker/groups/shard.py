@@ -9,7 +9,8 @@ Rules
 - Readers see what is committed. Where an answer rests on something newer, it waits for that to be committed.
 - Key types choose the kind of group, so that other kinds can join the `Group` union.
 - A partition that is lost takes its shard with it: whoever waits is sent to the new coordinator.
-Not here: which shard a group is in (coordinator), rounds (classic_rounds), formats (records).
+Not here: which shard a group is in (coordinator), rounds (classic_rounds), formats (records), reading and appending
+(replication/coordinator_log).
 Sources: KIP-211 (expiry), KIP-496 (OffsetDelete), KIP-848's coordinator runtime; Kafka's GroupCoordinatorShard.
 """
 
@@ -18,13 +19,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from pykbroker.clock import Clock, Timer
-from pykbroker.errors import KafkaError, StorageError
+from pykbroker.errors import KafkaError
 from pykbroker.groups.classic_group import ClassicGroup
 from pykbroker.groups.classic_protocol import ClassicProtocol
 from pykbroker.groups.classic_rounds import ClassicRounds
 from pykbroker.groups.offsets import CommittedOffset, Key, OffsetStore, TopicOffsets
 from pykbroker.groups.records import (
-    CoordinatorRecord,
     GroupMetadataRecord,
     GroupRecord,
     OffsetCommitRecord,
@@ -34,27 +34,16 @@ from pykbroker.groups.records import (
     offset_commit_record,
 )
 from pykbroker.groups.settings import GroupSettings
+from pykbroker.replication.coordinator_log import CoordinatorLog, CoordinatorRecord, Done
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_manager import ReplicaManager
 from wire.compression import Codec
 from wire.errors import ErrorCode, ProtocolError
-from wire.records import BatchHeader, ControlType, Record, build_batch, iter_batches, read_end_txn_marker, read_records
+from wire.records import BatchHeader, ControlType, Record, read_end_txn_marker
 
 Group: TypeAlias = ClassicGroup  # consumer, share and streams groups will join
-Done = Callable[[ErrorCode], None]
 
 _BATCH_BYTES_MAX = 512 * 1024  # of tombstones, which need not be written all or none
-
-# What a failed append means to a client of the coordinator: look for it elsewhere, or try again.
-_CLIENT_ERRORS = {
-    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.NOT_ENOUGH_REPLICAS: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.REQUEST_TIMED_OUT: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.NOT_LEADER_OR_FOLLOWER: ErrorCode.NOT_COORDINATOR,
-    ErrorCode.KAFKA_STORAGE_ERROR: ErrorCode.NOT_COORDINATOR,
-    ErrorCode.MESSAGE_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
-    ErrorCode.RECORD_LIST_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
-}
 
 _log = logging.getLogger(__name__)
 
@@ -73,13 +62,16 @@ class GroupShard:
         self.offsets = OffsetStore()
         self.is_loading = True
         self.is_failed = False  # the log could not be read: there is no coordinator here until leadership changes
-        self._replicas = replicas
         self._settings = settings
         self._clock = clock
-        self._codec = Codec(settings.offsets_topic_compression_codec)
-        self._is_closed = False
-        self._load_offset = 0
-        self._last_offset = -1  # of what this shard has appended or loaded
+        self._coordinator_log = CoordinatorLog(
+            partition,
+            replicas,
+            clock,
+            load_buffer_size=settings.offsets_load_buffer_size,
+            codec=Codec(settings.offsets_topic_compression_codec),
+            base_sequence=0,
+        )
         self._expiry_timer: Timer | None = None
         self._rounds = ClassicRounds(settings, clock, self._commit_without_replay)
         self.classic = ClassicProtocol(self._rounds, clock, self.groups.get, self._add_group, new_uuid)
@@ -87,51 +79,14 @@ class GroupShard:
     # Loading and unloading
 
     def load(self) -> None:
-        """Replay the partition, a slice at a time so that a long log does not hold up the event loop."""
-        if self._is_closed:
-            return
-        log = self.partition.log
-        self._load_offset = max(self._load_offset, log.log_start_offset)
-        try:
-            while self._load_offset < log.log_end_offset:
-                loaded_bytes = self._load_slice()
-                if loaded_bytes >= self._settings.offsets_load_buffer_size and self._load_offset < log.log_end_offset:
-                    self._clock.call_later(0, self.load)
-                    return
-        except (ProtocolError, StorageError) as error:
-            _log.error("%s: not loaded: %s", self.partition.topic_partition, error)
-            self.is_failed = True
-            self.is_loading = False
-            return
-        self._finish_loading()
+        """Replay the partition."""
+        self._coordinator_log.load(self._replay_loaded, self._loaded)
 
-    def _load_slice(self) -> int:
-        """Replay what one read brings and return its size in bytes."""
-        log = self.partition.log
-        data = log.read(
-            self._load_offset,
-            self._settings.offsets_load_buffer_size,
-            end_offset=log.log_end_offset,
-            min_one_batch=True,
-        )
-        buffer = memoryview(data.read() if data is not None else b"")
-        if not buffer:
-            self._load_offset = log.log_end_offset
-        for header, batch in iter_batches(buffer):
-            if header.last_offset >= self._load_offset:
-                self._replay_batch(header, batch)
-            self._load_offset = max(self._load_offset, header.last_offset + 1)
-        return len(buffer)
-
-    def _replay_batch(self, header: BatchHeader, batch: memoryview) -> None:
-        producer_id = header.producer_id if header.is_transactional else -1
-        for record in read_records(batch):
-            if record.offset < self._load_offset:
-                continue
-            if header.is_control:
-                self._replay_marker(header.producer_id, record)
-            elif record.key is not None:
-                self._replay_stored(record, producer_id)
+    def _replay_loaded(self, header: BatchHeader, record: Record) -> None:
+        if header.is_control:
+            self._replay_marker(header.producer_id, record)
+        elif record.key is not None:
+            self._replay_stored(record, header.producer_id if header.is_transactional else -1)
 
     def _replay_marker(self, producer_id: int, record: Record) -> None:
         marker = read_end_txn_marker(record)
@@ -152,24 +107,12 @@ class GroupShard:
         if decoded is not None:
             self._replay(decoded, record.offset, producer_id)
 
-    def _finish_loading(self) -> None:
-        """Serve, once what was loaded is committed: a new leader does not know at first what its predecessor has shown.
-
-        Until then a reader would be told older offsets than before, or none.
-        """
-        self._last_offset = self.partition.log.log_end_offset - 1
-        if self._is_committed(self._last_offset):
-            self._serve()
-        else:
-            self.partition.when_committed(self._last_offset, self._loaded_is_committed)
-
-    def _loaded_is_committed(self, error: ErrorCode) -> None:
-        if not self._is_closed and error is not ErrorCode.NOT_LEADER_OR_FOLLOWER:
-            self.offsets.commit_up_to(self.partition.high_watermark)
-            self._serve()
-
-    def _serve(self) -> None:
+    def _loaded(self, is_complete: bool) -> None:
         self.is_loading = False
+        if not is_complete:
+            self.is_failed = True
+            return
+        self._on_committed()
         for group in list(self.groups.values()):
             self._rounds.loaded(group)
         self._schedule_expiry()
@@ -177,7 +120,7 @@ class GroupShard:
 
     def close(self) -> None:
         """The partition is led elsewhere, or the broker stops."""
-        self._is_closed = True
+        self._coordinator_log.close()
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
         for group in list(self.groups.values()):
@@ -186,26 +129,37 @@ class GroupShard:
 
     # Committing
 
-    def commit(self, records: Sequence[CoordinatorRecord], done: Done, *, replay: bool = True) -> None:
-        """Append `records` as one batch and apply them.
+    def commit(
+        self,
+        records: Sequence[CoordinatorRecord],
+        done: Done,
+        *,
+        replay: bool = True,
+        producer_id: int = -1,
+        producer_epoch: int = -1,
+    ) -> None:
+        """Append `records` as one batch and apply them; with a producer id they are part of its transaction.
 
         `done` learns when they are committed, or why they never will be. Without records it learns when everything
         decided so far is.
         """
         try:
             if records:
-                self._append(records, replay)
+                base_offset = self._coordinator_log.append(
+                    records, producer_id=producer_id, producer_epoch=producer_epoch
+                )
+                if replay:
+                    self._replay_appended(records, base_offset, producer_id)
         except KafkaError as error:
-            done(_CLIENT_ERRORS.get(error.code, error.code))
+            done(error.code)
             return
-        except StorageError:
-            done(ErrorCode.NOT_COORDINATOR)
-            return
-        if self._is_committed(self._last_offset):
-            self._on_committed(ErrorCode.NONE)
-            done(ErrorCode.NONE)
-        else:
-            self._wait_for_commit(done)
+        self._coordinator_log.when_committed(done, self._settings.offsets_commit_timeout_ms, settled=self._on_committed)
+
+    def _replay_appended(self, records: Sequence[CoordinatorRecord], base_offset: int, producer_id: int) -> None:
+        for offset, record in enumerate(records, base_offset):
+            decoded = decode_record(record.key, record.value, offset)
+            assert decoded is not None
+            self._replay(decoded, offset, producer_id)
 
     def commit_in_parts(self, records: Sequence[CoordinatorRecord]) -> None:
         """Append tombstones that nobody waits for, in as many batches as their size needs."""
@@ -215,49 +169,11 @@ class GroupShard:
     def _commit_without_replay(self, records: list[CoordinatorRecord], done: Done) -> None:
         self.commit(records, done, replay=False)
 
-    def _append(self, records: Sequence[CoordinatorRecord], replay: bool) -> None:
-        now_ms = self._clock.time_ms()
-        batch = build_batch(
-            [Record(timestamp=now_ms, key=record.key, value=record.value) for record in records],
-            codec=self._codec,
-            base_sequence=0,  # as Kafka's coordinators write it; without a producer id it means nothing
-        )
-        info = self._replicas.append_internal(self.partition.topic_partition, batch)
-        self._last_offset = info.last_offset
-        if replay:
-            for offset, record in enumerate(records, info.base_offset):
-                decoded = decode_record(record.key, record.value, offset)
-                assert decoded is not None
-                self._replay(decoded, offset, -1)
-
-    def _wait_for_commit(self, done: Done) -> None:
-        timer: Timer | None = None
-        is_done = False
-
-        def finish(error: ErrorCode) -> None:
-            nonlocal is_done
-            if is_done:
-                return
-            is_done = True
-            if timer is not None:
-                timer.cancel()
-            done(_CLIENT_ERRORS.get(error, error))
-
-        def committed(error: ErrorCode) -> None:
-            self._on_committed(error)
-            finish(error)
-
-        timeout_ms = self._settings.offsets_commit_timeout_ms
-        timer = self._clock.call_later(timeout_ms, lambda: finish(ErrorCode.REQUEST_TIMED_OUT))
-        self.partition.when_committed(self._last_offset, committed)
-
-    def _on_committed(self, error: ErrorCode) -> None:
-        if error is ErrorCode.NONE:
-            self.offsets.commit_up_to(self.partition.high_watermark)
+    def _on_committed(self) -> None:
+        self.offsets.commit_up_to(self.partition.high_watermark)
 
     def _is_committed(self, record_offset: int) -> bool:
-        high_watermark: int = self.partition.high_watermark
-        return record_offset < high_watermark
+        return self._coordinator_log.is_committed(record_offset)
 
     def _log_failure(self, error: ErrorCode) -> None:
         if error is not ErrorCode.NONE:
@@ -295,13 +211,13 @@ class GroupShard:
 
     def complete_transaction(self, producer_id: int, *, commit: bool, record_offset: int) -> None:
         """Apply a transaction marker that was appended to this partition at `record_offset`."""
-        self._last_offset = max(self._last_offset, record_offset)
+        self._coordinator_log.last_offset = max(self._coordinator_log.last_offset, record_offset)
         is_committed = self._is_committed(record_offset)
         self.offsets.complete_transaction(
             producer_id, commit=commit, record_offset=record_offset, is_committed=is_committed
         )
         if not is_committed:
-            self.partition.when_committed(record_offset, self._on_committed)
+            self.partition.when_committed(record_offset, lambda _: self._on_committed())
 
     # Groups
 
@@ -348,21 +264,27 @@ class GroupShard:
         generation_id: int,
         offsets: Sequence[tuple[str, int, CommittedOffset]],
         done: Done,
+        producer_id: int = -1,
+        producer_epoch: int = -1,
     ) -> None:
         """Store offsets for a member, or for a group without members. A member's commit keeps its session alive.
 
-        Raises: GROUP_ID_NOT_FOUND and what `ClassicGroup.validate_offset_commit` raises.
+        With a producer id they are pending until its transaction ends (KIP-447).
+        Raises: GROUP_ID_NOT_FOUND, INVALID_PRODUCER_EPOCH and what `ClassicGroup.validate_offset_commit` raises.
         """
         group = self.groups.get(group_id)
         if group is None:
             if generation_id >= 0:
                 raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND)
         else:
-            group.validate_offset_commit(member_id, group_instance_id, generation_id)
+            group.validate_offset_commit(member_id, group_instance_id, generation_id, is_transactional=producer_id >= 0)
             member = group.members.get(member_id)
             if member is not None:
                 self._rounds.restart_session(group, member)
-        self.commit([offset_commit_record(group_id, *offset) for offset in offsets], done)
+        if producer_id >= 0:
+            self.partition.log.producers.check_epoch(producer_id, producer_epoch)
+        records = [offset_commit_record(group_id, *offset) for offset in offsets]
+        self.commit(records, done, producer_id=producer_id, producer_epoch=producer_epoch)
 
     def read_offsets(self, group_id: str, *, require_stable: bool) -> TopicOffsets:
         """Return the group's offsets: the committed ones, or the newest, which the caller may use once they are."""

@@ -18,13 +18,12 @@ DeleteGroups: NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND.
 """
 
 from pykbroker.errors import KafkaError
-from pykbroker.groups.answer import Answer
 from pykbroker.groups.classic_group import ClassicGroup, ClassicGroupState
 from pykbroker.groups.classic_protocol import ClientIdentity
 from pykbroker.groups.shard import GroupShard
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.operations import GROUP_OPERATIONS
-from pykbroker.waiters import Parked
+from pykbroker.waiters import Answer, Parked
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import (
     DeletableGroupResult,
@@ -85,7 +84,7 @@ def sync_group(ctx: RequestContext, request: SyncGroupRequest) -> SyncGroupRespo
         return SyncGroupResponse(error_code=ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
     _check_group_id(request.group_id)
     answer = ctx.services.groups.shard_for(request.group_id).classic.sync(request)
-    return answer.response if answer.response is not None else answer.parked
+    return answer.outcome
 
 
 def heartbeat(ctx: RequestContext, request: HeartbeatRequest) -> HeartbeatResponse:
@@ -195,7 +194,7 @@ def delete_groups(ctx: RequestContext, request: DeleteGroupsRequest) -> DeleteGr
     settled({})
     for shard, shard_group_ids in by_shard.items():
         shard.delete_groups(shard_group_ids, settled)
-    return answer.response if answer.response is not None else answer.parked
+    return answer.outcome
 
 
 def _check_group_id(group_id: str) -> None:

@@ -4,7 +4,8 @@ A handler is `def api(ctx, request) -> Response | Parked | None`, or `async def`
 completion on the event loop. None means that no answer is sent (acks=0).
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,6 +18,10 @@ from pykbroker.log.log_dirs import LogDirs
 from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
+
+if TYPE_CHECKING:  # they are made with the first transaction
+    from pykbroker.transactions.coordinator import TransactionCoordinator
+    from pykbroker.transactions.verification import TransactionVerifier
 
 
 @attrs.define(eq=False)
@@ -40,11 +45,21 @@ class Services:
     cluster: Cluster
     replicas: ReplicaManager
     groups: GroupCoordinator
+    transaction_coordinator: "Callable[[], TransactionCoordinator]"
+    transaction_verifier: "Callable[[], TransactionVerifier]"
     log_dirs: LogDirs
     fetch_sessions: FetchSessions
     producer_ids: ProducerIds
     metrics: Metrics
     served_api_keys: Collection[int] = ()  # what ApiVersions may promise
+
+    @property
+    def transactions(self) -> "TransactionCoordinator":
+        return self.transaction_coordinator()
+
+    @property
+    def verifier(self) -> "TransactionVerifier":
+        return self.transaction_verifier()
 
 
 @attrs.define(eq=False)

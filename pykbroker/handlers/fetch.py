@@ -150,7 +150,9 @@ class _Reading:
             data.aborted_transactions = (
                 [
                     AbortedTransaction(aborted.producer_id, aborted.first_offset)
-                    for aborted in partition.log.aborted_transactions(wanted.fetch_offset, end_offset)
+                    for aborted in partition.log.aborted_transactions(
+                        wanted.fetch_offset, end_offset, records.position + len(records)
+                    )
                 ]
                 if records is not None
                 else []

@@ -24,11 +24,10 @@ import attrs
 
 from pykbroker.cluster.image import MetadataImage, TopicImage
 from pykbroker.errors import KafkaError
-from pykbroker.groups.answer import Answer
 from pykbroker.groups.offsets import CommittedOffset, Key
 from pykbroker.groups.shard import GroupShard
 from pykbroker.handlers.context import RequestContext
-from pykbroker.waiters import Parked
+from pykbroker.waiters import Answer, Parked
 from wire.errors import ErrorCode
 from wire.messages.group_offsets import (
     OffsetCommitRequest,
@@ -107,7 +106,7 @@ def offset_commit(ctx: RequestContext, request: OffsetCommitRequest) -> OffsetCo
         # Clients know GROUP_ID_NOT_FOUND from version 9 on.
         is_old = error.code is ErrorCode.GROUP_ID_NOT_FOUND and ctx.api_version < 9
         stored(ErrorCode.ILLEGAL_GENERATION if is_old else error.code)
-    return answer.response if answer.response is not None else answer.parked
+    return answer.outcome
 
 
 def _find_topic(ctx: RequestContext, topic: OffsetCommitRequestTopic) -> tuple[TopicImage | None, ErrorCode]:
@@ -175,7 +174,7 @@ def offset_fetch(ctx: RequestContext, request: OffsetFetchRequest) -> OffsetFetc
         return OffsetFetchResponse()
     for position, group in enumerate(wanted):
         _fetch_group(ctx, group, request.require_stable, _settler(settle, position))
-    return answer.response if answer.response is not None else answer.parked
+    return answer.outcome
 
 
 def _settler(
@@ -361,4 +360,4 @@ def offset_delete(ctx: RequestContext, request: OffsetDeleteRequest) -> OffsetDe
         ctx.services.groups.shard_for(request.group_id).delete_offsets(request.group_id, known, deleted)
     except KafkaError as error:
         return OffsetDeleteResponse(error_code=error.code)
-    return answer.response if answer.response is not None else answer.parked
+    return answer.outcome

@@ -5,6 +5,7 @@
 - acks=1 is answered after the append, acks=all (-1) when every partition's high watermark has passed it, or with
   REQUEST_TIMED_OUT after `timeout_ms`; the records may still be committed later.
 - A transactional batch without a transactional id fails the whole request.
+- The batches of a transaction are checked with its coordinator first (produce_in_transaction).
 - An idempotent producer's duplicate is answered with the offset of the original.
 
 Errors: INVALID_REQUIRED_ACKS, UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS
@@ -12,9 +13,12 @@ Errors: INVALID_REQUIRED_ACKS, UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, NOT
 TRANSACTIONAL_ID_AUTHORIZATION_FAILED, UNSUPPORTED_COMPRESSION_TYPE (zstd below version 7), and those of
 `PartitionLog.append_as_leader`.
 Versions: 5 log_start_offset; 7 zstd (KIP-110); 8 record_errors, error_message (KIP-467); 10 current_leader and
-node_endpoints (KIP-951); 13 topic ids in place of names (KIP-516).
+node_endpoints (KIP-951); 11 TRANSACTION_ABORTABLE; 12 partitions join the transaction by being written to (KIP-890); 13
+topic ids in place of names (KIP-516).
 Source: KIP-98, KIP-679.
 """
+
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -40,6 +44,9 @@ from wire.messages.produce import (
 )
 from wire.records import CODEC_MASK, TRANSACTIONAL_BIT
 
+if TYPE_CHECKING:
+    from pykbroker.handlers.produce_in_transaction import Verified
+
 TOPIC_IDS_FROM = 13
 LEADERS_FROM = 10
 ZSTD_FROM = 7
@@ -62,6 +69,16 @@ Appended = tuple[Partition, int, PartitionProduceResponse]  # with the last offs
 
 
 def produce(ctx: RequestContext, request: ProduceRequest) -> ProduceResponse | Parked | None:
+    if request.transactional_id is not None:
+        from pykbroker.handlers.produce_in_transaction import produce_in_transaction
+
+        return produce_in_transaction(ctx, request, lambda verified: _append_all(ctx, request, verified))
+    return _append_all(ctx, request, None)
+
+
+def _append_all(
+    ctx: RequestContext, request: ProduceRequest, verified: "Verified | None"
+) -> ProduceResponse | Parked | None:
     acks = request.acks
     response = ProduceResponse()
     appended: list[Appended] = []
@@ -71,7 +88,7 @@ def produce(ctx: RequestContext, request: ProduceRequest) -> ProduceResponse | P
         response.responses.append(TopicProduceResponse(topic.name, topic.topic_id, answers))
         for data in topic.partition_data:
             try:
-                answers.append(_append(ctx, request, topic, data, appended))
+                answers.append(_append(ctx, request, topic, data, appended, verified=verified))
             except _NotAuthorized:
                 return _refused(request)
             except KafkaError as error:
@@ -96,6 +113,8 @@ def _append(
     topic: TopicProduceData,
     data: PartitionProduceData,
     appended: list[Appended],
+    *,
+    verified: "Verified | None",
 ) -> PartitionProduceResponse:
     replicas = ctx.services.replicas
     partition = (
@@ -116,7 +135,11 @@ def _append(
         raise Refusal(
             ErrorCode.INVALID_TOPIC_EXCEPTION, f"{partition.topic_partition.topic} is written by the broker itself only"
         )
+    if verified is not None:
+        verified.refuse(partition)
     try:
+        if verified is not None:
+            verified.check(partition, records)
         base_offset, last_offset, append_time_ms, start_offset, _ = partition.append(records, acks=request.acks)
     except KafkaError as error:
         if isinstance(error, NotOneBatch) or error.code in _WITHOUT_LOG_START_OFFSET:

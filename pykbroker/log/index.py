@@ -174,6 +174,11 @@ class OffsetIndex(SparseIndex):
         found = self._floor(offset - self.base_offset, 0)
         return (self.base_offset + found[0], found[1]) if found else (self.base_offset, 0)
 
+    def offset_behind(self, position: int) -> int | None:
+        """Return the offset of the first entry at or behind `position`; None if there is none."""
+        number = self._count_below(position, 1)
+        return self.base_offset + self._read(number)[0] if number < len(self) else None
+
     def last_entry(self) -> tuple[int, int]:
         self._entries_in_file()
         return (self.base_offset + self.last[0], self.last[1]) if self.last else (self.base_offset, 0)

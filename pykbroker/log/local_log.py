@@ -193,16 +193,36 @@ class LocalLog:
         segment.check_indexes()
         return segment.offset_index.lookup(offset)[1]
 
-    def aborted_transactions(self, offset: int, end_offset: int) -> list[AbortedTransaction]:
-        """Return the aborted transactions with records between two offsets. Raises: OSError."""
+    def aborted_transactions(
+        self, offset: int, end_offset: int, end_position: int | None = None
+    ) -> list[AbortedTransaction]:
+        """Return the aborted transactions with records from `offset` up to `end_offset`. Raises: OSError.
+
+        With an `end_position` a read of one segment ended there: what lies behind the next entry of its index, or
+        behind the segment, does not count.
+        """
+        segments = [segment for segment in self.from_offset(offset) if segment.transaction_index]
+        if not segments:
+            return []
+        if end_position is not None:
+            end_offset = min(end_offset, self._end_of_read(offset, end_position))
         found: list[AbortedTransaction] = []
-        for segment in self.from_offset(offset):
-            for transaction in segment.transaction_index.all():
-                if transaction.last_offset >= offset and transaction.first_offset < end_offset:
+        for segment in segments:
+            for transaction in segment.transaction_index.ending_from(offset):
+                if transaction.first_offset < end_offset:
                     found.append(transaction)
                 if transaction.last_stable_offset >= end_offset:
                     return found
         return found
+
+    def _end_of_read(self, offset: int, end_position: int) -> int:
+        """Return an offset at which a read from `offset` to a position of its segment had ended. Raises: OSError."""
+        for segment in self.from_offset(offset):
+            if self.find(segment, offset) is not None:
+                segment.check_indexes()
+                behind = segment.offset_index.offset_behind(end_position)
+                return segment.end_offset if behind is None else behind
+        return self.active.end_offset
 
     # --- removing
 

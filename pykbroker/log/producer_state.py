@@ -11,8 +11,9 @@ Rules
 - The first batch of an unknown producer may have any sequence (KIP-360: its state may have expired).
 - Sequences wrap: 0 follows 2^31-1. A new epoch starts at 0.
 - `check` changes nothing; `update` follows the write.
+- A transaction begins in the partition only with a batch that the coordinator vouched for since the last marker.
 
-Not here: when snapshots are taken (partition_log.py). Sources: KIP-98, KIP-360, Kafka's ProducerStateManager,
+Not here: when snapshots are taken (partition_log.py). Sources: KIP-98, KIP-360, KIP-890, Kafka's ProducerStateManager,
 ProducerAppendInfo, ProducerStateEntry.
 """
 
@@ -27,6 +28,7 @@ from wire.errors import ErrorCode
 from wire.records import BatchHeader, ControlType, read_end_txn_marker, read_records
 
 MAX_BATCHES = 5
+MAX_VERIFICATIONS = 1000  # of transactions that begin in a partition; with more, the oldest have to be asked for again
 NO_EPOCH = -1
 
 _HEADER = struct.Struct(">hIi")
@@ -84,20 +86,26 @@ class ProducerState:
         self.last_timestamp = batch.timestamp
 
 
-class OpenTransaction(NamedTuple):
-    first_offset: int
-    last_offset: int  # of its marker; -1 while it is open
+class Verification:
+    """That the coordinator is being asked whether a producer's transaction includes the partition (KIP-890)."""
+
+    __slots__ = ("lowest_sequence", "producer_epoch")
+
+    def __init__(self, producer_epoch: int, sequence: int) -> None:
+        self.producer_epoch = producer_epoch
+        self.lowest_sequence = sequence
 
 
 class ProducerStates:
     """All producers of one partition."""
 
-    __slots__ = ("_completed", "_open", "producers", "topic_partition")
+    __slots__ = ("_completed", "_open", "_verifications", "producers", "topic_partition")
 
     def __init__(self, topic_partition: TopicPartition) -> None:
         self.topic_partition = topic_partition
         self.producers: dict[int, ProducerState] = {}
         self._open: dict[int, int] = {}  # first offset -> producer id; ascending, as transactions begin in order
+        self._verifications: dict[int, Verification] = {}  # by producer id
         self._completed: dict[int, int] = {}  # first offset -> offset of the marker, not yet below the high watermark
 
     # --- checks before an append
@@ -123,6 +131,12 @@ class ProducerStates:
         if state.txn_first_offset >= 0 and not transactional:
             raise self._not_transactional(producer_id)
         return None
+
+    def check_epoch(self, producer_id: int, producer_epoch: int) -> None:
+        """Check a coordinator's batch, whose sequences mean nothing. Raises: INVALID_PRODUCER_EPOCH."""
+        state = self.producers.get(producer_id)
+        if state is not None and producer_epoch < state.producer_epoch:
+            self._check_order(state, producer_id, producer_epoch, 0)
 
     def _check_order(self, state: ProducerState, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         if producer_epoch < state.producer_epoch:
@@ -155,21 +169,72 @@ class ProducerStates:
             f"producer {producer_id} writes outside of its open transaction in {self.topic_partition}",
         )
 
-    def check_marker(self, producer_id: int, producer_epoch: int, coordinator_epoch: int) -> None:
+    def check_marker(
+        self, producer_id: int, producer_epoch: int, coordinator_epoch: int, transaction_version: int = 0
+    ) -> None:
         """Check a transaction marker of a coordinator.
 
+        With transactions version 2 a marker's epoch is higher than the transaction's; the same epoch again is a
+        repetition, and comes after the end (KIP-890).
         Raises: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED.
         """
         state = self.producers.get(producer_id)
         if state is None:
             return
-        if producer_epoch < state.producer_epoch:
-            self._check_order(state, producer_id, producer_epoch, 0)
+        self.check_epoch(producer_id, producer_epoch)
+        if transaction_version >= 2 and producer_epoch == state.producer_epoch and state.txn_first_offset >= 0:
+            raise Refusal(
+                ErrorCode.INVALID_PRODUCER_EPOCH,
+                f"a marker for producer {producer_id} in {self.topic_partition} has the epoch {producer_epoch} of the "
+                "open transaction",
+            )
         if coordinator_epoch < state.coordinator_epoch:
             raise Refusal(
                 ErrorCode.TRANSACTION_COORDINATOR_FENCED,
                 f"a marker for producer {producer_id} in {self.topic_partition} comes from a coordinator of epoch "
                 f"{coordinator_epoch}, after one of epoch {state.coordinator_epoch}",
+            )
+
+    # --- verification of transactions
+
+    def has_open_transaction(self, producer_id: int, producer_epoch: int) -> bool:
+        """Say whether the partition has records of this producer's transaction already: then no one has to be asked."""
+        state = self.producers.get(producer_id)
+        return state is not None and state.txn_first_offset >= 0 and state.producer_epoch == producer_epoch
+
+    def begin_verification(self, producer_id: int, producer_epoch: int, sequence: int) -> Verification:
+        """Note that a batch of a transaction waits for the coordinator's word, and return what it has to show then.
+
+        The lowest sequence of those that wait comes first, whichever is verified first.
+        """
+        verification = self._verifications.get(producer_id)
+        if verification is None or verification.producer_epoch != producer_epoch:
+            if len(self._verifications) >= MAX_VERIFICATIONS:
+                del self._verifications[next(iter(self._verifications))]
+            verification = self._verifications[producer_id] = Verification(producer_epoch, sequence)
+        verification.lowest_sequence = min(verification.lowest_sequence, sequence)
+        return verification
+
+    def check_verified(
+        self, producer_id: int, producer_epoch: int, sequence: int, verification: Verification | None
+    ) -> None:
+        """Check that a batch may begin or continue its transaction here.
+
+        A marker that was written since the coordinator was asked ended the transaction that it spoke of.
+        Raises: INVALID_TXN_STATE, OUT_OF_ORDER_SEQUENCE_NUMBER.
+        """
+        if self.has_open_transaction(producer_id, producer_epoch):
+            return
+        if verification is None or self._verifications.get(producer_id) is not verification:
+            raise Refusal(
+                ErrorCode.INVALID_TXN_STATE,
+                f"a batch of producer {producer_id} in {self.topic_partition} is not part of an open transaction",
+            )
+        if sequence > verification.lowest_sequence:
+            raise Refusal(
+                ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                f"producer {producer_id} sends sequence {sequence} to {self.topic_partition}, after "
+                f"{verification.lowest_sequence} that was not written",
             )
 
     # --- updates after an append
@@ -185,6 +250,7 @@ class ProducerStates:
         if transactional and state.txn_first_offset < 0:
             state.txn_first_offset = batch.base_offset
             self._open[state.txn_first_offset] = producer_id
+            self._verifications.pop(producer_id, None)
 
     def update_from_batch(self, header: BatchHeader, batch: memoryview) -> AbortedTransaction | None:
         """Remember any batch of the log; return the transaction that it aborts, if it is such a marker.
@@ -212,6 +278,7 @@ class ProducerStates:
         self, header: BatchHeader, control_type: ControlType, coordinator_epoch: int
     ) -> AbortedTransaction | None:
         """Remember a marker; return the transaction if it was aborted and had any batch."""
+        self._verifications.pop(header.producer_id, None)
         state = self.producers.get(header.producer_id)
         if state is None:
             state = self.producers[header.producer_id] = ProducerState(header.producer_epoch)

@@ -157,12 +157,17 @@ class ReadableLog:
         """Return the first offset of a transaction that is open, or whose end is not below the high watermark."""
         return self._producers.first_unstable_offset(high_watermark) if self._producers is not None else None
 
-    def aborted_transactions(self, offset: int, end_offset: int) -> list[AbortedTransaction]:
-        """Return the aborted transactions with records from `offset` up to `end_offset`, exclusive."""
+    def aborted_transactions(
+        self, offset: int, end_offset: int, end_position: int | None = None
+    ) -> list[AbortedTransaction]:
+        """Return the aborted transactions with records from `offset` up to `end_offset`, exclusive.
+
+        `end_position`: of the segment, where a read from `offset` ended; the list may go on a little further.
+        """
         if self._local is None:
             return []
         try:
-            return self._local.aborted_transactions(offset, end_offset)
+            return self._local.aborted_transactions(offset, end_offset, end_position)
         except OSError as error:
             raise self._storage.failed(error) from error
 

@@ -9,12 +9,14 @@ Sources: KIP-98, Kafka's TransactionIndex, AbortedTxn.
 """
 
 import struct
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pykbroker.log.files import FilePool, LogFile
 
 _ENTRY = struct.Struct(">hqqqq")
+_ENTRIES_READ_AT_ONCE = 1000
 
 
 class AbortedTransaction(NamedTuple):
@@ -36,6 +38,9 @@ class TransactionIndex:
         self.file = LogFile(path, pool)
         self._entries: int | None = None  # how many; None: not looked at yet
 
+    def __len__(self) -> int:
+        return self._count()
+
     def append(self, transaction: AbortedTransaction) -> None:
         """Raises: OSError."""
         entries = self._count()
@@ -49,6 +54,20 @@ class TransactionIndex:
             return []
         data = self.file.read_at(0, entries * _ENTRY.size)
         return [AbortedTransaction._make(entry[1:]) for entry in _ENTRY.iter_unpack(data)]
+
+    def ending_from(self, offset: int) -> Iterator[AbortedTransaction]:
+        """Yield the transactions whose markers lie at or after `offset`. Raises: OSError."""
+        entries = self._count()
+        first = bisect_left(range(entries), offset, key=self._last_offset)
+        for start in range(first, entries, _ENTRIES_READ_AT_ONCE):
+            count = min(entries - start, _ENTRIES_READ_AT_ONCE)
+            data = self.file.read_at(start * _ENTRY.size, count * _ENTRY.size)
+            for entry in _ENTRY.iter_unpack(data):
+                yield AbortedTransaction._make(entry[1:])
+
+    def _last_offset(self, number: int) -> int:
+        last_offset: int = _ENTRY.unpack(self.file.read_at(number * _ENTRY.size, _ENTRY.size))[3]
+        return last_offset
 
     def is_plausible(self, base_offset: int, end_offset: int) -> bool:
         """Whether the file holds whole, ascending entries for markers between the two offsets."""

@@ -37,6 +37,7 @@ from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
 from pykbroker.peer import Backoff, Network, Peer
+from pykbroker.replication.addresses import address_of
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.truncation import truncation_offset
 from wire.errors import ErrorCode
@@ -135,7 +136,7 @@ class Fetcher:
             network,
             clock,
             config,
-            self._address,
+            lambda: address_of(leader_id, config, cluster),
             client_id=f"broker-{config.node_id}-fetcher-{number}",
             max_backoff_ms=lambda: config.replica_fetch_backoff_ms,
         )
@@ -168,15 +169,6 @@ class Fetcher:
         self._is_stopped = True
         if self._scope is not None:
             self._scope.cancel()
-
-    def _address(self) -> tuple[str, int] | None:
-        """Where the leader listens for brokers, as far as the metadata tells."""
-        broker = self._cluster.image.brokers.get(self.leader_id)
-        if broker is None:
-            return None
-        name = self._config.inter_broker_listener_name or self._config.security_inter_broker_protocol
-        endpoint = broker.listeners.get(name.upper()) or next(iter(broker.listeners.values()), None)
-        return None if endpoint is None else (endpoint.host, endpoint.port)
 
     async def run(self) -> None:
         """Fetch, round by round, until stopped."""

@@ -24,7 +24,13 @@ _LISTS = {
     "topics": ("topics", "topic_names"),
     "replica_election_results": ("topic_partitions",),
     "partition_result": ("partitions",),
+    "results_by_topic_v3_and_below": ("v3_and_below_topics",),
+    "results_by_transaction": ("transactions",),
+    "topic_results": ("topics",),
+    "results_by_partition": ("partitions",),
+    "transaction_states": ("transactional_ids",),
 }
+_ERROR_CODES = ("error_code", "partition_error_code")
 # What names a thing, by its name in the response, and the names that it can have in the request.
 _IDENTITIES = {
     "name": ("name", "topic"),
@@ -39,6 +45,7 @@ _IDENTITIES = {
     "key": ("key",),
     "member_id": ("member_id",),
     "group_instance_id": ("group_instance_id",),
+    "transactional_id": ("transactional_id",),
     "resource_type": ("resource_type",),
     "resource_name": ("resource_name",),
 }
@@ -53,8 +60,8 @@ def _mirror(response_class: type[Any], version: int, request: object, error: Kaf
     for field in spec_of(response_class).fields:
         if version not in field.versions:
             continue
-        if field.name == "error_code":
-            response.error_code = int(error.code)
+        if field.name in _ERROR_CODES:
+            setattr(response, field.name, int(error.code))
         elif field.name == "error_message":
             response.error_message = error.message
         elif field.kind is Kind.ARRAY and isinstance(field.element, type):
@@ -72,7 +79,7 @@ def _mirror(response_class: type[Any], version: int, request: object, error: Kaf
 def _carries_error(cls: type[Any]) -> bool:
     """Tell whether items of a list say how each ended; a list of other details stays empty."""
     return any(
-        field.name == "error_code" or (isinstance(field.element, type) and _carries_error(field.element))
+        field.name in _ERROR_CODES or (isinstance(field.element, type) and _carries_error(field.element))
         for field in spec_of(cls).fields
     )
 

@@ -79,6 +79,10 @@ def load_library() -> ctypes.CDLL:
         ("rd_kafka_topic_new", c_void_p, [c_void_p, c_char_p, c_void_p]),
         ("rd_kafka_produce_batch", c_int, [c_void_p, c_int32, c_int, POINTER(_Message), c_int]),
         ("rd_kafka_flush", c_int, [c_void_p, c_int]),
+        ("rd_kafka_init_transactions", c_void_p, [c_void_p, c_int]),
+        ("rd_kafka_begin_transaction", c_void_p, [c_void_p]),
+        ("rd_kafka_commit_transaction", c_void_p, [c_void_p, c_int]),
+        ("rd_kafka_error_string", c_char_p, [c_void_p]),
         ("rd_kafka_queue_new", c_void_p, [c_void_p]),
         ("rd_kafka_consume_start_queue", c_int, [c_void_p, c_int32, c_int64, c_void_p]),
         ("rd_kafka_consume_callback_queue", c_int, [c_void_p, c_int, c_void_p, c_void_p]),
@@ -118,6 +122,39 @@ def produce(
     finally:
         library.rd_kafka_topic_destroy(handle)
         library.rd_kafka_destroy(client)
+
+
+def produce_in_transactions(
+    bootstrap: str, topic: str, *, transactional_id: str, records: int, record_bytes: int, seconds: float
+) -> tuple[int, float]:
+    """Commit transactions of so many records to one partition for `seconds`; return how many, and the time it took."""
+    library = load_library()
+    settings = {"bootstrap.servers": bootstrap, "transactional.id": transactional_id}
+    client = _client(library, PRODUCER, settings)
+    handle = library.rd_kafka_topic_new(client, topic.encode(), None)
+    value = bytes(i * 31 % 251 for i in range(record_bytes))
+    batch = (_Message * records)(*[_Message(payload=value, len=len(value)) for _ in range(records)])
+    timeout_ms = int(TIMEOUT_S * 1000)
+    try:
+        _succeed(library, library.rd_kafka_init_transactions(client, timeout_ms))
+        started = time.perf_counter()
+        committed = 0
+        while time.perf_counter() - started < seconds:
+            _succeed(library, library.rd_kafka_begin_transaction(client))
+            if library.rd_kafka_produce_batch(handle, 0, COPY_AND_BLOCK, batch, records) != records:
+                raise Refused("librdkafka did not take all records of a transaction")
+            _succeed(library, library.rd_kafka_commit_transaction(client, timeout_ms))
+            committed += 1
+        return committed, time.perf_counter() - started
+    finally:
+        library.rd_kafka_topic_destroy(handle)
+        library.rd_kafka_destroy(client)
+
+
+def _succeed(library: ctypes.CDLL, error: int | None) -> None:
+    """Raises: Refused with what the library says of a call of the transactional API that failed."""
+    if error:
+        raise Refused(library.rd_kafka_error_string(error).decode())
 
 
 def consume(bootstrap: str, topic: str, *, ends: Mapping[int, int]) -> tuple[int, float]:

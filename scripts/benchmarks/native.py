@@ -36,6 +36,27 @@ def produce(subject: Subject, row: str, *, record_bytes: int) -> dict[str, float
     return {row: sent / seconds}
 
 
+def transactions(subject: Subject, row: str, *, records: int) -> dict[str, float]:
+    """Commit one transaction after the other, as many a second as go."""
+    effort = subject.effort
+    with subject.topic(1) as (topic, leaders):
+        expected = 0
+        for part in (0.2, 1.0):
+            committed, seconds = librdkafka.produce_in_transactions(
+                subject.broker.bootstrap,
+                topic,
+                transactional_id=topic,
+                records=records,
+                record_bytes=100,
+                seconds=effort.seconds * part,
+            )
+            expected += committed * (records + 1)  # each ends with a marker
+        stored = sum(_ends(topic, leaders).values())
+        if stored != expected:
+            raise Refused(f"transactions of {expected} records and markers were committed, {stored} are stored")
+    return {row: committed / seconds}
+
+
 def consume(subject: Subject, row: str, *, record_bytes: int) -> dict[str, float]:
     """Consume everything twice, once to warm up. The topic is filled beforehand with batches of 500 KB."""
     effort = subject.effort

@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 class Unit(enum.StrEnum):
     RECORDS = "records/s"
     REQUESTS = "requests/s"
+    TRANSACTIONS = "transactions/s"
     MB_PER_S = "MB/s"
     MICROSECONDS = "µs"
     SECONDS = "s"
@@ -70,6 +71,7 @@ ROWS = (
     Row("librdkafka-produce-1k", "librdkafka produce, 1 KB", Unit.RECORDS, _at_least(1.4)),
     Row("librdkafka-consume-100", "librdkafka consume, 100 B", Unit.RECORDS, _at_least(1.0)),
     Row("librdkafka-consume-1k", "librdkafka consume, 1 KB", Unit.RECORDS, _at_least(1.0)),
+    Row("transactions", "librdkafka, transactions of 100 records", Unit.TRANSACTIONS, _at_least(1.0)),
     Row("produce-1m", "raw produce, 1 MB batches, 8 in flight", Unit.MB_PER_S, _at_least(2)),
     Row("produce-16k", "raw produce, 16 KB batches, 64 in flight", Unit.MB_PER_S, _at_least(3.5)),
     Row("produce-16k-4", "the same on 4 connections", Unit.MB_PER_S),

@@ -181,6 +181,7 @@ FIRST_TIMESTAMP = 1_600_000_000_000
 def batch(
     *values: bytes,
     producer_id: int = -1,
+    epoch: int = 0,
     transactional: bool = False,
     sequence: int = -1,
     key: bytes | None = b"key",
@@ -191,13 +192,12 @@ def batch(
         Record(offset=index, timestamp=timestamp + index, key=key, value=value, headers=(("h", b"1"),))
         for index, value in enumerate(values)
     ]
-    epoch = 0 if producer_id >= 0 else -1
     return bytes(
         build_batch(
             records,
             codec=compression,
             producer_id=producer_id,
-            producer_epoch=epoch,
+            producer_epoch=epoch if producer_id >= 0 else -1,
             base_sequence=sequence,
             is_transactional=transactional,
         )

@@ -3,7 +3,15 @@
 What every broker serves comes first, so that a story which a broker is spared changes nothing for the others.
 """
 
-from golden import cases_cluster, cases_corners, cases_groups, cases_placement, cases_records, cases_refusals
+from golden import (
+    cases_cluster,
+    cases_corners,
+    cases_groups,
+    cases_placement,
+    cases_records,
+    cases_refusals,
+    cases_transactions,
+)
 
 STORIES = (
     *cases_records.STORIES,
@@ -15,4 +23,5 @@ STORIES = (
     *cases_groups.NEWER,
     *cases_cluster.OTHERS,
     *cases_placement.STORIES,
+    *cases_transactions.STORIES,
 )

@@ -77,7 +77,16 @@ UNORDERED = {
     ("ListConfigResources", "config_resources"): "resource_type resource_name",
     ("ListGroups", "groups"): "group_id",
     ("DeleteGroups", "results"): "group_id",
+    ("AddPartitionsToTxn", "results_by_transaction[].topic_results[].results_by_partition"): "partition_index",
+    ("AddPartitionsToTxn", "results_by_topic_v3_and_below[].results_by_partition"): "partition_index",
+    ("WriteTxnMarkers", "markers[].topics[].partitions"): "partition_index",
+    ("DescribeProducers", "topics[].partitions[].active_producers"): "producer_id",
+    ("DescribeTransactions", "transaction_states[].topics"): "topic",
+    ("ListTransactions", "transaction_states"): "transactional_id",
 }
+
+# The same where the elements are plain values.
+UNORDERED_VALUES = {("DescribeTransactions", "transaction_states[].topics[].partitions")}
 
 Path = str
 _ABSENT = object()
@@ -195,6 +204,8 @@ def _leaves(call: Call, value: Any, path: Path) -> dict[Path, object]:
             key = UNORDERED.get((call.name, _INDEX.sub("[]", at)))
             if key is not None:
                 held = sorted(held, key=lambda item: [(value is None, value) for value in _named(item, key)])
+            elif (call.name, _INDEX.sub("[]", at)) in UNORDERED_VALUES:
+                held = sorted(held)
             for index, item in enumerate(held):
                 if isinstance(spec.element, type):
                     found |= _leaves(call, item, f"{at}[{index}]")

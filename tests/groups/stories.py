@@ -20,18 +20,18 @@ what happens into the files, and read the difference before you keep it.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import attrs
 
 from pykbroker.clock import SimulatedClock
-from pykbroker.groups.answer import Answer
 from pykbroker.groups.classic_group import ClassicGroup
 from pykbroker.groups.classic_protocol import ClassicProtocol, ClientIdentity
 from pykbroker.groups.classic_rounds import ClassicRounds
-from pykbroker.groups.records import CoordinatorRecord, GroupMetadataRecord, classic_group, decode_record
+from pykbroker.groups.records import GroupMetadataRecord, classic_group, decode_record
 from pykbroker.groups.settings import GroupSettings
+from pykbroker.replication.coordinator_log import CoordinatorRecord
+from pykbroker.waiters import Answer
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import (
     HeartbeatRequest,
@@ -257,35 +257,3 @@ class Story:
     def _do_settings(self, _: list[str], options: Options) -> None:
         self._settings = attrs.evolve(self._settings, **{name: int(value) for name, value in options.items()})
         self._protocol = self._build()
-
-
-@attrs.frozen
-class Step:
-    comment: str
-    command: str
-    expected: str
-
-
-def read_steps(path: Path) -> list[Step]:
-    return list(_read_steps(path.read_text().splitlines(keepends=True)))
-
-
-def _read_steps(lines: list[str]) -> Iterator[Step]:
-    comment, command, expected, in_output = "", "", "", False
-    for line in [*lines, "\n"]:
-        if in_output and line.strip():
-            expected += line
-        elif in_output:
-            yield Step(comment, command, expected)
-            comment, command, expected, in_output = "", "", "", False
-        elif line.rstrip() == "----":
-            in_output = True
-        elif line.startswith("#") or not line.strip():
-            comment += line
-        else:
-            command = line.strip()
-
-
-def write_steps(path: Path, steps: list[Step]) -> None:
-    text = "\n".join(f"{step.comment}{step.command}\n----\n{step.expected}" for step in steps)
-    path.write_text(text)

@@ -18,6 +18,9 @@ from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.dispatch import HANDLERS, Dispatcher, Started
+from pykbroker.transactions.coordinator import TransactionCoordinator
+from pykbroker.transactions.other_brokers import OtherBrokers
+from pykbroker.transactions.verification import TransactionVerifier
 from pykbroker.waiters import Wakeups
 from wire import codec, frame
 from wire.catalog import API_BY_KEY, request_class, response_class
@@ -37,14 +40,21 @@ class ClusterRig:
         self.cluster = Cluster(store, self.config, self.clock)
         self.replicas = ReplicaManager(self.config, self.clock, self.cluster, self.log_dirs, Wakeups())
         self.groups = GroupCoordinator(self.config, self.clock, self.replicas)
+        brokers = OtherBrokers(self.config, self.clock)
+        self.transactions = TransactionCoordinator(
+            self.config, self.clock, self.cluster, self.replicas, groups=self.groups, brokers=brokers
+        )
         self.metrics = Metrics()
         self.connection = ConnectionInfo(id="c", listener=LISTENER, host="127.0.0.1")
+        verifier = TransactionVerifier(self.config, self.cluster, self.transactions, brokers)
         services = Services(
             config=self.config,
             clock=self.clock,
             cluster=self.cluster,
             replicas=self.replicas,
             groups=self.groups,
+            transaction_coordinator=lambda: self.transactions,
+            transaction_verifier=lambda: verifier,
             log_dirs=self.log_dirs,
             fetch_sessions=FetchSessions(self.clock, max_sessions=10),
             producer_ids=ProducerIds(self.cluster),
@@ -58,6 +68,7 @@ class ClusterRig:
         return self
 
     async def stop(self) -> None:
+        self.transactions.close()
         self.groups.close()
         await self.cluster.stop()
         self.log_dirs.close()

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from pykbroker.clock import SimulatedClock
-from pykbroker.cluster.image import ImageDelta, MetadataImage, PartitionImage, TopicImage
+from pykbroker.cluster.features import FINALIZED_AT_FOUNDING
+from pykbroker.cluster.image import BrokerImage, ImageDelta, MetadataImage, PartitionImage, TopicImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -22,6 +23,9 @@ from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.dispatch import Dispatcher, Started
+from pykbroker.transactions.coordinator import TRANSACTION_TOPIC, TransactionCoordinator
+from pykbroker.transactions.other_brokers import OtherBrokers
+from pykbroker.transactions.verification import TransactionVerifier
 from pykbroker.waiters import Parked, Wakeups
 from wire import codec, frame
 from wire.catalog import API_BY_KEY, response_class
@@ -31,6 +35,7 @@ BROKER_ID = 1
 ANOTHER_BROKER = 2
 TOPIC_ID: Uuid = b"t" * 16
 OFFSETS_TOPIC_ID: Uuid = b"o" * 16
+TRANSACTION_TOPIC_ID: Uuid = b"x" * 16
 
 
 def topic(
@@ -58,8 +63,16 @@ class Answered:
 
 
 class HandlerRig:
-    def __init__(self, data_dir: Path, properties: Mapping[str, str] | None = None) -> None:
-        self.clock = SimulatedClock()
+    def __init__(
+        self,
+        data_dir: Path,
+        properties: Mapping[str, str] | None = None,
+        *,
+        clock: SimulatedClock | None = None,
+        brokers: OtherBrokers | None = None,
+    ) -> None:
+        self.clock = clock or SimulatedClock()
+        data_dir.mkdir(exist_ok=True)
         self.config = BrokerConfig.from_properties(
             {"node.id": str(BROKER_ID), "log.dirs": str(data_dir), "offset.metadata.max.bytes": "100"}
             | dict(properties or {})
@@ -73,7 +86,12 @@ class HandlerRig:
         self.replicas.open()
         numbers = itertools.count(1)
         self.groups = GroupCoordinator(self.config, self.clock, self.replicas, lambda: str(next(numbers)))
+        brokers = brokers or OtherBrokers(self.config, self.clock)
+        self.transactions = TransactionCoordinator(
+            self.config, self.clock, self.cluster, self.replicas, groups=self.groups, brokers=brokers
+        )
         self.metrics = Metrics()
+        verifier = TransactionVerifier(self.config, self.cluster, self.transactions, brokers)
         self._dispatcher = Dispatcher(
             Services(
                 config=self.config,
@@ -81,6 +99,8 @@ class HandlerRig:
                 cluster=self.cluster,
                 replicas=self.replicas,
                 groups=self.groups,
+                transaction_coordinator=lambda: self.transactions,
+                transaction_verifier=lambda: verifier,
                 log_dirs=self.log_dirs,
                 fetch_sessions=FetchSessions(self.clock, max_sessions=10),
                 producer_ids=ProducerIds(self.cluster),
@@ -89,6 +109,7 @@ class HandlerRig:
         )
 
     def close(self) -> None:
+        self.transactions.close()
         self.groups.close()
         self.replicas.close()
         self.log_dirs.close()
@@ -101,6 +122,7 @@ class HandlerRig:
         before = self.cluster.image
         image = attrs.evolve(
             before,
+            features=FINALIZED_AT_FOUNDING,
             topics={each.name: each for each in topics},
             topic_names_by_id={each.id: each.name for each in topics},
         )
@@ -113,9 +135,13 @@ class HandlerRig:
         )
         self._apply(image, delta)
 
+    def set_brokers(self, brokers: Mapping[int, BrokerImage]) -> None:
+        """Make these the brokers of the cluster, before there are topics."""
+        self.cluster.image = attrs.evolve(self.cluster.image, brokers=dict(brokers))
+
     def _apply(self, image: MetadataImage, delta: ImageDelta) -> None:
         self.cluster.image = image
-        for callback in (self.replicas.on_image, self.groups.on_image):
+        for callback in (self.replicas.on_image, self.groups.on_image, self.transactions.on_image):
             callback(image, delta)
 
     # Requests
@@ -164,3 +190,7 @@ class HandlerRig:
 
 def offsets_topic(partitions: int = 1, *, leader: int = BROKER_ID, isr: tuple[int, ...] = ()) -> TopicImage:
     return topic(OFFSETS_TOPIC, OFFSETS_TOPIC_ID, partitions, leader=leader, isr=isr)
+
+
+def transaction_topic(partitions: int = 1, *, leader: int = BROKER_ID, isr: tuple[int, ...] = ()) -> TopicImage:
+    return topic(TRANSACTION_TOPIC, TRANSACTION_TOPIC_ID, partitions, leader=leader, isr=isr)

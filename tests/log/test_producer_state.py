@@ -7,12 +7,14 @@ import pytest
 from pykbroker.clock import SimulatedClock
 from pykbroker.errors import KafkaError
 from pykbroker.log.partition_log import AppendInfo, PartitionLog
-from pykbroker.log.producer_state import ProducerBatch, ProducerStates
+from pykbroker.log.producer_state import MAX_VERIFICATIONS, ProducerBatch, ProducerStates, Verification
 from tests.log.support import NOW, TOPIC_ID, TP, append, crash, new_log, open_dirs, reopen, topic_config
 from wire.errors import ErrorCode
 from wire.records import ControlType, build_end_txn_marker
 
 INT_MAX = 2**31 - 1
+
+EVERYTHING = 2**31  # bytes of a segment
 
 
 def produce(
@@ -177,10 +179,10 @@ def test_aborted_transactions_are_listed_where_they_overlap(tmp_path: Path, stop
     else:
         crash(dirs)
     _, log = reopen(tmp_path)
-    assert [each[:3] for each in log.aborted_transactions(0, 7)] == [(1, 0, 2), (1, 5, 6)]
-    assert [each[:3] for each in log.aborted_transactions(3, 7)] == [(1, 5, 6)]
-    assert log.aborted_transactions(3, 5) == []
-    assert [each[:3] for each in log.aborted_transactions(0, 1)] == [(1, 0, 2)]
+    assert [each[:3] for each in log.aborted_transactions(0, 7, EVERYTHING)] == [(1, 0, 2), (1, 5, 6)]
+    assert [each[:3] for each in log.aborted_transactions(3, 7, EVERYTHING)] == [(1, 5, 6)]
+    assert log.aborted_transactions(3, 5, EVERYTHING) == []
+    assert [each[:3] for each in log.aborted_transactions(0, 1, EVERYTHING)] == [(1, 0, 2)]
 
 
 def test_data_outside_an_open_transaction_is_refused(tmp_path: Path) -> None:
@@ -199,3 +201,77 @@ def test_marker_of_a_zombie_coordinator_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KafkaError) as raised:
         end(log, ControlType.ABORT, epoch=2, coordinator=5)
     assert raised.value.code == ErrorCode.INVALID_PRODUCER_EPOCH
+
+
+def test_aborted_transactions_end_with_what_was_read(tmp_path: Path) -> None:
+    _, log = new_log(tmp_path, index_interval_bytes=0)
+    for epoch in range(20):
+        produce(log, 0, epoch=epoch, transactional=True)
+        end(log, ControlType.ABORT, epoch=epoch)
+    data = log.read(10, 290, end_offset=40, min_one_batch=True)
+    assert data is not None
+    listed = log.aborted_transactions(10, 40, data.position + len(data))
+    assert [each.first_offset for each in listed] == [10, 12]
+
+
+def verification_error(
+    log: PartitionLog, sequence: int, verification: Verification | None, epoch: int = 0
+) -> ErrorCode:
+    with pytest.raises(KafkaError) as raised:
+        log.producers.check_verified(1, epoch, sequence, verification)
+    return raised.value.code
+
+
+def test_batch_that_nobody_vouched_for_is_outside_of_a_transaction(tmp_path: Path) -> None:
+    _, log = new_log(tmp_path)
+    assert verification_error(log, 0, None) is ErrorCode.INVALID_TXN_STATE
+    verification = log.producers.begin_verification(1, 0, 0)
+    log.producers.check_verified(1, 0, 0, verification)
+    produce(log, 0, transactional=True)
+    log.producers.check_verified(1, 0, 1, None)  # it is in the transaction by now
+    assert verification_error(log, 0, None, epoch=1) is ErrorCode.INVALID_TXN_STATE
+
+
+def test_batch_vouched_for_before_a_marker_does_not_join_the_next_transaction(tmp_path: Path) -> None:
+    _, log = new_log(tmp_path)
+    late = log.producers.begin_verification(1, 0, 0)
+    end(log, ControlType.ABORT)
+    again = log.producers.begin_verification(1, 0, 0)
+    assert verification_error(log, 0, late) is ErrorCode.INVALID_TXN_STATE
+    log.producers.check_verified(1, 0, 0, again)
+
+
+def test_lowest_sequence_that_waits_comes_first(tmp_path: Path) -> None:
+    _, log = new_log(tmp_path)
+    first = log.producers.begin_verification(1, 0, 0)
+    second = log.producers.begin_verification(1, 0, 1)
+    assert verification_error(log, 1, second) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    log.producers.check_verified(1, 0, 0, first)
+    next_epoch = log.producers.begin_verification(1, 1, 7)
+    log.producers.check_verified(1, 1, 7, next_epoch)
+
+
+def test_verifications_are_bounded(tmp_path: Path) -> None:
+    _, log = new_log(tmp_path)
+    first = log.producers.begin_verification(1, 0, 0)
+    for producer_id in range(2, MAX_VERIFICATIONS + 2):
+        log.producers.begin_verification(producer_id, 0, 0)
+    assert verification_error(log, 0, first) is ErrorCode.INVALID_TXN_STATE
+
+
+def marker_error(log: PartitionLog, epoch: int, version: int) -> ErrorCode:
+    with pytest.raises(KafkaError) as raised:
+        log.producers.check_marker(1, epoch, 0, version)
+    return raised.value.code
+
+
+def test_marker_of_transactions_version_2_has_a_higher_epoch_than_the_transaction(tmp_path: Path) -> None:
+    _, log = new_log(tmp_path)
+    produce(log, 0, epoch=3, transactional=True)
+    log.producers.check_marker(1, 3, 0, 0)
+    assert marker_error(log, 3, 2) is ErrorCode.INVALID_PRODUCER_EPOCH
+    assert marker_error(log, 2, 2) is ErrorCode.INVALID_PRODUCER_EPOCH
+    log.producers.check_marker(1, 4, 0, 2)
+    end(log, ControlType.COMMIT, epoch=4)
+    log.producers.check_marker(1, 4, 0, 2)  # a repetition
+    assert marker_error(log, 3, 2) is ErrorCode.INVALID_PRODUCER_EPOCH

@@ -19,6 +19,8 @@ from wire.records import ControlType, batch_crc, build_end_txn_marker, iter_batc
 SMALL = {"internal_segment_bytes": 400, "index_interval_bytes": 0}
 GARBAGE = random.Random(3).randbytes(100)
 
+EVERYTHING = 2**31  # bytes of a segment
+
 
 def fill(log: PartitionLog, count: int = 12, size: int = 60) -> list[tuple[int, bytes]]:
     """Append an idempotent producer's records over three epochs, and an aborted transaction at the end."""
@@ -49,7 +51,7 @@ def assert_whole(log: PartitionLog, expected: list[tuple[int, bytes]]) -> None:
     assert [log.epoch_for_offset(offset) for offset in (0, 4, 8, 12)] == [0, 1, 2, 3]
     assert log.offset_for_timestamp(NOW + 7) == (NOW + 7, 7, 1)
     assert log.offset_of_max_timestamp() == (NOW + 11, 11, 2)
-    assert [each[:3] for each in log.aborted_transactions(0, end_offset)] == [(2, 12, 13)]
+    assert [each[:3] for each in log.aborted_transactions(12, end_offset, EVERYTHING)] == [(2, 12, 13)]
     repeated = append(log, b"v", timestamp=0, producer_id=1, producer_epoch=0, base_sequence=11)
     assert (repeated.is_duplicate, repeated.base_offset) == (True, 11)
 

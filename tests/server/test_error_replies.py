@@ -42,7 +42,7 @@ def error_codes(message: Any) -> list[int]:
     found = []
     for field in spec_of(type(message)).fields:
         value = getattr(message, field.name)
-        if field.name == "error_code":
+        if field.name in ("error_code", "partition_error_code"):
             found.append(value)
         elif field.kind is Kind.ARRAY and isinstance(field.element, type):
             found += [code for item in value or () for code in error_codes(item)]

@@ -1,0 +1,14 @@
+"""Where the other brokers of the cluster listen for brokers, as far as the metadata tells."""
+
+from pykbroker.cluster.membership import Cluster
+from pykbroker.config import BrokerConfig
+
+
+def address_of(broker_id: int, config: BrokerConfig, cluster: Cluster) -> tuple[str, int] | None:
+    """Return the host and the port at which brokers reach a broker; None if it is not known."""
+    broker = cluster.image.brokers.get(broker_id)
+    if broker is None:
+        return None
+    name = config.inter_broker_listener_name or config.security_inter_broker_protocol
+    endpoint = broker.listeners.get(name.upper()) or next(iter(broker.listeners.values()), None)
+    return None if endpoint is None else (endpoint.host, endpoint.port)
