@@ -50,6 +50,8 @@ class Member:
             heartbeat_interval_ms=100,
             session_timeout_ms=6_000,
         )
+        # A kafka-python leader that does not know the topic yet assigns nothing, and keeps to that.
+        assert self.consumer.partitions_for_topic(TOPIC) is not None
         self.consumer.subscribe([TOPIC])
         self.values: list[bytes] = []
         self.owned: frozenset[int] = frozenset()
