@@ -1,12 +1,25 @@
 """What a loss of power leaves on a simulated disk."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.simulation.disk import Disk
+import pytest
+
+from tests.simulation.disk import MEMORY, Disk
 from tests.simulation.world import Trace, World
 
 SEEDS = range(60)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder where inodes are numbered in the order of their creation."""
+    if not MEMORY.is_dir():
+        pytest.skip("there is no file system in memory")
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
 
 
 def disk_of(folder: Path, seed: int) -> Disk:
@@ -50,10 +63,10 @@ def test_what_was_appended_since_the_flush_survives_in_part(tmp_path: Path) -> N
     assert any(each is not None and each.endswith(b"\0") for each in left)
 
 
-def test_file_that_was_never_flushed_may_be_gone_and_takes_later_ones_along(tmp_path: Path) -> None:
+def test_file_that_was_never_flushed_may_be_gone_and_takes_later_ones_along(memory: Path) -> None:
     left = set()
     for seed in SEEDS:
-        disk = disk_of(tmp_path, seed)
+        disk = disk_of(memory, seed)
         for name in ("first", "second"):
             (disk.root / name).write_bytes(name.encode())
         disk.restore(disk.lose_power())
