@@ -54,8 +54,10 @@ class Listener:
     def bind(cls, name: str, host: str, port: int) -> "Listener":
         """Bind and listen. Raises: ListenError."""
         try:
+            # As bytes, a name in ASCII does not load the codec for all others.
+            name_or_address = host.encode() if host.isascii() else host
             family, type_, proto, _, address = socket.getaddrinfo(
-                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                name_or_address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             sock = socket.socket(family, type_, proto)
             try:
