@@ -121,7 +121,12 @@ class PartitionLog(ReadableLog):
                 raise self._larger_than_segment(size)
         transactional = attributes & TRANSACTIONAL_BIT != 0
         if producer_id >= 0:
-            duplicate = self.producers.check(producer_id, epoch, sequence, delta, transactional)
+            try:
+                duplicate = self.producers.check(producer_id, epoch, sequence, delta, transactional)
+            except KafkaError as error:
+                if error.code is not ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER or not self._recall(producer_id):
+                    raise
+                duplicate = self.producers.check(producer_id, epoch, sequence, delta, transactional)
             if duplicate is not None:
                 return AppendInfo(
                     duplicate.base_offset, duplicate.last_offset, duplicate.timestamp, self.log_start_offset, True
@@ -141,6 +146,13 @@ class PartitionLog(ReadableLog):
                 producer_id, epoch, ProducerBatch(last_sequence, last, delta, youngest), transactional
             )
         return AppendInfo(first, last, now if rules.log_append_time else -1, self.log_start_offset)
+
+    def _recall(self, producer_id: int) -> bool:
+        """Whether the log tells more of a producer than is remembered. Raises: KAFKA_STORAGE_ERROR."""
+        try:
+            return snapshots.recall(self, producer_id)
+        except OSError as error:
+            raise self._storage.failed(error) from error
 
     def _write(self, records: RecordBytes, last: int, youngest: int, now: int) -> None:
         """Write one stamped batch, and flush it where it is due.

@@ -7,7 +7,8 @@ then per producer: producer_id i64, producer_epoch i16, last_sequence i32, last_
 last batch), timestamp i64, coordinator_epoch i32, current_txn_first_offset i64 (-1: none).
 
 Rules
-- A duplicate of one of the five batches gets its original offsets.
+- A duplicate of one of the five batches gets its original offsets. A snapshot holds only the last of them: the others
+  are looked for in the log when a client repeats one (snapshots.recall).
 - The first batch of an unknown producer may have any sequence (KIP-360: its state may have expired).
 - Sequences wrap: 0 follows 2^31-1. A new epoch starts at 0.
 - `check` changes nothing; `update` follows the write.
@@ -42,6 +43,10 @@ class ProducerBatch(NamedTuple):
     offset_delta: int
     timestamp: int
 
+    @classmethod
+    def of(cls, header: BatchHeader) -> "ProducerBatch":
+        return cls(header.last_sequence, header.last_offset, header.last_offset_delta, header.max_timestamp)
+
     @property
     def base_offset(self) -> int:
         return self.last_offset - self.offset_delta
@@ -57,6 +62,7 @@ class ProducerState:
     __slots__ = (
         "batches",
         "coordinator_epoch",
+        "has_forgotten",
         "last_timestamp",
         "next_sequence",
         "producer_epoch",
@@ -70,12 +76,19 @@ class ProducerState:
         self.coordinator_epoch = -1
         self.last_timestamp = -1
         self.txn_first_offset = -1
+        self.has_forgotten = False  # it comes from a snapshot: the log may tell of batches before the known ones
 
     def set_epoch(self, producer_epoch: int) -> None:
         if producer_epoch != self.producer_epoch:
             self.producer_epoch = producer_epoch
             self.batches.clear()
             self.next_sequence = -1
+
+    def recall(self, earlier: list[ProducerBatch]) -> None:
+        """Take the batches before the known ones, the newest last."""
+        self.has_forgotten = False
+        room = MAX_BATCHES - len(self.batches)
+        self.batches[:0] = earlier[-room:] if room else []
 
     def add_batch(self, batch: ProducerBatch) -> None:
         batches = self.batches
@@ -260,9 +273,7 @@ class ProducerStates:
         if header.producer_id < 0:
             return None
         if not header.is_control:
-            remembered = ProducerBatch(
-                header.last_sequence, header.last_offset, header.last_offset_delta, header.max_timestamp
-            )
+            remembered = ProducerBatch.of(header)
             self.update(header.producer_id, header.producer_epoch, remembered, header.is_transactional)
             return None
         if not header.record_count:
@@ -353,6 +364,7 @@ class ProducerStates:
                 entry
             )
             state = ProducerState(epoch)
+            state.has_forgotten = True
             if last_sequence >= 0:
                 state.add_batch(ProducerBatch(last_sequence, last_offset, delta, timestamp))
             state.last_timestamp = timestamp

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pykbroker.log.files import write_atomically
 from pykbroker.log.local_log import DELETED
-from pykbroker.log.producer_state import ProducerStates
+from pykbroker.log.producer_state import MAX_BATCHES, ProducerBatch, ProducerStates
 from pykbroker.log.segment import BrokenSegmentError, Segment, file_name
 from wire.errors import ProtocolError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".snapshot"
+RECALL_BYTES = 16 * 1024 * 1024  # of the log's end are searched for a producer's earlier batches
 
 
 def write(directory: str, offset: int, producers: ProducerStates) -> None:
@@ -92,6 +93,45 @@ def rebuild_producers(log: "PartitionLog", segments: Sequence[Segment], end_offs
         except (BrokenSegmentError, ProtocolError) as error:
             logger.error("%s: producer states are incomplete: %s", segment.file.path, error)
     return producers
+
+
+def recall(log: "PartitionLog", producer_id: int) -> bool:
+    """Find what a snapshot did not tell of a producer: its batches before the known ones, in the last RECALL_BYTES.
+
+    Returns whether there were any; looks once only. Raises: OSError.
+    """
+    state = log.producers.producers.get(producer_id)
+    if state is None or not state.has_forgotten:
+        return False
+    before = state.batches[0].base_offset if state.batches else log.log_end_offset
+    found: list[ProducerBatch] = []
+    room = RECALL_BYTES
+    for segment in reversed(log.segments):
+        if room <= 0 or len(found) >= MAX_BATCHES:
+            break
+        found[:0] = _batches_of(producer_id, state.producer_epoch, segment, before, room)
+        room -= segment.size
+    state.recall(found)
+    return bool(found)
+
+
+def _batches_of(producer_id: int, epoch: int, segment: Segment, before: int, room: int) -> list[ProducerBatch]:
+    """Return a producer's batches below `before` in about the last `room` bytes of a segment. Raises: OSError."""
+    position = 0
+    if segment.size > room:
+        share = (segment.end_offset - segment.base_offset) * room // segment.size
+        found = segment.find(segment.end_offset - share)
+        position = found[0] if found is not None else segment.size
+    batches = []
+    try:
+        for header, _ in segment.headers(position):
+            if header.base_offset >= before:
+                break
+            if header.producer_id == producer_id and header.producer_epoch == epoch and not header.is_control:
+                batches.append(ProducerBatch.of(header))
+    except BrokenSegmentError as error:
+        logger.error("%s: batches of producer %d are not found: %s", segment.file.path, producer_id, error)
+    return batches
 
 
 def _newest(log: "PartitionLog", directory: str, end_offset: int) -> tuple[ProducerStates, int]:

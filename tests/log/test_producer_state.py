@@ -275,3 +275,44 @@ def test_marker_of_transactions_version_2_has_a_higher_epoch_than_the_transactio
     end(log, ControlType.COMMIT, epoch=4)
     log.producers.check_marker(1, 4, 0, 2)  # a repetition
     assert marker_error(log, 3, 2) is ErrorCode.INVALID_PRODUCER_EPOCH
+
+
+@pytest.mark.parametrize("stop", ["clean", "crash"])
+def test_duplicates_of_the_last_five_batches_are_recognized_after_a_restart(tmp_path: Path, stop: str) -> None:
+    dirs, log = new_log(tmp_path)
+    for sequence in range(7):
+        produce(log, sequence)
+        produce(log, sequence, producer=2)
+    if stop == "clean":
+        dirs.close()
+    else:
+        crash(dirs)
+    _, log = reopen(tmp_path)
+    assert [produce(log, sequence).base_offset for sequence in range(2, 7)] == [4, 6, 8, 10, 12]
+    assert log.log_end_offset == 14
+    with pytest.raises(KafkaError, match="OUT_OF_ORDER_SEQUENCE_NUMBER"):
+        produce(log, 1)
+    assert produce(log, 7).base_offset == 14
+
+
+def test_duplicates_are_recognized_in_segments_before_the_snapshot(tmp_path: Path) -> None:
+    dirs, log = new_log(tmp_path)
+    for sequence in range(4):
+        produce(log, sequence)
+        log.roll()
+    dirs.close()
+    _, log = reopen(tmp_path)
+    produce(log, 4)
+    assert [produce(log, sequence).base_offset for sequence in range(5)] == [0, 1, 2, 3, 4]
+
+
+def test_batches_of_an_earlier_epoch_are_not_recalled(tmp_path: Path) -> None:
+    dirs, log = new_log(tmp_path)
+    for sequence in range(3):
+        produce(log, sequence)
+    produce(log, 0, epoch=1)
+    dirs.close()
+    _, log = reopen(tmp_path)
+    with pytest.raises(KafkaError, match="OUT_OF_ORDER_SEQUENCE_NUMBER"):
+        produce(log, 2, epoch=1)
+    assert produce(log, 0, epoch=1).base_offset == 3
