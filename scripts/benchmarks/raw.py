@@ -85,17 +85,13 @@ def fetch(subject: Subject, row: str) -> dict[str, float]:
 
 
 def produce_latency(subject: Subject, row: str) -> dict[str, float]:
-    """One request of one record at a time.
-
-    The client polls instead of sleeping until the answer is there: waking a processor takes 25 µs and more on an idle
-    virtual machine, whatever the broker, and would be most of what is measured. The broker's own wake-up counts.
-    """
+    """One request of one record at a time."""
     with subject.topic() as (topic, leaders), Connection(leaders[0]) as connection:
         request = frames.produce_request(topic, 0, ONE_RECORD, acks=subject.effort.acks)
         connection.produce(request)
         size = 4 + len(connection.ask(request))
-        send, receive, clock = connection.socket.send, connection.socket.recv, time.perf_counter_ns
-        connection.socket.setblocking(False)
+        send, receive, clock = connection.socket.sendall, connection.socket.recv, time.perf_counter_ns
+        connection.socket.settimeout(None)  # a timeout costs a poll before each call
         taken: list[int] = []
         for seconds in (subject.effort.seconds * WARM_UP, subject.effort.seconds):
             taken.clear()
@@ -104,12 +100,9 @@ def produce_latency(subject: Subject, row: str) -> dict[str, float]:
             while started < deadline:
                 started = clock()
                 send(request)
-                got = 0
+                got = len(receive(size))
                 while got < size:
-                    try:
-                        got += _some(receive(size - got))
-                    except BlockingIOError:
-                        continue
+                    got += _some(receive(size - got))
                 taken.append(clock() - started)
         _check_end(leaders[0], topic, at_least=len(taken))
     return percentiles(row, taken)
