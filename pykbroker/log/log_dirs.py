@@ -9,7 +9,8 @@ Rules
   `file.delete.delay.ms`.
 
 Not here: one partition's files (partition_log.py, recovery.py), where a partition goes (choice.py), locks
-(identity.py), compaction (cleaner.py), moves (moves.py). Sources: Kafka's LogManager.
+(identity.py), what lies in a directory at start (loading.py), compaction (cleaner.py), moves (moves.py).
+Sources: Kafka's LogManager.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from typing import TYPE_CHECKING
 from pykbroker.clock import Clock, Timer
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
-from pykbroker.log import checkpoints, identity
-from pykbroker.log.choice import FUTURE_SUFFIX, DirectoryChoice
+from pykbroker.log import checkpoints, identity, loading
+from pykbroker.log.choice import DirectoryChoice
 from pykbroker.log.files import FilePool
+from pykbroker.log.loading import DELETE_SUFFIX
 from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
@@ -41,7 +43,6 @@ if TYPE_CHECKING:  # imported with the first partition: a new broker answers soo
 
 logger = logging.getLogger(__name__)
 
-_DELETE_SUFFIX = "-delete"
 _STRAY_SUFFIX = "-stray"
 _OFFLINE_CHECK_MS = 500
 _NAME_MAX = 255
@@ -177,63 +178,29 @@ class LogDirs:
                 identity.write(directory, self._config.node_id, cluster_id)
 
     def _load_directory(self, directory: LogDirectory) -> None:
-        path = directory.path
-        marker = path / checkpoints.CLEAN_SHUTDOWN
-        is_clean = marker.exists()
-        self._learn_epoch(path)
-        recovery_points = checkpoints.read_offsets(path / checkpoints.RECOVERY_POINTS)
-        log_starts = checkpoints.read_offsets(path / checkpoints.LOG_START_OFFSETS)
-        cleaned = checkpoints.read_offsets(path / checkpoints.CLEANED_UP_TO)
-        config = TopicConfig.build(self._config, {})
-        loaded = 0
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-            if not entry.is_dir():
-                continue
-            if entry.name.endswith(_DELETE_SUFFIX):
-                directory.flusher.remove_directory(entry.path)
-                continue
-            if entry.name.endswith(FUTURE_SUFFIX):
-                self._forget_copy(directory, entry)
-                continue
-            topic_partition = parse_directory_name(entry.name)
-            if topic_partition is None:
-                continue
-            log = _load(
-                topic_partition,
-                directory,
-                config,
-                clean=is_clean,
-                recovery_point=recovery_points.get(topic_partition, 0),
-                log_start_offset=log_starts.get(topic_partition, 0),
-            )
-            log.first_dirty_offset = cleaned.get(topic_partition, -1)
-            if topic_partition in self._logs and not self._is_better(log, self._logs[topic_partition]):
-                continue
-            self._logs[topic_partition] = log
-            self.choice.counts[directory] += 1
-            loaded += 1
-        if is_clean:
-            marker.unlink()
-        elif loaded:
+        found = loading.load(directory, self._config)
+        # All directories have to be of one stop: one whose disk was replaced, or is older, makes it an unclean one.
+        is_first = self.previous_broker_epoch is None
+        if is_first or found.broker_epoch == self.previous_broker_epoch:
+            self.previous_broker_epoch = found.broker_epoch
+        else:
+            self.previous_broker_epoch = -1
+        for topic_partition in found.interrupted_moves:
+            self._interrupted[topic_partition] = directory
+        for log in found.logs:
+            other = self._logs.get(log.topic_partition)
+            if other is None or self._is_better(log, other):
+                self._logs[log.topic_partition] = log
+                self.choice.counts[directory] += 1
+        if found.was_clean:
+            (directory.path / checkpoints.CLEAN_SHUTDOWN).unlink()
+        elif found.logs:
             self.was_unclean = True
-            logger.info("%s was not closed cleanly: %d logs were checked", path, loaded)
-
-    def _learn_epoch(self, path: Path) -> None:
-        """All directories have to be of one stop: one whose disk was replaced, or is older, makes it an unclean one."""
-        epoch = checkpoints.read_clean_shutdown(path)
-        known = self.previous_broker_epoch
-        self.previous_broker_epoch = epoch if known in (None, epoch) else -1
+            logger.info("%s was not closed cleanly: %d logs were checked", directory.path, len(found.logs))
 
     def note_broker_epoch(self, epoch: int) -> None:
         """Say under which epoch this broker was registered, for the marker of a clean stop."""
         self._broker_epoch = epoch
-
-    def _forget_copy(self, directory: LogDirectory, entry: os.DirEntry[str]) -> None:
-        """Remove the copy of a move that was interrupted, and remember where it led."""
-        topic_partition = parse_directory_name(entry.name.rpartition(".")[0])
-        if topic_partition is not None:
-            self._interrupted[topic_partition] = directory
-        directory.flusher.remove_directory(entry.path)
 
     def _is_better(self, log: PartitionLog, other: PartitionLog) -> bool:
         """Decide between two logs of one partition: a stop came while a move took its copy into use.
@@ -330,7 +297,7 @@ class LogDirs:
     def _remove_directory(self, log: PartitionLog) -> None:
         directory, topic_partition, path = log.log_directory, log.topic_partition, log.directory
         log.abandon()
-        suffix = f"-{topic_partition.partition}.{uuid.uuid4().hex}{_DELETE_SUFFIX}"
+        suffix = f"-{topic_partition.partition}.{uuid.uuid4().hex}{DELETE_SUFFIX}"
         renamed = directory.path / f"{topic_partition.topic[: _NAME_MAX - len(suffix)]}{suffix}"
         try:
             os.rename(path, renamed)
@@ -379,7 +346,7 @@ class LogDirs:
         path = directory.path / str(topic_partition)
         try:
             os.rename(future.directory, path)
-            moved = _load(
+            moved = loading.load_log(
                 topic_partition,
                 directory,
                 log.config,
@@ -528,30 +495,3 @@ class LogDirs:
                     log.request_flush()
                 except OSError as error:
                     log.log_directory.failed(error)
-
-
-def _load(
-    topic_partition: TopicPartition,
-    directory: LogDirectory,
-    config: TopicConfig,
-    *,
-    clean: bool,
-    recovery_point: int,
-    log_start_offset: int,
-) -> PartitionLog:
-    """Read what an earlier run left of a partition."""
-    from pykbroker.log import recovery
-    from pykbroker.log.partition_log import PartitionLog
-
-    topic_id = checkpoints.read_topic_id(directory.path / str(topic_partition))
-    log = PartitionLog(topic_partition, topic_id, config, directory)
-    recovery.load(log, clean=clean, recovery_point=recovery_point, log_start_offset=log_start_offset)
-    return log
-
-
-def parse_directory_name(name: str) -> TopicPartition | None:
-    """Return the partition that a directory is named after; None if it is something else, or Kafka's own metadata."""
-    topic, _, partition = name.rpartition("-")
-    if not topic or not partition.isdecimal() or topic == "__cluster_metadata":
-        return None
-    return TopicPartition(topic, int(partition))

@@ -14,7 +14,8 @@ import pytest
 from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
-from pykbroker.log.log_dirs import LogDirs, parse_directory_name
+from pykbroker.log.loading import parse_directory_name
+from pykbroker.log.log_dirs import LogDirs
 from pykbroker.log.partition_log import PartitionLog
 from pykbroker.topic_partition import TopicPartition
 from tests.log.support import (
