@@ -379,6 +379,10 @@ class BrokerConfig:
         interval_ms = self.log_flush_interval_ms
         return interval_ms if interval_ms is not None else self.log_flush_scheduler_interval_ms
 
+    @property
+    def inter_broker_listener_effective(self) -> str:
+        return (self.inter_broker_listener_name or self.security_inter_broker_protocol).upper()
+
 
 DEFINITIONS: Mapping[str, ConfigDef] = definitions_of(BrokerConfig)
 

@@ -82,20 +82,17 @@ class Liveness:
 
     def _to_watch(self, image: MetadataImage) -> dict[int, BrokerImage]:
         me = self._cluster.broker_id
+        listener = self._config.inter_broker_listener_effective
         watched = image.brokers if self._cluster.is_controller else {image.controller_id}
         return {
             broker.id: broker
             for broker in image.alive_brokers()
-            if broker.id != me and broker.id in watched and self._listener in broker.listeners
+            if broker.id != me and broker.id in watched and listener in broker.listeners
         }
-
-    @property
-    def _listener(self) -> str:
-        return (self._config.inter_broker_listener_name or self._config.security_inter_broker_protocol).upper()
 
     async def _watch(self, broker: BrokerImage, watch: _Watch) -> None:
         with watch.scope:
-            endpoint = broker.listeners[self._listener]
+            endpoint = broker.listeners[self._config.inter_broker_listener_effective]
             refusals = 0
             while True:
                 pause_ms = float(self._config.pykbroker_liveness_probe_interval_ms)

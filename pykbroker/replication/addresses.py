@@ -9,6 +9,7 @@ def address_of(broker_id: int, config: BrokerConfig, cluster: Cluster) -> tuple[
     broker = cluster.image.brokers.get(broker_id)
     if broker is None:
         return None
-    name = config.inter_broker_listener_name or config.security_inter_broker_protocol
-    endpoint = broker.listeners.get(name.upper()) or next(iter(broker.listeners.values()), None)
+    endpoint = broker.listeners.get(config.inter_broker_listener_effective) or next(
+        iter(broker.listeners.values()), None
+    )
     return None if endpoint is None else (endpoint.host, endpoint.port)
