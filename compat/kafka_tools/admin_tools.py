@@ -18,7 +18,12 @@ def admin_topics(tools: Tools, context: Context) -> None:
     def topics(*arguments: str) -> str:
         return tools.succeed(context, "kafka-topics", *arguments)
 
+    def listed(*names: str) -> bool:
+        return set(names) <= set(topics("--list").split())
+
     topics("--create", "--topic", first, "--partitions", "3", "--config", "cleanup.policy=compact")
+    # The tool may ask another broker than the one that created it.
+    context.wait_until("the topic is known", lambda: listed(first))
     described = topics("--describe", "--topic", first)
     check("PartitionCount: 3" in described and "cleanup.policy=compact" in described, f"described as {described}")
     context.wait_until(
@@ -26,11 +31,13 @@ def admin_topics(tools: Tools, context: Context) -> None:
     )
     broker = REPLICAS.findall(described)[0][1].split(",")[0]
     topics("--create", "--topic", second, "--replica-assignment", f"{broker},{broker}")
+    context.wait_until("both topics are known", lambda: listed(first, second))
     check("PartitionCount: 2" in topics("--describe", "--topic", second), "the assignment did not make 2 partitions")
-    check({first, second} <= set(topics("--list").split()), "the list of topics lacks the created ones")
 
     topics("--alter", "--topic", first, "--partitions", "5")
-    check("PartitionCount: 5" in topics("--describe", "--topic", first), "the topic has no 5 partitions")
+    context.wait_until(
+        "the topic has 5 partitions", lambda: "PartitionCount: 5" in topics("--describe", "--topic", first)
+    )
     named = ["--topic", first]
     tools.fail(context, "InvalidPartitionsException", "kafka-topics", "--alter", *named, "--partitions", "4")
     tools.fail(context, "TopicExistsException", "kafka-topics", "--create", *named)
