@@ -10,15 +10,19 @@ A callback that raises does not keep the others from running: `on_bug` is told, 
 A cancelled timer stays in the heap until its time, or until half of the heap's timers are cancelled ones.
 """
 
+import errno
 import heapq
 import itertools
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
 import attrs
+
+Result = TypeVar("Result")
 
 MIN_TIMERS_TO_SWEEP = 4096  # in a smaller heap cancelled timers are left alone
 
@@ -76,6 +80,16 @@ class Clock(ABC):
             await over.wait()
         finally:
             timer.cancel()
+
+    async def within(self, timeout_ms: float, wait: Awaitable[Result]) -> Result:
+        """Await something for so long at most. Raises: TimeoutError."""
+        with anyio.CancelScope() as scope:
+            timer = self.call_later(timeout_ms, scope.cancel)
+            try:
+                return await wait
+            finally:
+                timer.cancel()
+        raise TimeoutError(errno.ETIMEDOUT, f"nothing came within {timeout_ms:g} ms")
 
     def _earlier_deadline(self) -> None:
         """Called when a new timer became the first to fire."""

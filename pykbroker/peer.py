@@ -21,9 +21,9 @@ import errno
 import itertools
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from struct import Struct
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 
@@ -39,8 +39,6 @@ FIRST_BACKOFF_MS = 20
 _FIRST_BUFFER_BYTES = 64 * 1024
 
 _SIZE = Struct(">i")
-
-Result = TypeVar("Result")
 
 
 class Channel(ABC):
@@ -136,14 +134,14 @@ class Peer:
         if address is None:
             raise ConnectionError(errno.EHOSTUNREACH, "the broker has no address that brokers can reach")
         timeout_ms = self._config.socket_connection_setup_timeout_ms
-        return await self._within(timeout_ms, self._network.connect(*address))
+        return await self._clock.within(timeout_ms, self._network.connect(*address))
 
     async def _exchange(self, channel: Channel, request: object, version: int, timeout_ms: int) -> object:
         key = spec_of(type(request)).key
         assert key is not None
         correlation_id = next(self._correlation_ids) & 0x7FFFFFFF
         sent = encode_request(RequestHeader(key, version, correlation_id, self._client_id), request)
-        frame = await self._within(timeout_ms, channel.exchange(sent))
+        frame = await self._clock.within(timeout_ms, channel.exchange(sent))
         try:
             answered, pos = decode_response_header(key, version, frame)
             if answered != correlation_id:
@@ -154,16 +152,6 @@ class Peer:
         except ProtocolError as error:
             raise ConnectionError(errno.EPROTO, str(error)) from error
         return response
-
-    async def _within(self, timeout_ms: int, wait: Awaitable[Result]) -> Result:
-        """Await something for so long at most, by the broker's clock. Raises: TimeoutError, an OSError."""
-        with anyio.CancelScope() as scope:
-            timer = self._clock.call_later(timeout_ms, scope.cancel)
-            try:
-                return await wait
-            finally:
-                timer.cancel()
-        raise TimeoutError(errno.ETIMEDOUT, f"nothing came within {timeout_ms} ms")
 
 
 class SocketNetwork(Network):

@@ -45,6 +45,10 @@ class BrokerImage:
     incarnation_id: str = ""  # of its process, while it is not fenced
     directory_id: str = ""  # of its first log directory, while it is not fenced
 
+    def endpoint_for_brokers(self, listener: str) -> Endpoint | None:
+        """Return where other brokers reach this one: the listener of that name, else its first; None: it has none."""
+        return self.listeners.get(listener) or next(iter(self.listeners.values()), None)
+
 
 @attrs.frozen
 class PartitionImage:

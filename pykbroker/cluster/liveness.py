@@ -28,7 +28,7 @@ from pykbroker.clock import Clock
 from pykbroker.cluster.changes import fence_broker
 from pykbroker.cluster.image import BrokerImage, ImageDelta, MetadataImage
 from pykbroker.cluster.membership import Cluster
-from pykbroker.config import BrokerConfig
+from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError
 from pykbroker.peer import Channel, Network
 from wire.frame import API_VERSIONS, RequestHeader, encode_request
@@ -82,22 +82,26 @@ class Liveness:
 
     def _to_watch(self, image: MetadataImage) -> dict[int, BrokerImage]:
         me = self._cluster.broker_id
-        listener = self._config.inter_broker_listener_effective
         watched = image.brokers if self._cluster.is_controller else {image.controller_id}
         return {
             broker.id: broker
             for broker in image.alive_brokers()
-            if broker.id != me and broker.id in watched and listener in broker.listeners
+            if broker.id != me and broker.id in watched and self._endpoint_of(broker) is not None
         }
 
+    def _endpoint_of(self, broker: BrokerImage) -> Endpoint | None:
+        return broker.endpoint_for_brokers(self._config.inter_broker_listener_effective)
+
     async def _watch(self, broker: BrokerImage, watch: _Watch) -> None:
+        endpoint = self._endpoint_of(broker)
+        assert endpoint is not None
         with watch.scope:
-            endpoint = broker.listeners[self._config.inter_broker_listener_effective]
             refusals = 0
             while True:
                 pause_ms = float(self._config.pykbroker_liveness_probe_interval_ms)
                 try:
-                    channel = await self._network.connect(endpoint.host, endpoint.port)
+                    connect = self._network.connect(endpoint.host, endpoint.port)
+                    channel = await self._clock.within(self._config.socket_connection_setup_timeout_ms, connect)
                 except ConnectionRefusedError:
                     refusals += 1
                     if refusals < REFUSALS:

@@ -9,7 +9,5 @@ def address_of(broker_id: int, config: BrokerConfig, cluster: Cluster) -> tuple[
     broker = cluster.image.brokers.get(broker_id)
     if broker is None:
         return None
-    endpoint = broker.listeners.get(config.inter_broker_listener_effective) or next(
-        iter(broker.listeners.values()), None
-    )
+    endpoint = broker.endpoint_for_brokers(config.inter_broker_listener_effective)
     return None if endpoint is None else (endpoint.host, endpoint.port)

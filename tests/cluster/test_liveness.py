@@ -3,6 +3,7 @@
 import errno
 from pathlib import Path
 
+import anyio
 import pytest
 
 from pykbroker.cluster.image import MetadataImage
@@ -21,6 +22,7 @@ class Wire:
     def __init__(self) -> None:
         self.refusing: set[int] = set()
         self.silent: set[int] = set()
+        self.hanging: set[int] = set()
         self.connects = 0
 
     async def connect(self, host: str, port: int) -> "_Line":
@@ -30,6 +32,8 @@ class Wire:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
         if broker_id in self.silent:
             raise TimeoutError(errno.ETIMEDOUT, "no answer")
+        if broker_id in self.hanging:
+            await anyio.sleep_forever()
         return _Line(self, broker_id)
 
 
@@ -117,3 +121,17 @@ async def test_only_the_controller_watches_all_and_the_others_watch_it(tmp_path:
         await nodes.until(lambda: nodes.clock.monotonic_ms() > end)
         # 1 watches 2 and 3, which watch 1; each connection is held.
         assert wire.connects == 4
+
+
+async def test_connect_that_hangs_is_given_up_so_that_the_end_is_seen(tmp_path: Path) -> None:
+    wire = Wire()
+    wire.hanging.add(2)
+    async with several(tmp_path, wire) as nodes:
+        await nodes.start(1, 2, socket_connection_setup_timeout_ms=200)
+        await nodes.create("t", [(2, 1)])
+        tried = wire.connects
+        await nodes.until(lambda: wire.connects > tried)
+        wire.hanging.clear()
+        wire.refusing.add(2)
+        nodes.kill(2)
+        assert await nodes.until(lambda: nodes.leaders("t") == [1]) < SOON_MS
