@@ -18,7 +18,8 @@ LOAD_CASES: Mapping[str, LoadCase] = {
     "librdkafka-produce-1k": partial(native.produce, row="librdkafka-produce-1k", record_bytes=1024),
     "librdkafka-consume-100": partial(native.consume, row="librdkafka-consume-100", record_bytes=100),
     "librdkafka-consume-1k": partial(native.consume, row="librdkafka-consume-1k", record_bytes=1024),
-    "transactions": partial(native.transactions, row="transactions", records=100),
+    "transactions": partial(native.transactions, row="transactions", records=100, producers=32),
+    "transactions-1": partial(native.transactions, row="transactions-1", records=100, producers=1),
     "produce-1m": partial(raw.produce, row="produce-1m", batch_bytes=1 << 20, record_bytes=1024, in_flight=8),
     "produce-16k": partial(raw.produce, row="produce-16k", batch_bytes=1 << 14, record_bytes=1024, in_flight=64),
     "produce-16k-4": partial(

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_int32, c_int64, c_size_t, c_void_p
 from pathlib import Path
+from threading import Barrier
 
 from support.connection import Refused
 
@@ -125,9 +126,20 @@ def produce(
 
 
 def produce_in_transactions(
-    bootstrap: str, topic: str, *, transactional_id: str, records: int, record_bytes: int, seconds: float
+    bootstrap: str,
+    topic: str,
+    partition: int,
+    *,
+    transactional_id: str,
+    records: int,
+    record_bytes: int,
+    seconds: float,
+    start: Barrier,
 ) -> tuple[int, float]:
-    """Commit transactions of so many records to one partition for `seconds`; return how many, and the time it took."""
+    """Commit transactions of so many records to a partition for `seconds`; return how many, and the time it took.
+
+    All producers of a measurement meet at `start` once they have their producer ids.
+    """
     library = load_library()
     settings = {"bootstrap.servers": bootstrap, "transactional.id": transactional_id}
     client = _client(library, PRODUCER, settings)
@@ -137,11 +149,12 @@ def produce_in_transactions(
     timeout_ms = int(TIMEOUT_S * 1000)
     try:
         _succeed(library, library.rd_kafka_init_transactions(client, timeout_ms))
+        start.wait(TIMEOUT_S)
         started = time.perf_counter()
         committed = 0
         while time.perf_counter() - started < seconds:
             _succeed(library, library.rd_kafka_begin_transaction(client))
-            if library.rd_kafka_produce_batch(handle, 0, COPY_AND_BLOCK, batch, records) != records:
+            if library.rd_kafka_produce_batch(handle, partition, COPY_AND_BLOCK, batch, records) != records:
                 raise Refused("librdkafka did not take all records of a transaction")
             _succeed(library, library.rd_kafka_commit_transaction(client, timeout_ms))
             committed += 1

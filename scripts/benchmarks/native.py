@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+
 from support import frames
 from support.connection import Address, Connection, Refused
 
@@ -13,6 +18,7 @@ MOST_RECORDS_BYTES = (
 )
 CONSUMED_BYTES = 512 << 20
 CONSUMED_RECORDS = 4_000_000
+MARKERS_S = 10.0  # by when the markers of all transactions are there
 
 
 def produce(subject: Subject, row: str, *, record_bytes: int) -> dict[str, float]:
@@ -36,25 +42,40 @@ def produce(subject: Subject, row: str, *, record_bytes: int) -> dict[str, float
     return {row: sent / seconds}
 
 
-def transactions(subject: Subject, row: str, *, records: int) -> dict[str, float]:
-    """Commit one transaction after the other, as many a second as go."""
+def transactions(subject: Subject, row: str, *, records: int, producers: int) -> dict[str, float]:
+    """Each producer commits one transaction after the other, as many a second as go."""
     effort = subject.effort
-    with subject.topic(1) as (topic, leaders):
+    with subject.topic(effort.partitions) as (topic, leaders), ThreadPoolExecutor(producers) as pool:
         expected = 0
         for part in (0.2, 1.0):
-            committed, seconds = librdkafka.produce_in_transactions(
+            start = Barrier(producers)
+            produce = partial(
+                librdkafka.produce_in_transactions,
                 subject.broker.bootstrap,
                 topic,
-                transactional_id=topic,
                 records=records,
                 record_bytes=100,
                 seconds=effort.seconds * part,
+                start=start,
             )
+            running = [
+                pool.submit(produce, number % len(leaders), transactional_id=f"{topic}-{number}")
+                for number in range(producers)
+            ]
+            done = [each.result() for each in running]
+            committed, seconds = sum(count for count, _ in done), max(took for _, took in done)
             expected += committed * (records + 1)  # each ends with a marker
-        stored = sum(_ends(topic, leaders).values())
-        if stored != expected:
-            raise Refused(f"transactions of {expected} records and markers were committed, {stored} are stored")
+        _see_all_stored(topic, leaders, expected)
     return {row: committed / seconds}
+
+
+def _see_all_stored(topic: str, leaders: dict[int, Address], expected: int) -> None:
+    """Wait for the last markers, which are written after the answer to the commit. Raises: Refused."""
+    deadline = time.monotonic() + MARKERS_S
+    while (stored := sum(_ends(topic, leaders).values())) != expected:
+        if stored > expected or time.monotonic() > deadline:
+            raise Refused(f"transactions of {expected} records and markers were committed, {stored} are stored")
+        time.sleep(0.05)
 
 
 def consume(subject: Subject, row: str, *, record_bytes: int) -> dict[str, float]:
