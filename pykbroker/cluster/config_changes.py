@@ -18,7 +18,7 @@ from pykbroker import topic_config
 from pykbroker.cluster.config_entries import broker_definitions
 from pykbroker.cluster.image import ConfigResource, ConfigResourceType, MetadataImage
 from pykbroker.cluster.new_topics import check_topic_name
-from pykbroker.config import BrokerConfig
+from pykbroker.config import DYNAMIC_ONLY, LISTENER_LIMIT, BrokerConfig
 from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType, Dynamic
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
@@ -175,7 +175,7 @@ def _broker_table(image: MetadataImage, config: BrokerConfig, name: str) -> _Tab
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"{name} is not the number of a broker") from None
         if broker_id not in image.brokers:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"No broker with the id {broker_id} is registered")
-    rows = broker_definitions()
+    rows = {**broker_definitions(), **DYNAMIC_ONLY}
     set_before = image.config(ConfigResourceType.BROKER, name)
 
     def check(values: Mapping[str, str], changed: set[str]) -> None:
@@ -183,6 +183,8 @@ def _broker_table(image: MetadataImage, config: BrokerConfig, name: str) -> _Tab
         for key in sorted(changed):
             if key in rows:
                 _check_broker_value(rows[key], config, values[key])
+            elif (match := LISTENER_LIMIT.fullmatch(key)) is not None:
+                _check_limit_of_listener(rows[match[1]], values[key])
         _check_min_isr(image, name, set_before, values)
 
     return _Table(rows, lambda key: _current_list(rows, config, key), check)
@@ -225,6 +227,15 @@ def _check_broker_value(definition: ConfigDef, config: BrokerConfig, text: str) 
                 ErrorCode.INVALID_REQUEST,
                 f"{definition.name}={value}: in one step, {current} threads can be halved or doubled at most",
             )
+
+
+def _check_limit_of_listener(definition: ConfigDef, text: str) -> None:
+    try:
+        value = definition.parse(text)
+    except ConfigError as error:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from None
+    if value == 0 and definition.name == "max.connections":
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "a listener that lets nobody in is of no use")
 
 
 def _check_min_isr(image: MetadataImage, broker: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:

@@ -83,6 +83,9 @@ UNORDERED = {
     ("DescribeProducers", "topics[].partitions[].active_producers"): "producer_id",
     ("DescribeTransactions", "transaction_states[].topics"): "topic",
     ("ListTransactions", "transaction_states"): "transactional_id",
+    ("DescribeClientQuotas", "entries"): "entity",
+    ("DescribeClientQuotas", "entries[].values"): "key",
+    ("AlterClientQuotas", "entries"): "entity",
 }
 
 # The same where the elements are plain values.
