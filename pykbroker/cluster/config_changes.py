@@ -10,6 +10,7 @@ Sources: KIP-226, KIP-339; Kafka's ConfigAdminManager, ConfigurationControlManag
 """
 
 import enum
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
@@ -40,6 +41,9 @@ class Alteration:
     value: str | None
 
 
+_OF_LISTENER = re.compile(r"listener\.name\.[^.]*\.(.*)")
+# The others of a listener are set for one broker, since brokers may have different listeners.
+_CLUSTER_WIDE_OF_LISTENERS = frozenset({"max.connections", "max.connection.creation.rate", "num.network.threads"})
 MIN_ISR = "min.insync.replicas"
 _ELR = "eligible.leader.replicas.version"
 # A broker's thread counts change by at most a factor of two at a time, so that a slip does not take it down.
@@ -204,6 +208,8 @@ def _check_names(rows: Mapping[str, ConfigDef], broker: str, changed: set[str]) 
     fixed = [row.name for row in known if row.dynamic is Dynamic.READ_ONLY]
     refuse(fixed, "can only be set when the broker starts")
     single = [row.name for row in known if row.dynamic is Dynamic.PER_BROKER]
+    of_listeners = ((name, _OF_LISTENER.fullmatch(name)) for name in changed)
+    single += [name for name, match in of_listeners if match is not None and match[1] not in _CLUSTER_WIDE_OF_LISTENERS]
     if not broker:
         refuse(single, "can only be set for one broker, not for all")
     secure = [name for name in single if name.startswith(("ssl.", "sasl."))]

@@ -178,7 +178,6 @@ class QuotaFilter:
         parts = dict(entity)
         if self.is_strict and len(parts) != len(self.names) + len(self.any_name):
             return False
-        absent = ""  # no entity has this name
-        return all(parts.get(kind, absent) == name for kind, name in self.names.items()) and all(
+        return all(kind in parts and parts[kind] == name for kind, name in self.names.items()) and all(
             kind in parts for kind in self.any_name
         )

@@ -4,8 +4,8 @@ Owns: the set of open connections.
 
 Rules
 - With `max.connections` open, on the broker or on the listener (`listener.name.<name>.max.connections`), further
-  clients wait in the backlog until one leaves. Where the brokers have a listener among others, the limit of the broker does not
-  hold for it: the connection elsewhere that was idle for longest makes room.
+  clients wait in the backlog until one leaves. Where the brokers have a listener among others, the limit of the broker
+  does not hold for it: the connection elsewhere that was idle for longest makes room.
 - Beyond the rate of new connections a client waits until it is served, with all behind it on its listener. One that is
   beyond the rate of its address is closed unserved, a little later, so that it does not come again at once.
 - A client over `max.connections.per.ip` (or what `max.connections.per.ip.overrides` says for its address) is closed at

@@ -126,13 +126,11 @@ def quotas_of_clients(caller: Caller) -> None:
     for components in FILTERS:
         for strict in (False, True):
             caller.every("DescribeClientQuotas", {"components": components, "strict": strict})
-    every = caller.call("DescribeClientQuotas", 1, {"components": []}).entries or []
-    for found in every:
-        of = [{"entity_type": each.entity_type, "entity_name": each.entity_name} for each in found.entity]
-        if of != entity(client_id="capture"):
-            caller.call(
-                "AlterClientQuotas", 1, {"entries": [entry(of, *(op(each.key, None) for each in found.values))]}
-            )
+    for entries in SET:
+        for each in entries:
+            removed = dict.fromkeys(one["key"] for one in each["ops"])
+            nothing = entry(each["entity"], *(op(key, None) for key in removed))
+            caller.call("AlterClientQuotas", 1, {"entries": [nothing]})
     caller.settle("DescribeClientQuotas", 1, {"components": name}, lambda answer: not answer.entries)
     caller.every("DescribeClientQuotas", {"components": []})
 

@@ -206,7 +206,7 @@ def _leaves(call: Call, value: Any, path: Path) -> dict[Path, object]:
             found[f"{at}.count"] = len(held)
             key = UNORDERED.get((call.name, _INDEX.sub("[]", at)))
             if key is not None:
-                held = sorted(held, key=lambda item: [(value is None, value) for value in _named(item, key)])
+                held = sorted(held, key=lambda item: [(value is None, repr(value)) for value in _named(item, key)])
             elif (call.name, _INDEX.sub("[]", at)) in UNORDERED_VALUES:
                 held = sorted(held)
             for index, item in enumerate(held):
