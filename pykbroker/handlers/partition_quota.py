@@ -26,7 +26,7 @@ class PartitionQuota:
         if topic not in self._allowed:
             self._allowed[topic] = self._quota.allows(partitions)
         if not self._allowed[topic]:
-            raise KafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED, "too many partitions for the quota: come again later")
+            raise KafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED)
 
     @property
     def throttle_ms(self) -> int:
