@@ -74,6 +74,7 @@ HANDLERS: dict[int, tuple[str, str]] = {
     47: ("group_offsets", "offset_delete"),
     48: ("quotas", "describe_client_quotas"),
     49: ("quotas", "alter_client_quotas"),
+    50: ("authentication", "describe_user_scram_credentials"),
     55: ("raft", "describe_quorum"),
     57: ("brokers", "update_features"),
     60: ("brokers", "describe_cluster"),

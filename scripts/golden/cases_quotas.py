@@ -188,7 +188,15 @@ def limits_of_a_broker(caller: Caller) -> None:
     alter(rates[0], DELETE_CONFIG, None, "", False)
 
 
+def absent_credentials(caller: Caller) -> None:
+    """What kafka-configs asks, too, when it describes the quotas of users."""
+    absent, another, nobody = ({"name": name} for name in ("absent", "another", ""))
+    for users in ([absent], [absent, another], [absent, absent, another], [nobody]):
+        caller.every("DescribeUserScramCredentials", {"users": users})
+
+
 STORIES = (
     Story(quotas_of_clients, needs=["AlterClientQuotas"]),
     Story(limits_of_a_broker, needs=["IncrementalAlterConfigs"]),
+    Story(absent_credentials, needs=["DescribeUserScramCredentials"]),
 )

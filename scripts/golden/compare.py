@@ -86,6 +86,7 @@ UNORDERED = {
     ("DescribeClientQuotas", "entries"): "entity",
     ("DescribeClientQuotas", "entries[].values"): "key",
     ("AlterClientQuotas", "entries"): "entity",
+    ("DescribeUserScramCredentials", "results"): "user",
 }
 
 # The same where the elements are plain values.
