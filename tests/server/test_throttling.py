@@ -278,3 +278,24 @@ async def test_quotas_that_are_gone_cost_nothing(tmp_path: Path) -> None:
         assert broker.services.client_quotas is None
         for _ in range(3):
             assert (await client.ask(produce_of(TOPIC, b"x" * 2000), PRODUCE_VERSION)).throttle_time_ms == 0
+
+
+async def test_quotas_are_in_force_after_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path, clock=SimulatedClock()) as broker, Client.connect(broker) as client:
+        await create_topic(client, TOPIC)
+        await set_quota(client, "producer_byte_rate", 100.0, client_id=None)
+    async with running(tmp_path, clock=SimulatedClock()) as broker, Client.connect(broker) as client:
+        assert (await client.ask(produce_of(TOPIC, b"x" * 2000), PRODUCE_VERSION)).throttle_time_ms > 0
+
+
+async def test_muted_client_that_is_closed_leaves_nothing_behind(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    async with running(tmp_path, clock=clock, connections_max_idle_ms="10000") as broker:
+        async with Client.connect(broker) as client:
+            await create_topic(client, TOPIC)
+            await set_quota(client, "producer_byte_rate", 1.0)
+            throttle_ms = (await client.ask(produce_of(TOPIC, b"x" * 2000), PRODUCE_VERSION)).throttle_time_ms
+            assert throttle_ms > 100_000
+        clock.advance(12_000)  # as of an idle one, its end is noticed then
+        await until(lambda: broker.metrics.connections == 0)
+        clock.advance(throttle_ms)
