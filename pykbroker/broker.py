@@ -43,6 +43,7 @@ from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
 from pykbroker.server.dispatch import HANDLERS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
+from pykbroker.server.quota_switch import QuotaSwitch
 from pykbroker.transaction_parts import TransactionParts
 from pykbroker.waiters import Wakeups
 from wire.primitives import uuid_text
@@ -222,10 +223,11 @@ class Broker:
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)
+        dispatcher = Dispatcher(self.services)
         self._server = Server(
             config,
             ServerContext(
-                dispatcher=Dispatcher(self.services),
+                dispatcher=dispatcher,
                 buffers=Buffers(),
                 wakeups=wakeups,
                 metrics=self.metrics,
@@ -234,6 +236,8 @@ class Broker:
                 max_request_bytes=config.socket_request_max_bytes,
             ),
         )
+        self._exit.callback(self._server.close)
+        QuotaSwitch(self.services, dispatcher, self._server, connections).start()
         self._server.start_idle_sweep()
         for listener in self._listeners:
             connections.start_soon(self._server.serve, listener)

@@ -51,6 +51,8 @@ from pykbroker.config_tables.definition import (
 
 __all__ = ["BrokerConfig", "ConfigError", "Endpoint", "parse_endpoints", "parse_properties", "read_properties"]
 
+NO_RATE = LONG_MAX  # of replication: it is not throttled
+LISTENER_LIMIT = re.compile(r"listener\.name\.[^.]+\.(max\.connections|max\.connection\.creation\.rate)")
 CODECS = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
 
 
@@ -227,6 +229,20 @@ class BrokerConfig:
     share_coordinator_state_topic_min_isr: int = short(2, at_least(1))
     share_coordinator_state_topic_segment_bytes: int = integer(104_857_600, at_least(1))
 
+    # Quotas
+    quota_window_num: int = integer(11, at_least(1))
+    quota_window_size_seconds: int = integer(1, at_least(1))
+    controller_quota_window_num: int = integer(11, at_least(1))
+    controller_quota_window_size_seconds: int = integer(1, at_least(1))
+    replication_quota_window_num: int = integer(11, at_least(1))
+    replication_quota_window_size_seconds: int = integer(1, at_least(1))
+    alter_log_dirs_replication_quota_window_num: int = integer(11, at_least(1))
+    alter_log_dirs_replication_quota_window_size_seconds: int = integer(1, at_least(1))
+    # Those of `DYNAMIC_ONLY`
+    leader_replication_throttled_rate: int = NO_RATE
+    follower_replication_throttled_rate: int = NO_RATE
+    replica_alter_log_dirs_io_max_bytes_per_second: int = NO_RATE
+
     # Our own. Where the cluster's metadata is, and how long the broker waits for an etcd before it asks the next one.
     pykbroker_store: str = string("sqlite", _store_problem, internal=True)
     pykbroker_store_timeout_ms: int = integer(2000, at_least(1), internal=True)
@@ -238,6 +254,7 @@ class BrokerConfig:
     pykbroker_transaction_marker_retry_ms: int = integer(100, at_least(1), internal=True)
     pykbroker_max_waiting_transaction_checks: int = integer(16, at_least(1), internal=True)
     pykbroker_max_queued_broker_requests: int = integer(10_000, at_least(1), internal=True)
+    pykbroker_max_quota_measures: int = integer(100_000, at_least(1), internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
 
     # Our own, of the cluster. How many partitions are written in one transaction of the store; how often a broker looks
@@ -277,6 +294,17 @@ class BrokerConfig:
             definition = DEFINITIONS.get(name)
             if definition is not None and definition.dynamic is not Dynamic.READ_ONLY:
                 setattr(self, name.replace(".", "_"), _value(definition, effective))
+            elif (definition := DYNAMIC_ONLY.get(name)) is not None:
+                setattr(self, name.replace(".", "_"), _value(definition, {**cluster_wide, **this_broker}))
+
+    def limit_of_listener(self, listener: str, name: str) -> int:
+        """Return `listener.name.<listener>.<name>`, a limit of that listener alone; INT_MAX: it has none."""
+        name = f"listener.name.{listener.lower()}.{name}"
+        cluster_wide, this_broker = self._dynamic
+        for level in (this_broker, cluster_wide, self.properties):
+            if name in level:
+                return int(level[name])
+        return INT_MAX
 
     def _take(self, properties: Mapping[str, str]) -> None:
         self.__dict__.update({name.replace(".", "_"): _value(row, properties) for name, row in DEFINITIONS.items()})
@@ -298,6 +326,8 @@ class BrokerConfig:
             raise ConfigError(f"cordoned.log.dirs has {unknown[0]}, which is not among log.dirs")
         if self.group_min_session_timeout_ms > self.group_max_session_timeout_ms:
             raise ConfigError("group.min.session.timeout.ms is greater than group.max.session.timeout.ms")
+        if 0 < self.queued_max_request_bytes <= self.socket_request_max_bytes:
+            raise ConfigError("queued.max.request.bytes is not greater than socket.request.max.bytes")
         if self.offsets_topic_compression_codec not in range(5):
             raise ConfigError("offsets.topic.compression.codec is not the number of a codec (0 to 4)")
         if not self.client_endpoints:
@@ -384,7 +414,16 @@ class BrokerConfig:
         return (self.inter_broker_listener_name or self.security_inter_broker_protocol).upper()
 
 
+class _DynamicOnly:
+    """What a broker starts without, whatever its properties say, and shows only while it is set."""
+
+    leader_replication_throttled_rate = long(NO_RATE, at_least(0), CLUSTER_WIDE)
+    follower_replication_throttled_rate = long(NO_RATE, at_least(0), CLUSTER_WIDE)
+    replica_alter_log_dirs_io_max_bytes_per_second = long(NO_RATE, at_least(0), CLUSTER_WIDE)
+
+
 DEFINITIONS: Mapping[str, ConfigDef] = definitions_of(BrokerConfig)
+DYNAMIC_ONLY: Mapping[str, ConfigDef] = definitions_of(_DynamicOnly)
 
 
 def _value(definition: ConfigDef, properties: Mapping[str, str]) -> ConfigValue:
@@ -401,6 +440,8 @@ def _reject_wrong_reported(properties: Mapping[str, str]) -> None:
         for name in others:
             if (definition := REPORTED.get(name)) is not None:
                 definition.parse(properties[name])
+            elif (match := LISTENER_LIMIT.fullmatch(name)) is not None:
+                DEFINITIONS[match[1]].parse(properties[name])
 
 
 _ENDPOINT = re.compile(r"([^:/]+)://(?:\[([0-9A-Fa-f:.%]+)\]|([0-9A-Za-z\-%._]*)):(\d{1,5})")

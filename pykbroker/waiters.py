@@ -15,6 +15,7 @@ Rules
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from pykbroker.clock import Clock, Timer
@@ -43,6 +44,10 @@ class Parked:
     def on_end(self, callback: Callback) -> None:
         """Run `callback` when the wait is over, whichever way; before the response is built."""
         self._on_end.append(callback)
+
+    def build_by(self, how: Callable[[Callable[[], object]], object]) -> None:
+        """Have the response built by `how`, which is given the way in which it is built otherwise."""
+        self._build = partial(how, self._build)
 
     def release(self) -> None:
         """The condition holds: build the response and send it. Does nothing the second time."""

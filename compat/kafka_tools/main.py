@@ -1,7 +1,7 @@
 """Kafka's own command line tools: the scenarios about records and offsets, and what only the tools have.
 
-Not here: topics, configs, groups (admin_tools.py, group_tools.py), the cleaner's files (log_tools.py), how a tool is
-run (tools.py).
+Not here: topics, configs, groups (admin_tools.py, group_tools.py), the cleaner's files (log_tools.py), quotas
+(quota_tools.py), how a tool is run (tools.py).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+
+from quota_tools import QUOTA_SCENARIOS
 
 from admin_tools import ADMIN_SCENARIOS
 from group_tools import GROUP_SCENARIOS
@@ -339,6 +341,7 @@ SCENARIOS: dict[str, Scenario] = {
     **ADMIN_SCENARIOS,
     **GROUP_SCENARIOS,
     **LOG_SCENARIOS,
+    **QUOTA_SCENARIOS,
 }
 
 

@@ -31,6 +31,7 @@ CLASSES: Mapping[str, str] = {
     "kafka-dump-log": f"{TOOLS}.DumpLogSegments",
     "kafka-get-offsets": f"{TOOLS}.GetOffsetShell",
     "kafka-log-dirs": f"{TOOLS}.LogDirsCommand",
+    "kafka-reassign-partitions": f"{TOOLS}.reassign.ReassignPartitionsCommand",
     "kafka-producer-perf-test": f"{TOOLS}.ProducerPerformance",
     "kafka-transactions": f"{TOOLS}.TransactionsCommand",
     "kafka-topics": f"{TOOLS}.TopicCommand",

@@ -25,7 +25,7 @@ from pykbroker.cluster.image import (
     PartitionImage,
     TopicImage,
 )
-from pykbroker.cluster.keys import partition_of, uuid_of_text
+from pykbroker.cluster.keys import partition_of, quota_entity_of, uuid_of_text
 from pykbroker.cluster.store import Batch, Event
 from pykbroker.config import Endpoint
 from wire.schema import Uuid
@@ -163,6 +163,14 @@ class _Step:
         else:
             configs[resource] = json.loads(event.value)
 
+    def quota(self, event: Event, rest: list[str]) -> None:
+        quotas = self._copy("client_quotas")
+        entity = quota_entity_of(rest[0])
+        if event.value is None:
+            quotas.pop(entity, None)
+        else:
+            quotas[entity] = json.loads(event.value)
+
     def cluster(self, event: Event, rest: list[str]) -> None:
         self.changed["cluster_id"] = "" if event.value is None else json.loads(event.value)["cluster_id"]
 
@@ -197,6 +205,7 @@ class _Step:
             ),
             configs=frozenset(self.configs),
             brokers=frozenset(self.brokers),
+            client_quotas_changed="client_quotas" in self.changed,
             controller_changed="controller_id" in self.changed,
         )
 
@@ -217,6 +226,7 @@ _READERS: Mapping[str, Callable[[_Step, Event, list[str]], None]] = {
     "brokers": _Step.broker,
     "alive": _Step.alive,
     "configs": _Step.config,
+    "quotas": _Step.quota,
     "cluster": _Step.cluster,
     "features": _Step.feature,
     "controller": _Step.controller,
@@ -249,5 +259,6 @@ def _difference(old: MetadataImage, new: MetadataImage) -> ImageDelta:
             for broker_id in old.brokers.keys() | new.brokers.keys()
             if old.brokers.get(broker_id) != new.brokers.get(broker_id)
         ),
+        client_quotas_changed=old.client_quotas != new.client_quotas,
         controller_changed=old.controller_id != new.controller_id,
     )

@@ -10,6 +10,7 @@ Sources: KIP-226, KIP-339; Kafka's ConfigAdminManager, ConfigurationControlManag
 """
 
 import enum
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
@@ -18,7 +19,7 @@ from pykbroker import topic_config
 from pykbroker.cluster.config_entries import broker_definitions
 from pykbroker.cluster.image import ConfigResource, ConfigResourceType, MetadataImage
 from pykbroker.cluster.new_topics import check_topic_name
-from pykbroker.config import BrokerConfig
+from pykbroker.config import DYNAMIC_ONLY, LISTENER_LIMIT, BrokerConfig
 from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType, Dynamic
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
@@ -40,6 +41,9 @@ class Alteration:
     value: str | None
 
 
+_OF_LISTENER = re.compile(r"listener\.name\.[^.]*\.(.*)")
+# The others of a listener are set for one broker, since brokers may have different listeners.
+_CLUSTER_WIDE_OF_LISTENERS = frozenset({"max.connections", "max.connection.creation.rate", "num.network.threads"})
 MIN_ISR = "min.insync.replicas"
 _ELR = "eligible.leader.replicas.version"
 # A broker's thread counts change by at most a factor of two at a time, so that a slip does not take it down.
@@ -175,7 +179,7 @@ def _broker_table(image: MetadataImage, config: BrokerConfig, name: str) -> _Tab
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"{name} is not the number of a broker") from None
         if broker_id not in image.brokers:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"No broker with the id {broker_id} is registered")
-    rows = broker_definitions()
+    rows = {**broker_definitions(), **DYNAMIC_ONLY}
     set_before = image.config(ConfigResourceType.BROKER, name)
 
     def check(values: Mapping[str, str], changed: set[str]) -> None:
@@ -183,6 +187,8 @@ def _broker_table(image: MetadataImage, config: BrokerConfig, name: str) -> _Tab
         for key in sorted(changed):
             if key in rows:
                 _check_broker_value(rows[key], config, values[key])
+            elif (match := LISTENER_LIMIT.fullmatch(key)) is not None:
+                _check_limit_of_listener(rows[match[1]], values[key])
         _check_min_isr(image, name, set_before, values)
 
     return _Table(rows, lambda key: _current_list(rows, config, key), check)
@@ -202,6 +208,8 @@ def _check_names(rows: Mapping[str, ConfigDef], broker: str, changed: set[str]) 
     fixed = [row.name for row in known if row.dynamic is Dynamic.READ_ONLY]
     refuse(fixed, "can only be set when the broker starts")
     single = [row.name for row in known if row.dynamic is Dynamic.PER_BROKER]
+    of_listeners = ((name, _OF_LISTENER.fullmatch(name)) for name in changed)
+    single += [name for name, match in of_listeners if match is not None and match[1] not in _CLUSTER_WIDE_OF_LISTENERS]
     if not broker:
         refuse(single, "can only be set for one broker, not for all")
     secure = [name for name in single if name.startswith(("ssl.", "sasl."))]
@@ -225,6 +233,15 @@ def _check_broker_value(definition: ConfigDef, config: BrokerConfig, text: str) 
                 ErrorCode.INVALID_REQUEST,
                 f"{definition.name}={value}: in one step, {current} threads can be halved or doubled at most",
             )
+
+
+def _check_limit_of_listener(definition: ConfigDef, text: str) -> None:
+    try:
+        value = definition.parse(text)
+    except ConfigError as error:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from None
+    if value == 0 and definition.name == "max.connections":
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "a listener that lets nobody in is of no use")
 
 
 def _check_min_isr(image: MetadataImage, broker: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:

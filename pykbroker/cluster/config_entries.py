@@ -22,7 +22,7 @@ import attrs
 from pykbroker import topic_config
 from pykbroker.cluster.image import ConfigResourceType, MetadataImage
 from pykbroker.config import DEFINITIONS as BROKER_DEFINITIONS
-from pykbroker.config import BrokerConfig
+from pykbroker.config import DYNAMIC_ONLY, BrokerConfig
 from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType, Dynamic
 
 
@@ -93,6 +93,14 @@ def broker_entries(image: MetadataImage, config: BrokerConfig, broker_id: int) -
             synonyms = broker_synonyms(name, definition, levels)
             value = _broker_value(config, definition, synonyms)
             entries.append(_entry(name, definition, value, synonyms, is_of_broker=True))
+    for name, definition in DYNAMIC_ONLY.items():
+        dynamic = {source: level for source, level in levels.items() if source is not ConfigSource.STATIC_BROKER}
+        if any(name in level for level in dynamic.values()):
+            synonyms = [
+                (name, _shown(definition, level[name]), source) for source, level in dynamic.items() if name in level
+            ]
+            entries.append(_entry(name, definition, synonyms[0][1], synonyms, is_of_broker=True))
+    definitions = {**definitions, **DYNAMIC_ONLY}
     unknown = {name: None for level in levels.values() for name in level if name not in definitions}
     for name in unknown:
         found = tuple(
@@ -107,7 +115,7 @@ def broker_entries(image: MetadataImage, config: BrokerConfig, broker_id: int) -
 
 def default_broker_entries(image: MetadataImage) -> list[ConfigEntry]:
     """Return what was set at run time for all brokers."""
-    definitions = broker_definitions()
+    definitions = {**broker_definitions(), **DYNAMIC_ONLY}
     source = ConfigSource.DYNAMIC_DEFAULT_BROKER
     entries = []
     for name, text in sorted(image.config(ConfigResourceType.BROKER, "").items()):

@@ -32,6 +32,7 @@ class ConfigResourceType(enum.IntEnum):
 
 
 ConfigResource = tuple[ConfigResourceType, str]
+QuotaEntity = tuple[tuple[str, str | None], ...]  # ("client-id", "ip", "user", in this order; name, None: the default)
 
 
 @attrs.frozen
@@ -94,6 +95,7 @@ class MetadataImage:
     topic_names_by_id: Mapping[Uuid, str] = attrs.field(factory=dict)
     collision_names: Mapping[str, str] = attrs.field(factory=dict)  # of topics with "." or "_" in their name
     configs: Mapping[ConfigResource, Mapping[str, str]] = attrs.field(factory=dict)
+    client_quotas: Mapping[QuotaEntity, Mapping[str, float]] = attrs.field(factory=dict)
     features: Mapping[str, int] = attrs.field(factory=dict)
     next_producer_id: int = 0
     key_revisions: Mapping[str, int] = attrs.field(factory=dict)  # of all keys but topics and partitions
@@ -130,4 +132,5 @@ class ImageDelta:
     changed_partitions: tuple[tuple[TopicImage, int], ...] = ()  # in other topics; also the partitions added to them
     configs: frozenset[ConfigResource] = frozenset()
     brokers: frozenset[int] = frozenset()
+    client_quotas_changed: bool = False
     controller_changed: bool = False

@@ -7,6 +7,7 @@
     /topics/<collision name>    name, id, replicas of each partition    (the name with "_" for ".": those two collide)
     /partitions/<topic id>/<n>  leader, leader_epoch, isr, ...          once it differs from the state at creation
     /configs/<type>/<name>      value by config name                    /producer_ids    the first id not yet given out
+    /quotas/<entity>            value by quota; client-id=N, ip=N, user=N, joined by "&"; without "=N": the default
 
 Rules
 - A topic's creation writes one key, whatever its number of partitions; a change of leader or ISR writes one small key.
@@ -20,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from pykbroker.cluster.image import ConfigResource, PartitionImage
+from pykbroker.cluster.image import ConfigResource, PartitionImage, QuotaEntity
 from pykbroker.config import Endpoint
 from wire.primitives import uuid_text
 from wire.schema import Uuid
@@ -57,6 +58,20 @@ def partition_key(topic_id: Uuid, partition: int) -> str:
 
 def config_key(resource: ConfigResource) -> str:
     return f"/configs/{resource[0].name.lower()}/{resource[1]}"
+
+
+def quota_key(entity: QuotaEntity) -> str:
+    from urllib.parse import quote
+
+    return "/quotas/" + "&".join(kind if name is None else f"{kind}={quote(name, safe='')}" for kind, name in entity)
+
+
+def quota_entity_of(text: str) -> QuotaEntity:
+    """Read an entity out of the last part of its key."""
+    from urllib.parse import unquote
+
+    parts = (part.partition("=") for part in text.split("&"))
+    return tuple((kind, unquote(name) if equals else None) for kind, equals, name in parts)
 
 
 # Values

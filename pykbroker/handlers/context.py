@@ -19,7 +19,8 @@ from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 
-if TYPE_CHECKING:  # they are made with the first transaction
+if TYPE_CHECKING:  # they are made when they are needed first
+    from pykbroker.quotas.client_quotas import ClientQuotas
     from pykbroker.transactions.coordinator import TransactionCoordinator
     from pykbroker.transactions.verification import TransactionVerifier
 
@@ -34,6 +35,11 @@ class ConnectionInfo:
     principal: str = "User:ANONYMOUS"
     software_name: str = "unknown"
     software_version: str = "unknown"
+    mute: Callable[[float], None] | None = None  # have nothing more read of it for so many ms; set by the connection
+
+    @property
+    def user(self) -> str:
+        return self.principal.partition(":")[2]
 
 
 @attrs.define(eq=False)
@@ -52,6 +58,7 @@ class Services:
     producer_ids: ProducerIds
     metrics: Metrics
     served_api_keys: Collection[int] = ()  # what ApiVersions may promise
+    client_quotas: "ClientQuotas | None" = None  # there while a client has a quota
 
     @property
     def transactions(self) -> "TransactionCoordinator":

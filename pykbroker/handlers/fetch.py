@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
+from pykbroker.config import NO_RATE
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.leaders import endpoints, leader_of
@@ -55,13 +56,17 @@ READ_COMMITTED = 1
 _NOT_IN_METADATA = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 
 
-def fetch(ctx: RequestContext, request: FetchRequest) -> FetchResponse | Parked:
+def fetch(
+    ctx: RequestContext, request: FetchRequest, new_reading: "Callable[..., Reading] | None" = None
+) -> FetchResponse | Parked:
+    """`new_reading` makes the reading of a consumer where it is not the usual one."""
     sessions = ctx.services.fetch_sessions
     context = sessions.begin(request, uses_topic_ids=ctx.api_version >= TOPIC_IDS_FROM)
     if context.error_code != ErrorCode.NONE:
         return FetchResponse(error_code=context.error_code)
     replica_id = replica_id_of(request)
-    reading = (_FollowerReading if replica_id >= 0 else _Reading)(ctx, request, context, replica_id)
+    make = _follower_reading(ctx) if replica_id >= 0 else new_reading or Reading
+    reading = make(ctx, request, context, replica_id)
     reading.read()
     if (
         request.max_wait_ms <= 0
@@ -73,7 +78,7 @@ def fetch(ctx: RequestContext, request: FetchRequest) -> FetchResponse | Parked:
     return _wait(ctx, request, reading)
 
 
-def _wait(ctx: RequestContext, request: FetchRequest, reading: "_Reading") -> Parked:
+def _wait(ctx: RequestContext, request: FetchRequest, reading: "Reading") -> Parked:
     """Park until there are `min_bytes` to read, a partition changed hands, or the time is up."""
 
     def read_again() -> FetchResponse:
@@ -91,7 +96,7 @@ def _wait(ctx: RequestContext, request: FetchRequest, reading: "_Reading") -> Pa
 
 
 @attrs.define(eq=False)
-class _Reading:
+class Reading:
     """One pass over the partitions of a request; may be repeated after a wait."""
 
     ctx: RequestContext
@@ -297,10 +302,11 @@ class _Reading:
 
 
 @attrs.define(eq=False)
-class _FollowerReading(_Reading):
+class FollowerReading(Reading):
     """A follower's pass over the partitions that it replicates; within a session, over those with news."""
 
     is_noted: bool = False  # the partitions know what the follower has
+    held_back: Callable[[Partition], bool] | None = None  # tells where a quota keeps records back for now
 
     def read(self) -> None:
         if self._session is not None and not self.is_noted:
@@ -349,7 +355,7 @@ class _FollowerReading(_Reading):
     def bytes_available(self) -> int:
         if self._session is None:
             return super().bytes_available()
-        return self._session.bytes_available(self.request.min_bytes)
+        return self._session.bytes_available(self.request.min_bytes, self.held_back)
 
     def _end_offset(self, partition: Partition) -> int:
         return partition.log.log_end_offset
@@ -366,6 +372,14 @@ class _FollowerReading(_Reading):
         is_read_from = self.ctx.services.config.replica_selector_class is not None
         session.wait(look, parked.release if is_read_from else None)
         parked.on_end(session.wait_no_more)
+
+
+def _follower_reading(ctx: RequestContext) -> type[FollowerReading]:
+    if ctx.services.config.leader_replication_throttled_rate == NO_RATE:
+        return FollowerReading
+    from pykbroker.handlers.throttled_fetch import ThrottledFollowerReading
+
+    return ThrottledFollowerReading
 
 
 def replica_id_of(request: FetchRequest) -> int:

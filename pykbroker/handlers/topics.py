@@ -18,7 +18,9 @@ CreatePartitions (37), versions 0-3
 - The count only grows: INVALID_PARTITIONS otherwise. Assignments are of the new partitions alone.
 - Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, INVALID_REPLICA_ASSIGNMENT, POLICY_VIOLATION, INVALID_REQUEST.
 
-Rules: a timeout of the request needs no attention, since the answer waits for one write to the store.
+Rules: partitions that are created or deleted count for the client's controller mutation quota (KIP-599). Beyond it a
+topic is THROTTLING_QUOTA_EXCEEDED in the versions that know that (6, 5 and 3); in older ones the client is throttled.
+A timeout of the request needs no attention, since the answer waits for one write to the store.
 Sources: Kafka's ReplicationControlManager and ControllerApis; KIP-525 (configs in the answer), KIP-516.
 """
 
@@ -43,6 +45,7 @@ from pykbroker.cluster.new_topics import (
 from pykbroker.cluster.placement import assign_replicas
 from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import RequestContext
+from pykbroker.handlers.partition_quota import PartitionQuota
 from wire.errors import ErrorCode
 from wire.messages.topics import (
     CreatableTopic,
@@ -68,7 +71,7 @@ CONFIGS_FROM = 5
 async def create_topics(ctx: RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse:
     creation = _Creation(ctx, request.topics)
     await _propose(ctx, creation.change, validate_only=request.validate_only)
-    return CreateTopicsResponse(topics=creation.results)
+    return CreateTopicsResponse(throttle_time_ms=creation.quota.throttle_ms, topics=creation.results)
 
 
 async def _propose(
@@ -90,6 +93,7 @@ class _Creation:
         self._config = ctx.services.config
         self._topics = topics
         self._default_configs: list[CreatableTopicConfigs] | None = None
+        self.quota = PartitionQuota(ctx, strict_from=6)
 
     def change(self, image: MetadataImage) -> Change:
         self.results = []
@@ -103,6 +107,7 @@ class _Creation:
                 if partitions > MAX_PARTITIONS_PER_REQUEST:
                     raise _too_many(partitions)
                 planned = plan_topic(image, self._config, topic)
+                self.quota.check(topic.name, len(planned.replicas))
                 other = taken.setdefault(collision_name(topic.name), topic.name)
                 if other != topic.name:
                     raise KafkaError(
@@ -174,6 +179,7 @@ async def delete_topics(ctx: RequestContext, request: DeleteTopicsRequest) -> De
         )
     asked = request.topics or [DeleteTopicState(name=name) for name in request.topic_names]
     results: list[DeletableTopicResult] = []
+    quota = PartitionQuota(ctx, strict_from=5)
 
     def change(image: MetadataImage) -> Change:
         results.clear()
@@ -182,17 +188,20 @@ async def delete_topics(ctx: RequestContext, request: DeleteTopicsRequest) -> De
             topic = image.topics.get(state.name) if state.name is not None else image.topic_by_id(state.topic_id)
             error = _unknown(state) if wrong is None and topic is None else wrong
             result = DeletableTopicResult(name=state.name, topic_id=state.topic_id)
-            if error is not None:
-                result.error_code, result.error_message = error.code, error.message
-            else:
+            results.append(result)
+            try:
+                if error is not None:
+                    raise error
                 assert topic is not None
                 result.name, result.topic_id = topic.name, topic.id
+                quota.check(topic.name, len(topic.partitions))
                 change += delete_topic(image, topic)
-            results.append(result)
+            except KafkaError as error:
+                result.error_code, result.error_message = error.code, error.message
         return change
 
     await _propose(ctx, change)
-    return DeleteTopicsResponse(responses=results)
+    return DeleteTopicsResponse(throttle_time_ms=quota.throttle_ms, responses=results)
 
 
 def _without_repetitions(
@@ -242,6 +251,7 @@ def _unknown(state: DeleteTopicState) -> KafkaError:
 
 async def create_partitions(ctx: RequestContext, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
     results: list[CreatePartitionsTopicResult] = []
+    quota = PartitionQuota(ctx, strict_from=3)
 
     def change(image: MetadataImage) -> Change:
         results.clear()
@@ -252,7 +262,7 @@ async def create_partitions(ctx: RequestContext, request: CreatePartitionsReques
                 continue
             result = CreatePartitionsTopicResult(name=topic.name)
             try:
-                change += _grown(image, topic)
+                change += _grown(image, topic, quota)
             except KafkaError as error:
                 result.error_code, result.error_message = error.code, error.message
             results.append(result)
@@ -268,10 +278,10 @@ async def create_partitions(ctx: RequestContext, request: CreatePartitionsReques
         return change
 
     await _propose(ctx, change, validate_only=request.validate_only)
-    return CreatePartitionsResponse(results=results)
+    return CreatePartitionsResponse(throttle_time_ms=quota.throttle_ms, results=results)
 
 
-def _grown(image: MetadataImage, request: CreatePartitionsTopic) -> Change:
+def _grown(image: MetadataImage, request: CreatePartitionsTopic, quota: PartitionQuota) -> Change:
     topic = image.topics.get(request.name)
     if topic is None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
@@ -286,7 +296,9 @@ def _grown(image: MetadataImage, request: CreatePartitionsTopic) -> Change:
         )
     if added > MAX_PARTITIONS_PER_REQUEST:
         raise _too_many(added)
-    return add_partitions(image, topic, _new_replicas(image, topic, request, added))
+    replicas = _new_replicas(image, topic, request, added)
+    quota.check(topic.name, added)
+    return add_partitions(image, topic, replicas)
 
 
 def _new_replicas(

@@ -318,7 +318,7 @@ class LogDirs:
         if self._moves is None:
             from pykbroker.log.moves import LogMoves
 
-            self._moves = LogMoves(self, self._clock, self.on_moved)
+            self._moves = LogMoves(self, self._config, self._clock, self.on_moved)
         return self._moves
 
     def futures(self) -> list[PartitionLog]:

@@ -10,6 +10,7 @@ Rules
 - The copy reads as a follower does and appends byte for byte, COPY_BYTES at a time with a pause between, so that
   clients are served meanwhile. What is written to the log in a tick is copied in a later one.
 - A log that was cut while it was copied, or has lost what comes next to retention, is copied anew.
+- While copies are made faster than `replica.alter.log.dirs.io.max.bytes.per.second`, they wait.
 - A move that a stop interrupted begins again when the replica is there again.
 - A log that moves is not compacted.
 
@@ -25,11 +26,13 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from pykbroker.clock import Clock, Timer
+from pykbroker.config import NO_RATE, BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log import checkpoints
 from pykbroker.log.choice import FUTURE_SUFFIX
 from pykbroker.log.partition_log import PartitionLog
 from pykbroker.log.storage import LogDirectory
+from pykbroker.quotas.replication_quotas import moves_quota
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
 from wire.records import BATCH_HEADER_SIZE, read_batch_header
@@ -42,6 +45,7 @@ logger = logging.getLogger(__name__)
 COPY_BYTES = 1024 * 1024
 PAUSE_MS = 2
 RETRY_MS = 1000
+THROTTLED_MS = 100
 
 
 @define(eq=False)
@@ -56,9 +60,13 @@ class Move:
 
 
 class LogMoves:
-    def __init__(self, log_dirs: "LogDirs", clock: Clock, on_moved: Callable[[PartitionLog], None]) -> None:
+    def __init__(
+        self, log_dirs: "LogDirs", config: BrokerConfig, clock: Clock, on_moved: Callable[[PartitionLog], None]
+    ) -> None:
         """`on_moved` is told of the log that is used from now on."""
         self._log_dirs = log_dirs
+        self._config = config
+        self._quota = moves_quota(config, clock)
         self._clock = clock
         self._moves: dict[TopicPartition, Move] = {}
         self._on_moved = on_moved
@@ -136,6 +144,9 @@ class LogMoves:
             logger.error("%s is not moved to %s: a log directory is offline", topic_partition, move.directory.path)
             self.cancel(topic_partition)
             return
+        if self._is_throttled and self._quota.is_exceeded:
+            self._schedule(move, THROTTLED_MS)
+            return
         try:
             if move.cuts != move.log.cuts or move.future.log_end_offset < move.log.log_start_offset:
                 self._drop(move.future)
@@ -149,6 +160,10 @@ class LogMoves:
             if topic_partition in self._moves:
                 self._schedule(move, RETRY_MS)
 
+    @property
+    def _is_throttled(self) -> bool:
+        return self._config.replica_alter_log_dirs_io_max_bytes_per_second != NO_RATE
+
     def _copy(self, move: Move) -> bool:
         """Copy the next batches; return whether there were any."""
         log, future = move.log, move.future
@@ -159,6 +174,8 @@ class LogMoves:
         if piece is None:
             return False
         future.append_as_follower(memoryview(bytearray(piece.read())))
+        if self._is_throttled:
+            self._quota.record(len(piece))
         if future.log_end_offset == offset:
             raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"no whole batch at offset {offset} of {log.topic_partition}")
         return True

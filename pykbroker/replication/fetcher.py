@@ -13,6 +13,7 @@ Rules
 - After every await a replica is looked up again: metadata may have given it another leader epoch, or taken it away, and
   what is known of it is then another object.
 - A partition that fails is put aside, for a time that doubles up to `replica.fetch.backoff.ms`; the others go on.
+- While replication is throttled, a replica that is not in sync waits as long as throttled ones are too fast.
 - A replica that is to be followed from now on does not wait for a fetch that the leader holds back: that is given up,
   with its connection.
 
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -34,16 +35,18 @@ from anyio.abc import TaskGroup
 
 from pykbroker.clock import Clock
 from pykbroker.cluster.membership import Cluster
-from pykbroker.config import BrokerConfig
+from pykbroker.config import NO_RATE, BrokerConfig
 from pykbroker.errors import KafkaError
 from pykbroker.peer import Backoff, Network, Peer
 from pykbroker.replication.addresses import address_of
+from pykbroker.replication.fetcher_session import FetcherSession
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.truncation import truncation_offset
 from wire.errors import ErrorCode
 from wire.schema import Uuid
 
 if TYPE_CHECKING:  # imported with the first fetch: a broker without followers starts without it
+    from pykbroker.quotas.replication_quotas import ReplicationQuota
     from wire.messages.fetch import FetchPartition, FetchRequest, FetchResponse, PartitionData
 
 logger = logging.getLogger("pykbroker.replication")
@@ -51,8 +54,9 @@ logger = logging.getLogger("pykbroker.replication")
 FETCH_VERSION = 17
 LIST_OFFSETS_VERSION = 10
 BYTES_WITHOUT_YIELD = 1024 * 1024  # appended before other tasks get a turn
-FINAL_EPOCH, FIRST_EPOCH, MAX_EPOCH = -1, 0, 2**31 - 1
 EARLIEST, LATEST = -2, -1  # timestamps of ListOffsets
+
+HOLD_BACK_MS = 100  # before a throttled replica is looked at again
 
 Key = tuple[Uuid, int]
 
@@ -65,6 +69,7 @@ class Followed:
     topic_id: Uuid
     leader_epoch: int
     was_asked_for: bool = False  # an answer may be about it
+    is_in_sync: bool = False  # with what the leader has committed, while a quota asks for it
     not_before_ms: float = 0.0
     backoff: Backoff = attrs.field(factory=Backoff)
 
@@ -81,8 +86,17 @@ class Followed:
 class Fetchers:
     """All fetchers of this broker; they come and go with what they follow."""
 
-    def __init__(self, config: BrokerConfig, clock: Clock, cluster: Cluster, network: Network) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        clock: Clock,
+        cluster: Cluster,
+        network: Network,
+        *,
+        quota: Callable[[], ReplicationQuota],
+    ) -> None:
         self._config = config
+        self._quota = quota
         self._clock = clock
         self._cluster = cluster
         self._network = network
@@ -99,7 +113,13 @@ class Fetchers:
         fetcher = self._fetchers.get((leader_id, number))
         if fetcher is None:
             fetcher = Fetcher(
-                self._config, self._clock, self._cluster, self._network, leader_id=leader_id, number=number
+                self._config,
+                self._clock,
+                self._cluster,
+                self._network,
+                leader_id=leader_id,
+                number=number,
+                quota=self._quota,
             )
             self._fetchers[leader_id, number] = fetcher
             if self._tasks is not None:
@@ -125,8 +145,17 @@ class Fetchers:
 
 class Fetcher:
     def __init__(
-        self, config: BrokerConfig, clock: Clock, cluster: Cluster, network: Network, *, leader_id: int, number: int
+        self,
+        config: BrokerConfig,
+        clock: Clock,
+        cluster: Cluster,
+        network: Network,
+        *,
+        leader_id: int,
+        number: int,
+        quota: Callable[[], ReplicationQuota],
     ) -> None:
+        """`quota` is asked for where there is one."""
         self.leader_id = leader_id
         self.followed: dict[Key, Followed] = {}
         self._config = config
@@ -140,7 +169,8 @@ class Fetcher:
             client_id=f"broker-{config.node_id}-fetcher-{number}",
             max_backoff_ms=lambda: config.replica_fetch_backoff_ms,
         )
-        self._session = _Session()
+        self._quota = quota
+        self._session = FetcherSession()
         self._put_aside: dict[Key, Followed] = {}
         self._scope: anyio.CancelScope | None = None  # while it runs
         self._is_stopped = False
@@ -181,6 +211,8 @@ class Fetcher:
 
     async def _round(self) -> None:
         self._take_back()
+        if self._is_throttled:
+            self._hold_back()
         if len(self._put_aside) == len(self.followed):  # none is left to ask for
             await self._wait_for_the_next()
             return
@@ -216,6 +248,22 @@ class Fetcher:
         followed.not_before_ms = self._clock.monotonic_ms() + pause_ms
         self._put_aside[followed.key] = followed
         self._session.remove(followed.key)
+
+    @property
+    def _is_throttled(self) -> bool:
+        return self._config.follower_replication_throttled_rate != NO_RATE
+
+    def _hold_back(self) -> None:
+        """Put aside the throttled replicas that lack something, if such were too fast."""
+        quota = self._quota()
+        if not quota.is_exceeded:
+            return
+        now_ms = self._clock.monotonic_ms()
+        for key, followed in self.followed.items():
+            if key not in self._put_aside and not followed.is_in_sync and _is_throttled(quota, followed.partition):
+                followed.not_before_ms = now_ms + HOLD_BACK_MS
+                self._put_aside[key] = followed
+                self._session.remove(key)
 
     def _take_back(self) -> None:
         now_ms = self._clock.monotonic_ms()
@@ -327,6 +375,10 @@ class Fetcher:
             assert isinstance(data.records, memoryview)
             partition.append_as_follower(data.records)
         partition.follow(high_watermark=data.high_watermark, log_start_offset=data.log_start_offset)
+        if self._is_throttled:
+            followed.is_in_sync = data.high_watermark <= partition.log.log_end_offset
+            if data.records and _is_throttled(quota := self._quota(), partition):
+                quota.record(len(data.records))
         return True
 
     def _truncate(self, partition: Partition, diverging_epoch: int, leader_end_offset: int) -> None:
@@ -421,49 +473,6 @@ class Fetcher:
         }
 
 
-class _Session:
-    """What the leader remembers of our partitions, and what it has yet to be told."""
-
-    def __init__(self) -> None:
-        self.id = 0
-        self.epoch = FIRST_EPOCH
-        self._known: set[Key] = set()  # to the leader
-        self._changed: dict[Key, None] = {}  # in the order in which they are to be asked for
-        self._forgotten: dict[Key, None] = {}
-
-    def add(self, key: Key) -> None:
-        self._changed[key] = None
-        self._forgotten.pop(key, None)
-
-    changed = add
-
-    def remove(self, key: Key) -> None:
-        self._changed.pop(key, None)
-        if key in self._known:
-            self._forgotten[key] = None
-
-    def take_changed(self) -> Iterable[Key]:
-        changed, self._changed = self._changed, {}
-        self._known.update(changed)
-        return changed
-
-    def take_forgotten(self) -> Iterable[Key]:
-        forgotten, self._forgotten = self._forgotten, {}
-        self._known.difference_update(forgotten)
-        return forgotten
-
-    def answered(self, session_id: int, followed: Iterable[Key], put_aside: Iterable[Key]) -> None:
-        """The leader answered: within the session that it names, or without one."""
-        if session_id == 0:
-            self.reset(followed, put_aside)
-            return
-        self.epoch = 1 if self.id != session_id or self.epoch == MAX_EPOCH else self.epoch + 1
-        self.id = session_id
-
-    def reset(self, followed: Iterable[Key], put_aside: Iterable[Key]) -> None:
-        """Begin anew: the next request names everything, and ends the session that there was."""
-        self.epoch = FIRST_EPOCH
-        self._known.clear()
-        self._forgotten.clear()
-        aside = set(put_aside)
-        self._changed = {key: None for key in followed if key not in aside}
+def _is_throttled(quota: ReplicationQuota, partition: Partition) -> bool:
+    throttled = partition.log.config.follower_replication_throttled_replicas
+    return quota.applies_to(partition.topic_partition.partition, throttled)

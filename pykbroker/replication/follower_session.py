@@ -66,7 +66,7 @@ class FollowerSession:
         ):
             self.due.pop(key, None)
 
-    def bytes_available(self, wanted_bytes: int) -> int:
+    def bytes_available(self, wanted_bytes: int, held_back: Callable[[Partition], bool] | None = None) -> int:
         """How much there is to read now, or as much as is wanted where reading would end in an error."""
         available = 0
         for key, entry in self.due.items():
@@ -78,7 +78,7 @@ class FollowerSession:
                 or offset < partition.log.log_start_offset
             ):
                 return max(wanted_bytes, 1)
-            if offset < partition.log.log_end_offset:
+            if offset < partition.log.log_end_offset and not (held_back is not None and held_back(partition)):
                 available += partition.log.bytes_from(offset, partition.log.log_end_offset)
         return available
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio
@@ -40,6 +41,7 @@ from wire.schema import Uuid
 
 if TYPE_CHECKING:
     from pykbroker.log.partition_log import AppendInfo, PartitionLog
+    from pykbroker.quotas.replication_quotas import ReplicationQuotas
 
 logger = logging.getLogger("pykbroker.replication")
 
@@ -63,7 +65,9 @@ class ReplicaManager:
         self._cluster = cluster
         self._log_dirs = log_dirs
         self._isr_changes = IsrChanges(config, clock, cluster)
-        self._fetchers = Fetchers(config, clock, cluster, network or SocketNetwork(config))
+        self._fetchers = Fetchers(
+            config, clock, cluster, network or SocketNetwork(config), quota=lambda: self.quotas.follower
+        )
         self._context = ReplicaContext(config, clock, cluster, wakeups, self._isr_changes.submit)
         self._scope: anyio.CancelScope | None = None  # of what `run` runs
         self._image: MetadataImage | None = None
@@ -97,6 +101,12 @@ class ReplicaManager:
 
     def close(self) -> None:
         self.checkpoint_high_watermarks()
+
+    @cached_property
+    def quotas(self) -> ReplicationQuotas:
+        from pykbroker.quotas.replication_quotas import ReplicationQuotas
+
+        return ReplicationQuotas.of(self._config, self._clock)
 
     # Finding
 

@@ -10,6 +10,8 @@ Rules
   leave in order. A handler that awaits the store is awaited by `serve`, and later requests wait for it.
 - Nothing more is read, and no request is started, while MAX_UNSENT_BYTES of answers are ready but not sent: a client
   that does not read costs bounded memory.
+- A client that exceeds a quota is muted: nothing more of it is read or started for a while, but what was started is
+  answered.
 - Neither a parked answer nor one that the socket has no room for costs a task: `Parked.release` sends at once, and the
   event loop calls when there is room.
 
@@ -28,7 +30,7 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
-from pykbroker.clock import Clock
+from pykbroker.clock import Clock, Timer
 from pykbroker.errors import CloseConnection
 from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.metrics import Metrics
@@ -104,8 +106,8 @@ class _LargeFrame:
 
 class Connection:
     __slots__ = (
-        "_answers", "_closed", "_has_left", "_is_stuck", "_kept", "_large", "_outbox", "_progress", "_scope",
-        "_server", "_socket", "_unfinished", "info", "last_active_ms",
+        "_answers", "_closed", "_has_left", "_is_stuck", "_kept", "_large", "_max_outstanding", "_outbox", "_progress",
+        "_scope", "_server", "_socket", "_unfinished", "_unmuting", "info", "last_active_ms",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, info: ConnectionInfo, server: ServerContext) -> None:
@@ -121,8 +123,11 @@ class Connection:
         self._has_left = False  # the client will send no more
         self._is_stuck = False  # the rest goes when the socket takes more, or when it has been read from the disk
         self._progress: anyio.Event | None = None  # there while reading waits for answers to leave
+        self._max_outstanding = MAX_OUTSTANDING  # 0 while it is muted
+        self._unmuting: Timer | None = None
         self._scope = anyio.CancelScope()
         self._closed = False
+        info.mute = self.mute
 
     async def serve(self) -> None:
         """Serve the client until it leaves, breaks the protocol, or the connection is closed from our side."""
@@ -138,6 +143,9 @@ class Connection:
             self._lost(error)
         finally:
             self._closed = True
+            self.info.mute = None
+            if self._unmuting is not None:
+                self._unmuting.cancel()
             forget(self._socket)
             self._socket.close()
             for answer in self._answers:
@@ -152,6 +160,26 @@ class Connection:
         """Close from our side: nothing is sent any more, and `serve` ends when it awaits next."""
         self._outbox.close()
         self._scope.cancel()
+
+    def mute(self, for_ms: float) -> None:
+        """Read no more, and start nothing, for so long at least. Source: KIP-219."""
+        clock, unmuting = self._server.clock, self._unmuting
+        if self._closed or (unmuting is not None and unmuting.deadline_ms >= clock.monotonic_ms() + for_ms):
+            return
+        if unmuting is not None:
+            unmuting.cancel()
+        self._max_outstanding = 0
+        self._unmuting = clock.call_later(for_ms, self._unmute)
+
+    def _unmute(self) -> None:
+        self._unmuting = None
+        self._max_outstanding = MAX_OUTSTANDING
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Look again whether there is still something that has to be waited for."""
+        if self._progress is not None:
+            self._progress.set()
 
     def _lost(self, error: OSError) -> None:
         if error.errno not in GONE:
@@ -316,8 +344,7 @@ class Connection:
             answers.popleft()
             self._outbox.add(chunks)
         self._send()
-        if self._progress is not None:
-            self._progress.set()
+        self._go_on()
 
     # Sending
 
@@ -358,8 +385,7 @@ class Connection:
             self._wait_to_send()
             return False
         self._is_stuck = False
-        if self._progress is not None:
-            self._progress.set()
+        self._go_on()
         return False
 
     async def _warm(self) -> None:
@@ -373,7 +399,7 @@ class Connection:
             self._wait_to_send()
 
     def _must_wait(self) -> bool:
-        return len(self._answers) >= MAX_OUTSTANDING or self._outbox.unsent_bytes > MAX_UNSENT_BYTES
+        return len(self._answers) >= self._max_outstanding or self._outbox.unsent_bytes > MAX_UNSENT_BYTES
 
     async def _catch_up(self) -> None:
         """Await what has to be awaited before more is handled: a handler, or room for answers.

@@ -72,6 +72,9 @@ HANDLERS: dict[int, tuple[str, str]] = {
     45: ("placement", "alter_partition_reassignments"),
     46: ("placement", "list_partition_reassignments"),
     47: ("group_offsets", "offset_delete"),
+    48: ("quotas", "describe_client_quotas"),
+    49: ("quotas", "alter_client_quotas"),
+    50: ("authentication", "describe_user_scram_credentials"),
     55: ("raft", "describe_quorum"),
     57: ("brokers", "update_features"),
     60: ("brokers", "describe_cluster"),
@@ -112,6 +115,15 @@ class Dispatcher:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._routes: dict[tuple[int, int], Route] = {}
+        self._wrap: Callable[[Route], Route] | None = None
+
+    def wrap_routes(self, wrap: Callable[[Route], Route] | None) -> None:
+        """From now on serve by what `wrap` makes of each route; None: by the routes themselves.
+
+        What looks at all requests and is switched off thus costs nothing.
+        """
+        self._wrap = wrap
+        self._routes.clear()
 
     def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
         """Run the handler of one request; return the frame of its answer (None: there is none), or what to wait for.
@@ -133,8 +145,8 @@ class Dispatcher:
             outcome = route.handler(RequestContext(services, connection, version, client_id), request)
         except CloseConnection:
             raise
-        except Exception as error:  # the one place where anything is caught: see `_failed`
-            outcome = self._failed(route, request, error)
+        except Exception as error:  # the one place where anything is caught: see `failed`
+            outcome = self.failed(route, request, error)
         if outcome is None:
             return None
         if isinstance(outcome, Parked) or type(outcome) is CoroutineType:
@@ -158,6 +170,8 @@ class Dispatcher:
             encode=codec.encoder(response_class(key), version),
             response_header_bytes=b"\0" * response_header_version(key, version),
         )
+        if self._wrap is not None:
+            route = self._wrap(route)
         self._routes[key, version] = route
         return route
 
@@ -168,7 +182,7 @@ class Dispatcher:
         try:
             return await awaitable
         except Exception as error:  # as in `start`
-            return self._failed(started.route, started.request, error)
+            return self.failed(started.route, started.request, error)
 
     def encode(self, started: Started, response: object) -> bytes | list[Records]:
         """Return the frame of the answer to a request that had to wait."""
@@ -184,7 +198,7 @@ class Dispatcher:
             route.encode(pieces.append, response)
         except Exception as error:
             pieces = [b""]
-            route.encode(pieces.append, self._failed(route, request, error))
+            route.encode(pieces.append, self.failed(route, request, error))
         head = route.response_header_bytes
         try:
             body = b"".join(pieces)  # type: ignore[arg-type]
@@ -198,9 +212,10 @@ class Dispatcher:
         try:
             return build()
         except Exception as error:  # as in `start`
-            return self._failed(started.route, started.request, error)
+            return self.failed(started.route, started.request, error)
 
-    def _failed(self, route: Route, request: object, error: Exception) -> object:
+    def failed(self, route: Route, request: object, error: Exception) -> object:
+        """Return the response that tells of an error; one that is none of ours is a bug."""
         if isinstance(error, KafkaError):
             return error_response(route.api_key, route.version, request, error)
         if isinstance(error, StorageError):

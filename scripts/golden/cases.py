@@ -8,6 +8,7 @@ from golden import (
     cases_corners,
     cases_groups,
     cases_placement,
+    cases_quotas,
     cases_records,
     cases_refusals,
     cases_transactions,
@@ -24,4 +25,5 @@ STORIES = (
     *cases_cluster.OTHERS,
     *cases_placement.STORIES,
     *cases_transactions.STORIES,
+    *cases_quotas.STORIES,
 )

@@ -83,6 +83,10 @@ UNORDERED = {
     ("DescribeProducers", "topics[].partitions[].active_producers"): "producer_id",
     ("DescribeTransactions", "transaction_states[].topics"): "topic",
     ("ListTransactions", "transaction_states"): "transactional_id",
+    ("DescribeClientQuotas", "entries"): "entity",
+    ("DescribeClientQuotas", "entries[].values"): "key",
+    ("AlterClientQuotas", "entries"): "entity",
+    ("DescribeUserScramCredentials", "results"): "user",
 }
 
 # The same where the elements are plain values.
@@ -203,7 +207,7 @@ def _leaves(call: Call, value: Any, path: Path) -> dict[Path, object]:
             found[f"{at}.count"] = len(held)
             key = UNORDERED.get((call.name, _INDEX.sub("[]", at)))
             if key is not None:
-                held = sorted(held, key=lambda item: [(value is None, value) for value in _named(item, key)])
+                held = sorted(held, key=lambda item: [(value is None, repr(value)) for value in _named(item, key)])
             elif (call.name, _INDEX.sub("[]", at)) in UNORDERED_VALUES:
                 held = sorted(held)
             for index, item in enumerate(held):

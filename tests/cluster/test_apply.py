@@ -13,6 +13,7 @@ from pykbroker.cluster.changes import (
     set_configs,
 )
 from pykbroker.cluster.image import EMPTY, ConfigResourceType, ImageDelta, PartitionImage
+from pykbroker.cluster.quota_changes import QuotaOp, alter_quotas
 from pykbroker.cluster.store import Batch, Delete, Event
 from tests.cluster.history import LISTENER, History, topic_id, with_brokers
 
@@ -197,3 +198,22 @@ def test_reset_tells_the_difference_to_the_image_before() -> None:
     assert delta.brokers == {2}
     assert delta.configs == {(TOPIC, "stays")}
     assert not delta.controller_changed
+
+
+def test_quotas_are_in_the_image_by_entity() -> None:
+    history = with_brokers(1)
+    entity = (("client-id", None), ("user", "a/b&c=%d é"))
+    delta = history.write(alter_quotas(history.image, dict(entity), [QuotaOp("producer_byte_rate", 5.0)]))
+    assert history.image.client_quotas == {entity: {"producer_byte_rate": 5.0}}
+    assert delta.client_quotas_changed
+    assert not create(history, "t").client_quotas_changed
+    history.write(alter_quotas(history.image, dict(entity), [QuotaOp("producer_byte_rate", None)]))
+    assert history.image.client_quotas == {}
+
+
+def test_quotas_that_a_reset_brings_or_takes_are_told() -> None:
+    history = with_brokers(1)
+    history.write(alter_quotas(history.image, {"ip": None}, [QuotaOp("connection_creation_rate", 5.0)]))
+    image, delta = apply(history.image, Batch(history.image.revision + 1, [], is_reset=True))
+    assert image.client_quotas == {}
+    assert delta.client_quotas_changed

@@ -143,6 +143,26 @@ def test_move_in_pieces_ends_with_everything(rig: HandlerRig, tmp_path: Path, mo
     assert moved.epoch_for_offset(5) == log.epoch_for_offset(5)
 
 
+def test_move_waits_while_it_is_faster_than_the_rate(
+    rig: HandlerRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pykbroker.log.moves.COPY_BYTES", 200)
+    for number in range(20):
+        produce(rig, b"%d" % number + bytes(50))
+    rig.config.apply_dynamic({"replica.alter.log.dirs.io.max.bytes.per.second": "100"}, {})
+    move(rig, tmp_path / "b")
+    rig.clock.advance(1000)
+    lag = describe(rig)["b"].topics[0].partitions[1].offset_lag
+    assert 0 < lag < 20
+    rig.clock.advance(500)
+    assert describe(rig)["b"].topics[0].partitions[1].offset_lag == lag
+    rig.clock.advance(10_000)
+    assert describe(rig)["b"].topics[0].partitions[1].offset_lag < lag
+    rig.config.apply_dynamic({}, {})
+    rig.clock.advance(1000)
+    assert places(rig)["a"] == []
+
+
 def test_log_that_is_cut_while_it_moves_is_copied_anew(
     rig: HandlerRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
