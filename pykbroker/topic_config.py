@@ -45,7 +45,7 @@ _THROTTLED = re.compile(r"\d+:\d+")
 
 
 def _throttled_replicas(value: list[str]) -> str | None:
-    if value == ["*"] or all(_THROTTLED.fullmatch(item) for item in value):
+    if value == ["*"] or all(_THROTTLED.fullmatch(item) for item in value if item):
         return None
     return "* stands for all replicas; others are listed as partition:broker,partition:broker"
 
@@ -69,7 +69,7 @@ class _Table:
     max_compaction_lag_ms = long(LONG_MAX, at_least(1))
     file_delete_delay_ms = long(60_000, at_least(0))
     min_cleanable_dirty_ratio = double(0.5, between(0, 1))
-    cleanup_policy = strings([DELETE], some_of(COMPACT, DELETE, empty=True))
+    cleanup_policy = strings([DELETE], some_of(COMPACT, DELETE, empty=True, repeated=True))
     unclean_leader_election_enable = boolean(False)
     min_insync_replicas = integer(1, at_least(1))
     compression_type = string("producer", one_of("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"))
