@@ -57,6 +57,10 @@ _NOT_IN_METADATA = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPI
 
 def fetch(ctx: RequestContext, request: FetchRequest) -> FetchResponse | Parked:
     sessions = ctx.services.fetch_sessions
+    limit = ctx.services.config.fetch_max_bytes
+    if request.max_bytes > limit or request.min_bytes > request.max_bytes:
+        request.max_bytes = min(request.max_bytes, limit)
+        request.min_bytes = min(request.min_bytes, request.max_bytes)
     context = sessions.begin(request, uses_topic_ids=ctx.api_version >= TOPIC_IDS_FROM)
     if context.error_code != ErrorCode.NONE:
         return FetchResponse(error_code=context.error_code)

@@ -94,8 +94,7 @@ class Fetchers:
         self.unfollow(partition)
         topic_id = partition.log.topic_id
         assert topic_id is not None
-        name = str(partition.topic_partition).encode()
-        leader_id, number = partition.leader_id, zlib.crc32(name) % self._config.num_replica_fetchers
+        leader_id, number = partition.leader_id, self._number_of(partition)
         fetcher = self._fetchers.get((leader_id, number))
         if fetcher is None:
             fetcher = Fetcher(
@@ -111,6 +110,20 @@ class Fetchers:
             if fetcher.remove(partition) and not fetcher.followed:
                 fetcher.stop()
                 del self._fetchers[key]
+
+    def resize(self) -> None:
+        """Spread the replicas anew where `num.replica.fetchers` is another one now."""
+        moving = [
+            followed.partition
+            for (_, number), fetcher in self._fetchers.items()
+            for followed in fetcher.followed.values()
+            if number != self._number_of(followed.partition)
+        ]
+        for partition in moving:
+            self.follow(partition)
+
+    def _number_of(self, partition: Partition) -> int:
+        return zlib.crc32(str(partition.topic_partition).encode()) % self._config.num_replica_fetchers
 
     async def run(self) -> None:
         """Run the fetchers, until cancelled."""

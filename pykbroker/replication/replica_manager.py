@@ -156,6 +156,7 @@ class ReplicaManager:
             elif resource_type is ConfigResourceType.BROKER:
                 for topic_name in self._partitions:
                     self._apply_config(topic_name)
+                self._fetchers.resize()
         if delta.brokers and not is_first:
             for partition in self.partitions():
                 partition.conditions_changed()

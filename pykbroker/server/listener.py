@@ -3,13 +3,16 @@
 Owns: the set of open connections.
 
 Rules
-- With `max.connections` open, further clients wait in the backlog until one leaves.
+- With `max.connections` open, further clients wait in the backlog until one leaves; so do those of a listener that has
+  a `max.connections` of its own. Brokers do not wait behind clients: where they have a listener to themselves, the
+  connection of another one that was idle for the longest time is closed for them.
+- Listeners open and close while others serve on; with a listener its connections end.
 - A client over `max.connections.per.ip` (or what `max.connections.per.ip.overrides` says for its address) is closed at
   once, before anything is read.
 - A connection without traffic for `connections.max.idle.ms` is closed, unless it waits for an answer of ours.
 - An error in accepting (no descriptors left, a network that went away) pauses it for a moment.
 
-Source: Kafka's ConnectionQuotas, Selector.IdleExpiryManager.
+Sources: KIP-402; Kafka's ConnectionQuotas, Selector.IdleExpiryManager, DynamicListenerConfig.
 """
 
 import itertools
@@ -51,7 +54,7 @@ class Listener:
         return host, port
 
     @classmethod
-    def bind(cls, name: str, host: str, port: int) -> "Listener":
+    def bind(cls, name: str, host: str, port: int, config: BrokerConfig) -> "Listener":
         """Bind and listen. Raises: ListenError."""
         try:
             # As bytes, a name in ASCII does not load the codec for all others.
@@ -62,8 +65,11 @@ class Listener:
             sock = socket.socket(family, type_, proto)
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                _set_buffers(sock, config)
                 sock.bind(address)
-                sock.listen(BACKLOG)
+                # Kafka's default of 50 drops clients that come all at once: it counts where somebody set it.
+                is_set = config.is_set("socket.listen.backlog.size")
+                sock.listen(config.socket_listen_backlog_size if is_set else BACKLOG)
             except OSError:
                 sock.close()
                 raise
@@ -73,22 +79,37 @@ class Listener:
         return cls(name, sock)
 
 
+def _set_buffers(sock: socket.socket, config: BrokerConfig) -> None:
+    """Set the sizes that connections inherit, where somebody chose them: the kernel's own choice is better."""
+    for name, option, size in (
+        ("socket.send.buffer.bytes", socket.SO_SNDBUF, config.socket_send_buffer_bytes),
+        ("socket.receive.buffer.bytes", socket.SO_RCVBUF, config.socket_receive_buffer_bytes),
+    ):
+        if size > 0 and config.is_set(name):
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+
+
 class Server:
     def __init__(self, config: BrokerConfig, context: ServerContext) -> None:
         self._config = config
         self._context = context
         self._connections: dict[Connection, str] = {}
         self._per_host: Counter[str] = Counter()
+        self._per_listener: Counter[str] = Counter()
+        self._scopes: dict[str, anyio.CancelScope] = {}  # of the listeners that accept
         self._ids = itertools.count()
         self._left = anyio.Event()  # set when the next connection ends
 
-    async def serve(self, listener: Listener) -> None:
-        """Accept clients until cancelled."""
+    def start(self, listener: Listener) -> None:
+        """Accept clients by this listener, until it is closed."""
+        self._context.task_group.start_soon(self._serve, listener)
+
+    async def _serve(self, listener: Listener) -> None:
         sock = listener.socket
         accepted = 0
-        with sock:
+        with sock, anyio.CancelScope() as self._scopes[listener.name]:
             while True:
-                if len(self._connections) >= self._config.max_connections:
+                if not self._has_room_for(listener.name):
                     await self._wait_for_room()
                     continue
                 try:
@@ -106,6 +127,32 @@ class Server:
                     accepted += 1
                     if accepted % MAX_ACCEPTED_WITHOUT_YIELD == 0:
                         await anyio.lowlevel.checkpoint()
+
+    def close(self, listener: str) -> None:
+        """Accept nobody by this listener any more, and end its connections."""
+        self._scopes.pop(listener).cancel()
+        for connection in tuple(self._connections):
+            if connection.info.listener == listener:
+                connection.close()
+
+    def _has_room_for(self, listener: str) -> bool:
+        limit = self._config.for_listener("max.connections", listener)
+        assert isinstance(limit, int)
+        if self._per_listener[listener] >= limit:
+            return False
+        return len(self._connections) < self._config.max_connections or self._makes_room_for(listener)
+
+    def _makes_room_for(self, listener: str) -> bool:
+        """Close somebody's connection if this is the brokers' listener and there is one of another."""
+        if listener != self._config.inter_broker_listener_effective:
+            return False
+        others = [connection for connection in self._connections if connection.info.listener != listener]
+        if not others:
+            return False
+        idle = min(others, key=lambda connection: connection.last_active_ms)
+        logger.info("closing connection %s: a broker needs its place", idle.info.id)
+        idle.close()
+        return True
 
     async def _wait_for_room(self) -> None:
         with anyio.move_on_after(LIMIT_CHECK_SECONDS):
@@ -137,6 +184,7 @@ class Server:
         connection = Connection(client, info, self._context)
         self._connections[connection] = info.host
         self._per_host[info.host] += 1
+        self._per_listener[info.listener] += 1
         metrics.connections += 1
         metrics.connections_total += 1
         self._context.task_group.start_soon(self._serve_connection, connection)
@@ -159,6 +207,7 @@ class Server:
         finally:
             host = self._connections.pop(connection)
             self._per_host[host] -= 1
+            self._per_listener[connection.info.listener] -= 1
             if not self._per_host[host]:
                 del self._per_host[host]
             self._context.metrics.connections -= 1
