@@ -266,7 +266,6 @@ class Broker:
     def _open_listener(self, endpoint: Endpoint) -> Listener:
         _check_protocol(endpoint)
         listener = Listener.bind(endpoint.listener, endpoint.host, endpoint.port, self.config)
-        self._exit.callback(listener.socket.close)
         self._listeners.append(listener)
         return listener
 
@@ -283,7 +282,9 @@ class Broker:
         for endpoint in self.config.client_endpoints:
             _check_protocol(endpoint)
             if self._listens:
-                ports[endpoint.listener] = self._open_listener(endpoint).address[1]
+                listener = self._open_listener(endpoint)
+                self._exit.callback(listener.socket.close)  # if nobody comes to serve it
+                ports[endpoint.listener] = listener.address[1]
         self._advertised = [
             attrs.evolve(
                 endpoint,

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -88,6 +88,9 @@ class Fetchers:
         self._network = network
         self._fetchers: dict[tuple[int, int], Fetcher] = {}  # by leader and number
         self._tasks: TaskGroup | None = None
+
+    def keys(self) -> Collection[tuple[int, int]]:
+        return self._fetchers.keys()
 
     def follow(self, partition: Partition) -> None:
         """Follow the partition's leader, from now on and in its present epoch."""

@@ -17,7 +17,7 @@ Sources: Kafka's ReplicaManager, ReplicaFetcherManager.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -97,6 +97,11 @@ class ReplicaManager:
 
     def close(self) -> None:
         self.checkpoint_high_watermarks()
+
+    @property
+    def fetchers(self) -> Collection[tuple[int, int]]:
+        """Leader and number of each fetcher that runs."""
+        return self._fetchers.keys()
 
     # Finding
 

@@ -96,6 +96,7 @@ class Server:
         self._connections: dict[Connection, str] = {}
         self._per_host: Counter[str] = Counter()
         self._per_listener: Counter[str] = Counter()
+        self._displaced: set[Connection] = set()  # closed to make room, not gone yet
         self._scopes: dict[str, anyio.CancelScope] = {}  # of the listeners that accept
         self._ids = itertools.count()
         self._left = anyio.Event()  # set when the next connection ends
@@ -123,6 +124,8 @@ class Server:
                     logger.warning("cannot accept a client: %s", error.strerror)
                     await anyio.sleep(ACCEPT_PAUSE_SECONDS)
                 else:
+                    if self._is_full and self._is_of_brokers(listener.name):
+                        self._displace_one(listener.name)
                     self._accept(listener, client, address)
                     accepted += 1
                     if accepted % MAX_ACCEPTED_WITHOUT_YIELD == 0:
@@ -140,19 +143,29 @@ class Server:
         assert isinstance(limit, int)
         if self._per_listener[listener] >= limit:
             return False
-        return len(self._connections) < self._config.max_connections or self._makes_room_for(listener)
+        return not self._is_full or (self._is_of_brokers(listener) and self._of_others(listener) != [])
 
-    def _makes_room_for(self, listener: str) -> bool:
-        """Close somebody's connection if this is the brokers' listener and there is one of another."""
-        if listener != self._config.inter_broker_listener_effective:
-            return False
-        others = [connection for connection in self._connections if connection.info.listener != listener]
-        if not others:
-            return False
-        idle = min(others, key=lambda connection: connection.last_active_ms)
-        logger.info("closing connection %s: a broker needs its place", idle.info.id)
-        idle.close()
-        return True
+    @property
+    def _is_full(self) -> bool:
+        return len(self._connections) - len(self._displaced) >= self._config.max_connections
+
+    def _is_of_brokers(self, listener: str) -> bool:
+        return listener == self._config.inter_broker_listener_effective
+
+    def _of_others(self, listener: str) -> list[Connection]:
+        return [
+            connection
+            for connection in self._connections
+            if connection.info.listener != listener and connection not in self._displaced
+        ]
+
+    def _displace_one(self, listener: str) -> None:
+        """Close the connection of another listener that was idle for the longest time."""
+        if others := self._of_others(listener):
+            idle = min(others, key=lambda connection: connection.last_active_ms)
+            logger.info("closing connection %s: a broker needs its place", idle.info.id)
+            self._displaced.add(idle)
+            idle.close()
 
     async def _wait_for_room(self) -> None:
         with anyio.move_on_after(LIMIT_CHECK_SECONDS):
@@ -206,6 +219,7 @@ class Server:
             logger.exception("bug in connection %s", connection.info.id)
         finally:
             host = self._connections.pop(connection)
+            self._displaced.discard(connection)
             self._per_host[host] -= 1
             self._per_listener[connection.info.listener] -= 1
             if not self._per_host[host]:

@@ -154,9 +154,7 @@ def test_directory_names_are_partitions_or_not(name: str, expected: tuple[str, i
 
 def test_retention_by_time_removes_old_segments_and_moves_the_start(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)
-    _, log = new_log(
-        tmp_path, clock, internal_segment_bytes=200, retention_ms=1000, file_delete_delay_ms=20_000
-    )
+    _, log = new_log(tmp_path, clock, internal_segment_bytes=200, retention_ms=1000, file_delete_delay_ms=20_000)
     for number in range(5):
         append(log, bytes(90), timestamp=NOW + number * 500)
     assert log.apply_retention(NOW + 1600) == 2
