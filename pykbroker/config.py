@@ -289,15 +289,6 @@ class BrokerConfig:
 
         return _value(REPORTED[name], {**self.properties, **self._dynamic[0], **self._dynamic[1]})
 
-    def for_listener(self, name: str, listener: str) -> ConfigValue:
-        """Return what `listener.name.<listener>.<name>` is set to, or what holds for all listeners."""
-        full_name = f"listener.name.{listener.lower()}.{name}"
-        for level in (self._dynamic[1], self._dynamic[0], self.properties):
-            if full_name in level:
-                return DEFINITIONS[name].parse(level[full_name])
-        value: ConfigValue = getattr(self, name.replace(".", "_"))
-        return value
-
     def _take(self, properties: Mapping[str, str]) -> None:
         self.__dict__.update({name.replace(".", "_"): _value(row, properties) for name, row in DEFINITIONS.items()})
         # Either name of the pair may be given alone.

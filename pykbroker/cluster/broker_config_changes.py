@@ -37,6 +37,8 @@ _THREADS = frozenset(
 )
 # Counts that may be 0 when a broker starts, but not from then on: it would shut everybody out.
 _NEVER_SET_TO_ZERO = frozenset({"max.connections", "max.connection.creation.rate", "log.cleaner.threads"})
+# What may be set for a listener of all brokers, since brokers may have different listeners.
+_OF_ALL_BROKERS_LISTENERS = frozenset({"max.connections", "max.connection.creation.rate", "num.network.threads"})
 # A listener's keys: these change for one listener at a time.
 _OF_LISTENERS = frozenset(
     {
@@ -98,7 +100,11 @@ def _check_names(rows: Mapping[str, ConfigDef], broker: str, changed: Iterable[s
     )
     if not broker:
         refuse(
-            [name for name, row in known if row.dynamic is Dynamic.PER_BROKER],
+            [
+                name
+                for name, row in known
+                if row.dynamic is Dynamic.PER_BROKER or (name != row.name and row.name not in _OF_ALL_BROKERS_LISTENERS)
+            ],
             "can only be set for one broker, not for all",
         )
     refuse(

@@ -3,16 +3,14 @@
 Owns: the set of open connections.
 
 Rules
-- With `max.connections` open, further clients wait in the backlog until one leaves; so do those of a listener that has
-  a `max.connections` of its own. Brokers do not wait behind clients: where they have a listener to themselves, the
-  connection of another one that was idle for the longest time is closed for them.
+- With `max.connections` open, further clients wait in the backlog until one leaves.
 - Listeners open and close while others serve on; with a listener its connections end.
 - A client over `max.connections.per.ip` (or what `max.connections.per.ip.overrides` says for its address) is closed at
   once, before anything is read.
 - A connection without traffic for `connections.max.idle.ms` is closed, unless it waits for an answer of ours.
 - An error in accepting (no descriptors left, a network that went away) pauses it for a moment.
 
-Sources: KIP-402; Kafka's ConnectionQuotas, Selector.IdleExpiryManager, DynamicListenerConfig.
+Sources: Kafka's ConnectionQuotas, Selector.IdleExpiryManager, DynamicListenerConfig.
 """
 
 import itertools
@@ -95,8 +93,6 @@ class Server:
         self._context = context
         self._connections: dict[Connection, str] = {}
         self._per_host: Counter[str] = Counter()
-        self._per_listener: Counter[str] = Counter()
-        self._displaced: set[Connection] = set()  # closed to make room, not gone yet
         self._scopes: dict[str, anyio.CancelScope] = {}  # of the listeners that accept
         self._ids = itertools.count()
         self._left = anyio.Event()  # set when the next connection ends
@@ -110,7 +106,7 @@ class Server:
         accepted = 0
         with sock, anyio.CancelScope() as self._scopes[listener.name]:
             while True:
-                if not self._has_room_for(listener.name):
+                if len(self._connections) >= self._config.max_connections:
                     await self._wait_for_room()
                     continue
                 try:
@@ -124,8 +120,6 @@ class Server:
                     logger.warning("cannot accept a client: %s", error.strerror)
                     await anyio.sleep(ACCEPT_PAUSE_SECONDS)
                 else:
-                    if self._is_full and self._is_of_brokers(listener.name):
-                        self._displace_one(listener.name)
                     self._accept(listener, client, address)
                     accepted += 1
                     if accepted % MAX_ACCEPTED_WITHOUT_YIELD == 0:
@@ -137,35 +131,6 @@ class Server:
         for connection in tuple(self._connections):
             if connection.info.listener == listener:
                 connection.close()
-
-    def _has_room_for(self, listener: str) -> bool:
-        limit = self._config.for_listener("max.connections", listener)
-        assert isinstance(limit, int)
-        if self._per_listener[listener] >= limit:
-            return False
-        return not self._is_full or (self._is_of_brokers(listener) and self._of_others(listener) != [])
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._connections) - len(self._displaced) >= self._config.max_connections
-
-    def _is_of_brokers(self, listener: str) -> bool:
-        return listener == self._config.inter_broker_listener_effective
-
-    def _of_others(self, listener: str) -> list[Connection]:
-        return [
-            connection
-            for connection in self._connections
-            if connection.info.listener != listener and connection not in self._displaced
-        ]
-
-    def _displace_one(self, listener: str) -> None:
-        """Close the connection of another listener that was idle for the longest time."""
-        if others := self._of_others(listener):
-            idle = min(others, key=lambda connection: connection.last_active_ms)
-            logger.info("closing connection %s: a broker needs its place", idle.info.id)
-            self._displaced.add(idle)
-            idle.close()
 
     async def _wait_for_room(self) -> None:
         with anyio.move_on_after(LIMIT_CHECK_SECONDS):
@@ -197,7 +162,6 @@ class Server:
         connection = Connection(client, info, self._context)
         self._connections[connection] = info.host
         self._per_host[info.host] += 1
-        self._per_listener[info.listener] += 1
         metrics.connections += 1
         metrics.connections_total += 1
         self._context.task_group.start_soon(self._serve_connection, connection)
@@ -219,9 +183,7 @@ class Server:
             logger.exception("bug in connection %s", connection.info.id)
         finally:
             host = self._connections.pop(connection)
-            self._displaced.discard(connection)
             self._per_host[host] -= 1
-            self._per_listener[connection.info.listener] -= 1
             if not self._per_host[host]:
                 del self._per_host[host]
             self._context.metrics.connections -= 1

@@ -1,19 +1,16 @@
-"""Listeners that come, go, and have limits of their own while the broker runs."""
+"""Listeners that come and go while the broker runs."""
 
-import contextlib
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pykbroker.broker import Broker
-from pykbroker.clock import SimulatedClock
 from pykbroker.cluster.image import ConfigResourceType
 from pykbroker.config import BrokerConfig
 from pykbroker.server.listener import Listener
 from tests.support.client import Client
-from tests.support.running import running, until
+from tests.support.running import running
 from wire.errors import ErrorCode
 from wire.messages.brokers import ApiVersionsRequest
 from wire.messages.configs import (
@@ -26,12 +23,6 @@ from wire.messages.metadata import MetadataRequest
 pytestmark = pytest.mark.anyio
 
 VERSIONS = ApiVersionsRequest("test", "1.0")
-TWO_LISTENERS = {
-    "listeners": "CLIENTS://127.0.0.1:0,BROKERS://127.0.0.1:0",
-    "listener_security_protocol_map": "CLIENTS:PLAINTEXT,BROKERS:PLAINTEXT",
-    "inter_broker_listener_name": "BROKERS",
-}
-CLIENTS, BROKERS = 0, 1
 
 
 async def set_for_broker(client: Client, **values: str) -> ErrorCode:
@@ -100,44 +91,6 @@ async def test_listeners_that_cannot_be_are_refused(tmp_path: Path, values: dict
     async with running(tmp_path) as broker, Client.connect(broker) as client:
         assert await set_for_broker(client, **values) == ErrorCode.INVALID_REQUEST
         assert len(broker.addresses) == 1
-
-
-async def two_of(broker: Broker, stack: contextlib.AsyncExitStack) -> list[Client]:
-    clients = [await stack.enter_async_context(Client.connect(broker, listener=CLIENTS)) for _ in range(2)]
-    for client in clients:
-        await client.ask(VERSIONS, 3)
-    return clients
-
-
-async def test_limit_of_one_listener_does_not_hold_for_others(tmp_path: Path) -> None:
-    limit = {"listener_name_clients_max_connections": "2"}
-    async with running(tmp_path, **TWO_LISTENERS, **limit) as broker, contextlib.AsyncExitStack() as stack:
-        first, _ = await two_of(broker, stack)
-        third = await stack.enter_async_context(Client.connect(broker, listener=CLIENTS))
-        await third.send(VERSIONS, version=3)
-        async with Client.connect(broker, listener=BROKERS) as other:
-            for _ in range(20):
-                await other.ask(VERSIONS, 3)
-            assert not third.has_received()
-            # The limit is raised: who waits is let in when the next look at it is taken.
-            assert await set_for_broker(first, listener_name_clients_max_connections="3") == 0
-            assert (await third.receive()).error_code == 0
-
-
-async def test_broker_gets_the_place_of_the_client_that_was_idle_longest(tmp_path: Path) -> None:
-    clock = SimulatedClock()
-    async with (
-        running(tmp_path, clock=clock, **TWO_LISTENERS, max_connections="2") as broker,
-        contextlib.AsyncExitStack() as stack,
-    ):
-        first, second = await two_of(broker, stack)
-        clock.advance(1)
-        await first.ask(VERSIONS, 3)
-        async with Client.connect(broker, listener=BROKERS) as other:
-            assert (await other.ask(VERSIONS, 3)).error_code == 0
-            assert await second.is_closed()
-            assert (await first.ask(VERSIONS, 3)).error_code == 0
-        await until(lambda: broker.metrics.connections == 1)
 
 
 @pytest.mark.parametrize(("properties", "are_set"), [({}, False), ({"socket.receive.buffer.bytes": "20000"}, True)])
