@@ -42,7 +42,7 @@ from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
-from pykbroker.server.dispatch import HANDLERS, Dispatcher
+from pykbroker.server.dispatch import HANDLERS, TELEMETRY_KEYS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
 from pykbroker.transaction_parts import TransactionParts
 from pykbroker.waiters import Wakeups
@@ -185,7 +185,7 @@ class Broker:
             fetch_sessions=FetchSessions(clock, max_sessions=config.max_incremental_fetch_session_cache_slots),
             producer_ids=ProducerIds(cluster),
             metrics=self.metrics,
-            served_api_keys=HANDLERS.keys(),
+            served_api_keys=HANDLERS.keys() - (() if config.pykbroker_telemetry_enable else TELEMETRY_KEYS),
         )
 
         tasks = await self._exit.enter_async_context(anyio.create_task_group())

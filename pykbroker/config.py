@@ -40,7 +40,6 @@ from pykbroker.config_tables.definition import (
     long,
     minus_one_or_between,
     one_of,
-    password,
     short,
     some_of,
     string,
@@ -96,12 +95,8 @@ class BrokerConfig:
     max_connections_per_ip_overrides: str = string("", host_counts, CLUSTER_WIDE)
     max_connection_creation_rate: int = integer(INT_MAX, at_least(0), CLUSTER_WIDE)
     connections_max_idle_ms: int = long(600_000)
-    connections_max_reauth_ms: int = long(0)
-    connection_failed_authentication_delay_ms: int = integer(100, at_least(0))
-    queued_max_requests: int = integer(500, at_least(1))
     queued_max_request_bytes: int = long(-1)
     request_timeout_ms: int = integer(30_000)
-    background_threads: int = integer(10, at_least(1), CLUSTER_WIDE)
 
     # Topics
     auto_create_topics_enable: bool = boolean(True)
@@ -122,6 +117,7 @@ class BrokerConfig:
     compression_lz4_level: int = integer(9, between(1, 17), CLUSTER_WIDE)
     compression_zstd_level: int = integer(3, between(-131_072, 22), CLUSTER_WIDE)
     fetch_max_bytes: int = integer(57_671_680, at_least(1024))
+    telemetry_max_bytes: int = integer(1_048_576, at_least(1))
     max_incremental_fetch_session_cache_slots: int = integer(1000, at_least(0))
 
     # The log
@@ -156,8 +152,6 @@ class BrokerConfig:
     log_local_retention_bytes: int = long(-2, at_least(-2), CLUSTER_WIDE)
     log_remote_copy_lag_ms: int = long(0, at_least(-1), CLUSTER_WIDE)
     log_remote_copy_lag_bytes: int = long(-1, at_least(-1), CLUSTER_WIDE)
-    log_dir_failure_timeout_ms: int = long(30_000, at_least(1))
-    num_recovery_threads_per_data_dir: int = integer(2, at_least(1), CLUSTER_WIDE)
     log_cleaner_enable: bool = boolean(True)
     log_cleaner_threads: int = integer(1, at_least(0), CLUSTER_WIDE)
     log_cleaner_io_max_bytes_per_second: float = double(1.7976931348623157e308, None, CLUSTER_WIDE)
@@ -184,9 +178,6 @@ class BrokerConfig:
     replica_selector_class: str | None = string(None)
 
     # Groups and committed offsets
-    group_coordinator_rebalance_protocols: list[str] = strings(
-        ["classic", "consumer", "streams"], some_of("consumer", "classic", "share", "streams")
-    )
     group_min_session_timeout_ms: int = integer(6000)
     group_max_session_timeout_ms: int = integer(1_800_000)
     group_initial_rebalance_delay_ms: int = integer(3000)
@@ -230,6 +221,10 @@ class BrokerConfig:
     pykbroker_transaction_marker_retry_ms: int = integer(100, at_least(1), internal=True)
     pykbroker_max_waiting_transaction_checks: int = integer(16, at_least(1), internal=True)
     pykbroker_max_queued_broker_requests: int = integer(10_000, at_least(1), internal=True)
+    # Whether clients' metrics are wanted; of how many clients is known what they were asked for; how much is kept.
+    pykbroker_telemetry_enable: bool = boolean(False, internal=True)
+    pykbroker_telemetry_max_clients: int = integer(16_384, at_least(1), internal=True)
+    pykbroker_telemetry_max_kept_bytes: int = long(16_777_216, at_least(0), internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
 
     # Our own, of the cluster. How many partitions are written in one transaction of the store; how often a broker looks
@@ -237,10 +232,6 @@ class BrokerConfig:
     pykbroker_partitions_per_transaction: int = integer(500, at_least(1), internal=True)
     pykbroker_liveness_probe_interval_ms: int = integer(250, at_least(1), internal=True)
     pykbroker_controlled_shutdown_timeout_ms: int = integer(5000, at_least(0), internal=True)
-
-    # Secrets that a properties file may carry; shown as hidden
-    sasl_jaas_config: str | None = password(None, PER_BROKER)
-    ssl_keystore_password: str | None = password(None, PER_BROKER)
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> "BrokerConfig":
@@ -320,12 +311,13 @@ class BrokerConfig:
         if not others:
             return
         from pykbroker.config_tables.broker_reported import REPORTED
+        from pykbroker.config_tables.effects import check_not_refused
         from pykbroker.config_tables.group import problem_of_defaults
 
         for name in others:
             base = base_name(name)
             if (definition := DEFINITIONS.get(base) or REPORTED.get(base)) is not None:
-                definition.parse(self.properties[name])
+                check_not_refused("broker", definition, definition.parse(self.properties[name]))
         if problem := problem_of_defaults(self.value_of):
             raise ConfigError(problem)
 

@@ -71,7 +71,8 @@ def test_wrong_properties_are_one_clear_line(properties: dict[str, str], line: s
 
 
 def test_password_keeps_its_spaces() -> None:
-    assert BrokerConfig.from_properties({"ssl.keystore.password": " a b "}).ssl_keystore_password == " a b "
+    config = BrokerConfig.from_properties({"ssl.keystore.password": " a b "})
+    assert config.value_of("ssl.keystore.password") == " a b "
 
 
 def test_unknown_property_is_ignored() -> None:

@@ -15,6 +15,7 @@ from pykbroker.cluster.config_entries import broker_definitions
 from pykbroker.cluster.image import ConfigResourceType, MetadataImage
 from pykbroker.config import BrokerConfig, base_name
 from pykbroker.config_tables.definition import ConfigDef, ConfigError, Dynamic
+from pykbroker.config_tables.effects import check_not_refused
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
 
@@ -116,6 +117,7 @@ def _check_names(rows: Mapping[str, ConfigDef], broker: str, changed: Iterable[s
 def _check_value(definition: ConfigDef, config: BrokerConfig, text: str) -> None:
     try:
         value = definition.parse(text)
+        check_not_refused("broker", definition, value)
     except ConfigError as error:
         raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from None
     if definition.name in _NEVER_SET_TO_ZERO and value == 0:

@@ -201,7 +201,6 @@ class _Table:
     metrics_recording_level = string("INFO")
     kafka_metrics_reporters = strings([], distinct)
     kafka_metrics_polling_interval_secs = integer(10, at_least(1))
-    telemetry_max_bytes = integer(1_048_576, at_least(1))
     quota_window_num = integer(11, at_least(1))
     replication_quota_window_num = integer(11, at_least(1))
     alter_log_dirs_replication_quota_window_num = integer(11, at_least(1))
@@ -296,6 +295,17 @@ class _Table:
     delegation_token_expiry_check_interval_ms = long(3_600_000, at_least(1))
     add_partitions_to_txn_retry_backoff_max_ms = integer(100, at_least(0))
     add_partitions_to_txn_retry_backoff_ms = integer(20, at_least(1))
+    connections_max_reauth_ms = long(0)
+    connection_failed_authentication_delay_ms = integer(100, at_least(0))
+    queued_max_requests = integer(500, at_least(1))
+    background_threads = integer(10, at_least(1), CLUSTER_WIDE)
+    log_dir_failure_timeout_ms = long(30_000, at_least(1))
+    num_recovery_threads_per_data_dir = integer(2, at_least(1), CLUSTER_WIDE)
+    group_coordinator_rebalance_protocols = strings(
+        ["classic", "consumer", "streams"], some_of("consumer", "classic", "share", "streams")
+    )
+    sasl_jaas_config = password(None, PER_BROKER)
+    ssl_keystore_password = password(None, PER_BROKER)
 
 
 REPORTED: Mapping[str, ConfigDef] = definitions_of(_Table)

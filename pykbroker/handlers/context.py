@@ -19,7 +19,8 @@ from pykbroker.metrics import Metrics
 from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 
-if TYPE_CHECKING:  # they are made with the first transaction
+if TYPE_CHECKING:  # they are made with the first transaction, or with the first client that asks
+    from pykbroker.telemetry import ClientTelemetry
     from pykbroker.transactions.coordinator import TransactionCoordinator
     from pykbroker.transactions.verification import TransactionVerifier
 
@@ -31,6 +32,7 @@ class ConnectionInfo:
     id: str
     listener: str
     host: str
+    port: int = 0
     principal: str = "User:ANONYMOUS"
     software_name: str = "unknown"
     software_version: str = "unknown"
@@ -52,10 +54,20 @@ class Services:
     producer_ids: ProducerIds
     metrics: Metrics
     served_api_keys: Collection[int] = ()  # what ApiVersions may promise
+    _telemetry: "ClientTelemetry | None" = None
 
     @property
     def transactions(self) -> "TransactionCoordinator":
         return self.transaction_coordinator()
+
+    @property
+    def telemetry(self) -> "ClientTelemetry":
+        """Made with the first client that asks."""
+        if self._telemetry is None:
+            from pykbroker.telemetry import ClientTelemetry
+
+            self._telemetry = ClientTelemetry(self.config, self.clock)
+        return self._telemetry
 
     @property
     def verifier(self) -> "TransactionVerifier":

@@ -152,7 +152,7 @@ class Server:
             client.close()
             return
         info = ConnectionInfo(
-            id=f"{local[0]}:{local[1]}-{host}:{port}-{next(self._ids)}", listener=listener.name, host=host
+            id=f"{local[0]}:{local[1]}-{host}:{port}-{next(self._ids)}", listener=listener.name, host=host, port=port
         )
         self.adopt(client, info)
 
