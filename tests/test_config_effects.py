@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from pykbroker import topic_config
 from pykbroker.cluster.config_entries import broker_definitions
 from pykbroker.config import DEFINITIONS, BrokerConfig, ConfigError
-from pykbroker.config_tables import client_metrics, group
 from pykbroker.config_tables.effects import Statement, effect_of, entries
 from tests.test_config_tables import facts, table
 
@@ -19,12 +17,11 @@ REPOSITORY = Path(__file__).parent.parent
 HONOURED = (Statement.LIVE, Statement.AT_START)
 # Topics take these from the broker, by name (topic_config.broker_defaults).
 OF_TOPICS = {name for synonyms in topic_config.BROKER_SYNONYMS.values() for name in synonyms[:1]}
-# Where a class asks for something by the name of a configuration rather than by an attribute.
-BY_NAME = {"transaction.partition.verification.enable"}
 
 
-def read_attributes(*, of_topics: bool = False) -> set[str]:
-    """Return the names of attributes that the broker's code reads, outside of the tables and of what only checks them."""
+@pytest.fixture(scope="module")
+def read() -> set[str]:
+    """The names of attributes that the broker's code reads, outside of the tables and of what only checks them."""
     found: set[str] = set()
     for path in (REPOSITORY / "pykbroker").rglob("*.py"):
         if "config_tables" in path.parts:
@@ -38,15 +35,6 @@ def read_attributes(*, of_topics: bool = False) -> set[str]:
 
 def _only_checks(path: Path, function: ast.FunctionDef) -> bool:
     return path.name == "config.py" and function.name.startswith(("check", "_check_logs", "_check_part"))
-
-
-@pytest.fixture(scope="module")
-def read() -> set[str]:
-    return read_attributes()
-
-
-def of_scopes() -> Iterator[tuple[str, str]]:
-    return ((fact.scope, fact.name) for fact in facts())
 
 
 def test_what_is_honoured_of_brokers_is_read(read: set[str]) -> None:
