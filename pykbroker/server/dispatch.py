@@ -83,6 +83,9 @@ HANDLERS: dict[int, tuple[str, str]] = {
     72: ("telemetry", "push_telemetry"),
     74: ("configs", "list_config_resources"),
     75: ("metadata", "describe_topic_partitions"),
+    80: ("raft", "add_raft_voter"),
+    81: ("raft", "remove_raft_voter"),
+    94: ("raft", "unregister_controller"),
 }
 
 # ApiVersions lists these only where `pykbroker.telemetry.enable` is set.

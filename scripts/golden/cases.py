@@ -4,6 +4,7 @@ What every broker serves comes first, so that a story which a broker is spared c
 """
 
 from golden import (
+    cases_admin,
     cases_cluster,
     cases_corners,
     cases_groups,
@@ -24,4 +25,5 @@ STORIES = (
     *cases_cluster.OTHERS,
     *cases_placement.STORIES,
     *cases_transactions.STORIES,
+    *cases_admin.STORIES,
 )
