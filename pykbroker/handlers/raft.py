@@ -7,8 +7,8 @@ DescribeQuorum (55), versions 0-2
 - Any other topic or partition than the one of `__cluster_metadata` is UNKNOWN_TOPIC_OR_PARTITION.
 
 AddRaftVoter (80), versions 0-1; RemoveRaftVoter (81), version 0
-- Brokers vote as long as they live: there is nobody to add, DUPLICATE_VOTER or UNSUPPORTED_VERSION, and nobody to remove,
-  VOTER_NOT_FOUND or INVALID_REQUEST. The last voter cannot be found either, as in Kafka.
+- Brokers vote as long as they live: nobody is added, DUPLICATE_VOTER or UNSUPPORTED_VERSION, and nobody removed,
+  VOTER_NOT_FOUND (as in Kafka also for the last voter) or INVALID_REQUEST.
 - Before that: INCONSISTENT_CLUSTER_ID, and INVALID_REQUEST without a voter's id, its directory's, or an endpoint.
 
 UnregisterController (94), version 0
