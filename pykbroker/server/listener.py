@@ -16,6 +16,7 @@ import itertools
 import logging
 import socket
 from collections import Counter
+from collections.abc import Iterator
 
 import anyio
 import attrs
@@ -140,6 +141,11 @@ class Server:
         metrics.connections += 1
         metrics.connections_total += 1
         self._context.task_group.start_soon(self._serve_connection, connection)
+
+    def connected(self) -> Iterator[ConnectionInfo]:
+        """Yield who is connected."""
+        for connection in self._connections:
+            yield connection.info
 
     def _max_from(self, host: str) -> int:
         """How many connections an address may have."""
