@@ -304,7 +304,8 @@ class Broker:
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("pykbroker"):
                 raise
-            needed = f"pykbroker.http.listener needs {error.name}: pip install 'pykbroker[http]'"
+            package = error.name.partition(".")[0]
+            needed = f"pykbroker.http.listener needs {package}: pip install 'pykbroker[http]'"
             raise ListenError(needed) from error
         self._http_listener = Listener.bind("HTTP", *parse_http_listener(self.config.pykbroker_http_listener))
         self._exit.callback(self._http_listener.socket.close)
