@@ -36,7 +36,9 @@ class BrokerFamilies:
         yield counter("pykbroker_received_bytes_total", "Bytes that clients sent.", metrics.bytes_in_total)
         yield counter("pykbroker_sent_bytes_total", "Bytes that clients were sent.", metrics.bytes_out_total)
         yield gauge("pykbroker_connections", "Clients that are connected.", metrics.connections)
-        yield counter("pykbroker_connections_total", "Clients that were ever connected.", metrics.connections_total)
+        yield counter(
+            "pykbroker_connections_accepted_total", "Clients that were ever connected.", metrics.connections_total
+        )
         yield counter(
             "pykbroker_connections_refused_total",
             "Clients refused because of the limits on connections.",
