@@ -1,17 +1,16 @@
 """GET /metrics: what Prometheus scrapes.
 
 Owns: the collectors, and what they need while they are there. Rules
-- Nothing is exported that was not asked for: families are built when somebody scrapes, from plain ints and the broker's
-  state, a family at a time, and between two of them others have their turn. They become text in a thread.
-- Scrapes that come while one is under way share the next one.
+- Families are built when somebody scrapes, from plain ints and the broker's state, each in one go. They become text in
+  a thread, a few at a time, so that others have their turn and the memory of all samples is never taken at once.
+- One scrape at a time; others wait, as many as there may be HTTP connections.
 
 Not here: the families themselves (..._families), the server (server).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 from prometheus_client import CollectorRegistry, GCCollector, Metric, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -31,6 +30,9 @@ from pykbroker.web.loop_monitor import LoopMonitor
 from pykbroker.web.replica_families import ReplicaFamilies
 from pykbroker.web.request_families import RequestFamilies
 from pykbroker.web.traffic import Traffic
+
+MAX_SAMPLES_AT_ONCE = 1000  # beyond that no further family is taken into the same step
+_END = b"# EOF\n"
 
 
 class BrokerCollector(Collector):
@@ -58,16 +60,6 @@ class BrokerCollector(Collector):
         yield from self.groups.collect(self.end_offsets)
 
 
-class _Collected(Collector):
-    """Families that are there already, in the form that an encoder takes."""
-
-    def __init__(self, families: Sequence[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Sequence[Metric]:
-        return self._families
-
-
 class Scrapes:
     def __init__(self, collector: BrokerCollector, end_offsets: EndOffsets) -> None:
         self._collector = collector
@@ -78,30 +70,43 @@ class Scrapes:
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         self._lock = anyio.Lock()
-        self._begun = 0  # how many were
-        self._number = 0  # of the last that was completed
-        self._families: list[Metric] = []
-
-    async def families(self) -> Sequence[Metric]:
-        """Return all families, as they are at some moment from now on."""
-        wanted = self._begun + 1
-        async with self._lock:
-            if self._number < wanted:
-                self._begun += 1
-                elsewhere = self._collector.groups.partitions_led_elsewhere()
-                self._collector.end_offsets = await self._end_offsets.of(elsewhere)
-                families = []
-                for family in self._registry.collect():
-                    families.append(family)
-                    await anyio.lowlevel.checkpoint()
-                self._families, self._number = families, self._begun
-            return self._families
 
     async def answer(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        families = await self.families()
-        text = await anyio.to_thread.run_sync(encode, _Collected(families))
+        async with self._lock:
+            elsewhere = self._collector.groups.partitions_led_elsewhere()
+            self._collector.end_offsets = await self._end_offsets.of(elsewhere)
+            text = await self._text(encode)
         return Response(text, headers={"content-type": content_type})
+
+    async def _text(self, encode: Callable[[Collector], bytes]) -> bytes:
+        parts = []
+        for families in _batches(self._registry.collect()):
+            parts.append(await anyio.to_thread.run_sync(encode, _Collected(families)))
+        # Each part of OpenMetrics says that it is the last.
+        return b"".join(part.removesuffix(_END) for part in parts) + (_END if parts[-1].endswith(_END) else b"")
+
+
+class _Collected(Collector):
+    """Families that are there already, in the form that an encoder takes."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Sequence[Metric]:
+        return self._families
+
+
+def _batches(families: Iterable[Metric]) -> Iterator[list[Metric]]:
+    batch: list[Metric] = []
+    size = 0
+    for family in families:
+        batch.append(family)
+        size += len(family.samples)
+        if size > MAX_SAMPLES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    yield batch
 
 
 def routes(scrapes: Scrapes) -> list[BaseRoute]:

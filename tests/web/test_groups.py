@@ -206,6 +206,7 @@ async def test_loss_of_a_broker_shows_in_isrs_and_a_replica_without_leader_is_to
     await cluster.create_topic("t", [(1, 3)])
     await cluster.create_topic("lost", [(3,)])
     await cluster.stop(3)
+    await until(lambda: all(each.services.cluster.image.brokers[3].fenced for each in cluster.brokers.values()))
     await until(lambda: cluster.isr("t") == (1,))
     await until(
         lambda: all(
