@@ -11,6 +11,7 @@ Rules
   long as an answer was parked or a handler awaited something, *total* both. Requests are not queued here.
 - A fetch counts twice, as Fetch and as FetchConsumer or FetchFollower.
 - All error codes of a response count, also NONE.
+- What another dispatcher has started is finished without being counted: dispatchers are exchanged while requests wait.
 - A topic's failed requests are those that Kafka counts: errors that a client is expected to meet (another leader, an
   offset out of range) are none.
 - Topics that the metadata does not know are not counted, and `forget` drops those that it knows no more.
@@ -142,7 +143,8 @@ class MeteringDispatcher(RequestDispatcher):
         )
 
     async def finish(self, started: Started) -> object:
-        assert isinstance(started, _Metered)
+        if not isinstance(started, _Metered):
+            return await self._inner.finish(started)
         outcome = await self._inner.finish(started.inner)
         if isinstance(outcome, Parked):
             self._count_parked(started.route.api_key, outcome)
@@ -151,14 +153,14 @@ class MeteringDispatcher(RequestDispatcher):
         return outcome
 
     def build(self, started: Started, build: Callable[[], object]) -> object:
-        assert isinstance(started, _Metered)
+        if not isinstance(started, _Metered):
+            return self._inner.build(started, build)
         response = self._inner.build(started.inner, build)
         self._answered(started, response)
         return response
 
     def encode(self, started: Started, response: object) -> bytes | list[Records]:
-        assert isinstance(started, _Metered)
-        return self._inner.encode(started.inner, response)
+        return self._inner.encode(started.inner if isinstance(started, _Metered) else started, response)
 
     def _answered(self, started: _Metered, response: object) -> None:
         now_ms = self._monotonic_ms()

@@ -61,8 +61,9 @@ class GroupFamilies:
         )
         addresses = []
         for broker in brokers:
-            endpoint = broker.listeners.get(listener) or next(iter(broker.listeners.values()))
-            addresses.append({"id": str(broker.id), "address": f"{endpoint.host}:{endpoint.port}"})
+            endpoint = broker.listeners.get(listener) or next(iter(broker.listeners.values()), None)
+            if endpoint is not None:
+                addresses.append({"id": str(broker.id), "address": f"{endpoint.host}:{endpoint.port}"})
         yield gauge("kafka_broker_info", "A broker of the cluster; always 1.", [(labels, 1) for labels in addresses])
 
     def _topics(self) -> Iterator[Metric]:

@@ -16,7 +16,7 @@ Not here: HTTP (http_server), what is served (metrics, health), where it listens
 
 from typing import Any
 
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -66,14 +66,19 @@ class WebServer:
 
     async def start(self, tasks: TaskGroup) -> None:
         """Serve from now on."""
-        self._loop.start()
-        await tasks.start(self._http.serve)
+        await tasks.start(self._serve)
 
     async def stop(self) -> None:
         """Answer what was asked, and no more."""
         await self._http.stop()
-        self._loop.stop()
-        await self._end_offsets.aclose()
+
+    async def _serve(self, *, task_status: TaskStatus[None]) -> None:
+        self._loop.start()
+        try:
+            await self._http.serve(task_status=task_status)
+        finally:
+            self._loop.stop()
+            await self._end_offsets.aclose()
 
     async def _on_bug(self, request: Request, error: Exception) -> Response:
         """Answer for a bug of ours; anycorn logs it."""
