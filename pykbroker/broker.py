@@ -42,7 +42,7 @@ from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
-from pykbroker.server.dispatch import HANDLERS, TELEMETRY_KEYS, Dispatcher
+from pykbroker.server.dispatch import HANDLERS, TELEMETRY_KEYS, Dispatcher, RequestDispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
 from pykbroker.server.quota_switch import QuotaSwitch
 from pykbroker.transaction_parts import TransactionParts
@@ -88,10 +88,13 @@ class Broker:
         self._new_flusher = new_flusher
         self._listens = listens
         self._server: Server
+        self._context: ServerContext
         self._is_killed = False
         self._stopping: anyio.CancelScope | None = None  # while a part is being stopped
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
+        self._http_listener: Listener | None = None
+        self.http_address: tuple[str, int] | None = None  # where HTTP is served, if it is
         self._advertised: list[Endpoint] = []
 
     @property
@@ -105,6 +108,15 @@ class Broker:
     def addresses(self) -> list[tuple[str, int]]:
         """What it listens on, in the order of `listeners`."""
         return [listener.address for listener in self._listeners]
+
+    @property
+    def dispatcher(self) -> RequestDispatcher:
+        """What connections give their requests to; another one is used from the next buffer on."""
+        return self._context.dispatcher
+
+    @dispatcher.setter
+    def dispatcher(self, dispatcher: RequestDispatcher) -> None:
+        self._context.dispatcher = dispatcher
 
     async def __aenter__(self) -> "Broker":
         """Start, and return when clients are accepted. Raises: StartError."""
@@ -225,18 +237,16 @@ class Broker:
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)
         dispatcher = Dispatcher(self.services)
-        self._server = Server(
-            config,
-            ServerContext(
-                dispatcher=dispatcher,
-                buffers=Buffers(),
-                wakeups=wakeups,
-                metrics=self.metrics,
-                clock=clock,
-                task_group=connections,
-                max_request_bytes=config.socket_request_max_bytes,
-            ),
+        self._context = ServerContext(
+            dispatcher=dispatcher,
+            buffers=Buffers(),
+            wakeups=wakeups,
+            metrics=self.metrics,
+            clock=clock,
+            task_group=connections,
+            max_request_bytes=config.socket_request_max_bytes,
         )
+        self._server = Server(config, self._context)
         self._exit.callback(self._server.close)
         QuotaSwitch(self.services, dispatcher, self._server, connections).start()
         self._server.start_idle_sweep()
@@ -244,6 +254,19 @@ class Broker:
             self._server.start(listener)
         self._adjust_listeners()
         cluster.on_image.append(self._on_image)
+        if self._http_listener is not None:
+            from pykbroker.web.server import WebServer
+
+            web = WebServer(
+                self._http_listener,
+                self.services,
+                context=self._context,
+                server=self._server,
+                dispatcher=dispatcher,
+                network=network,
+            )
+            await web.start(connections)
+            self._exit.push_async_callback(self._shielded, web.stop)
         if config.controlled_shutdown_enable:
             self._exit.push_async_callback(self._shielded, cluster.hand_over)
 
@@ -299,6 +322,25 @@ class Broker:
         ]
         if any(endpoint.host in ("0.0.0.0", "::") for endpoint in self._advertised):
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
+        if self.config.pykbroker_http_listener:
+            self._bind_http()
+
+    def _bind_http(self) -> None:
+        from pykbroker.config_tables.http_listener import parse_http_listener
+
+        try:
+            import pykbroker.web.server  # noqa: F401
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("pykbroker"):
+                raise
+            package = error.name.partition(".")[0]
+            needed = f"pykbroker.http.listener needs {package}: pip install 'pykbroker[http]'"
+            raise ListenError(needed) from error
+        self._http_listener = Listener.bind(
+            "HTTP", *parse_http_listener(self.config.pykbroker_http_listener), self.config
+        )
+        self._exit.callback(self._http_listener.socket.close)
+        self.http_address = self._http_listener.address
 
 
 def _check_protocol(endpoint: Endpoint) -> None:

@@ -18,6 +18,7 @@ from typing import NoReturn
 DEFAULT_DATA_DIR = Path("pykbroker-data")
 DEFAULT_CLUSTER_DIR = Path("pykbroker-cluster")
 DEFAULT_PORT = 9092
+DEFAULT_HTTP_PORT = 9644
 
 
 class Options(argparse.Namespace):
@@ -27,6 +28,7 @@ class Options(argparse.Namespace):
     node_id: int | None = None
     store: str | None = None
     advertised_listener: str | None = None
+    http: str | None = None
     unsynced: bool = False
     until_stdin_closes: bool = False
     port: int | None
@@ -90,6 +92,14 @@ def _add_common(parser: argparse.ArgumentParser, data_dir: Path) -> None:
     parser.add_argument("--ephemeral", action="store_true", help="keep the data in a temporary folder, gone at exit")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a server.properties file of Kafka")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one property; repeatable")
+    where = "the first broker's, the others' ports follow" if is_cluster else "HOST:PORT"
+    parser.add_argument(
+        "--http",
+        nargs="?",
+        const=str(DEFAULT_HTTP_PORT),
+        metavar="HOST:PORT",
+        help=f"serve metrics and health by HTTP: {where} (without a value: 127.0.0.1:{DEFAULT_HTTP_PORT})",
+    )
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
 
@@ -144,6 +154,8 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
         properties.pop("broker.id", None)
     if options.store is not None:
         properties["pykbroker.store"] = options.store
+    if options.http is not None:
+        properties["pykbroker.http.listener"] = options.http
     for setting in options.set:
         name, separator, value = setting.partition("=")
         if not separator or not name.strip():
@@ -168,6 +180,8 @@ def _start(options: Options, folder: Path | None) -> int:
                 async with broker:
                     gc.freeze()
                     gc.enable()
+                    if broker.http_address is not None:
+                        _say(f"pykbroker serves HTTP on {_url(broker.http_address)}")
                     _say(f"pykbroker accepts clients on {broker.bootstrap}")
                     async with anyio.create_task_group() as waiting:
                         if options.until_stdin_closes:
@@ -202,6 +216,7 @@ def _cluster(options: Options, brokers: int, folder: Path | None) -> int:
     if first + brokers - 1 > 65535:
         _fail(f"--port {first} leaves no ports for {brokers} brokers")
     commands = {}
+    http_listeners = _http_listeners(options, brokers)
     for broker_id in range(1, brokers + 1):
         command = [sys.executable, "-m", "pykbroker", "start", "--until-stdin-closes", "--log-level", options.log_level]
         command += ["--node-id", str(broker_id), "--port", str(first + broker_id - 1 if first else 0)]
@@ -211,6 +226,8 @@ def _cluster(options: Options, brokers: int, folder: Path | None) -> int:
             "--store",
             f"sqlite:{folder / 'metadata.sqlite'}",
         ]
+        http_listener = http_listeners[broker_id - 1]
+        command += ["--http", http_listener] if http_listener is not None else []
         command += ["--unsynced"] if options.ephemeral else []
         command += ["--host", options.host] if options.host is not None else []
         command += ["--config", str(options.config)] if options.config is not None else []
@@ -218,6 +235,28 @@ def _cluster(options: Options, brokers: int, folder: Path | None) -> int:
         commands[broker_id] = command
     _say(f"pykbroker keeps its data in {folder}")
     return anyio.run(Supervisor(commands).run, backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _http_listeners(options: Options, brokers: int) -> list[str | None]:
+    """Return where each broker of a cluster serves HTTP: on ports that follow one another, or on any."""
+    if options.http is None:
+        return [None] * brokers
+    from pykbroker.config_tables.definition import ConfigError
+    from pykbroker.config_tables.http_listener import parse_http_listener
+
+    try:
+        host, first = parse_http_listener(options.http)
+    except ConfigError as error:
+        _fail(f"--http {error}")
+    if first + brokers - 1 > 65535:
+        _fail(f"--http {options.http} leaves no ports for {brokers} brokers")
+    host = f"[{host}]" if ":" in host else host
+    return [f"{host}:{first + number if first else 0}" for number in range(brokers)]
+
+
+def _url(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _say(line: str) -> None:

@@ -65,6 +65,14 @@ def _store_problem(text: str) -> str | None:
     return problem_of_store(text)
 
 
+def _http_listener_problem(text: str) -> str | None:
+    if not text:
+        return None
+    from pykbroker.config_tables.http_listener import problem_of_http_listener
+
+    return problem_of_http_listener(text)
+
+
 class BrokerConfig:
     """The configuration of one broker; built by `from_properties`."""
 
@@ -249,6 +257,15 @@ class BrokerConfig:
     pykbroker_partitions_per_transaction: int = integer(500, at_least(1), internal=True)
     pykbroker_liveness_probe_interval_ms: int = integer(250, at_least(1), internal=True)
     pykbroker_controlled_shutdown_timeout_ms: int = integer(5000, at_least(0), internal=True)
+
+    # Our own, of HTTP. Where metrics and health are served, if at all; how long a client may take to send a request or
+    # to read an answer, and a stop may wait for it; how many clients may be connected. A consumer's lag needs offsets
+    # of other leaders: how long these are waited for, and how old what they said may be.
+    pykbroker_http_listener: str = string("", _http_listener_problem, internal=True)
+    pykbroker_http_timeout_ms: int = integer(10_000, at_least(1), internal=True)
+    pykbroker_http_max_connections: int = integer(100, at_least(1), internal=True)
+    pykbroker_http_leader_timeout_ms: int = integer(2000, at_least(1), internal=True)
+    pykbroker_http_end_offsets_max_age_ms: int = integer(5000, at_least(0), internal=True)
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> "BrokerConfig":

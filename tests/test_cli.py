@@ -302,3 +302,54 @@ def listening_ports(pid: int) -> list[int]:
             inodes.add(os.readlink(link).removeprefix("socket:[").rstrip("]"))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return [int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes]
+
+
+def test_http_is_served_where_told_and_said_before_clients_are_accepted(tmp_path: Path) -> None:
+    lines = lines_of("start", "--port", "0", "--ephemeral", "--http", "127.0.0.1:0", cwd=tmp_path)
+    assert [line.rpartition(" ")[0] for line in lines[1:3]] == [
+        "pykbroker serves HTTP on",
+        "pykbroker accepts clients on",
+    ]
+    assert lines[1].startswith("pykbroker serves HTTP on http://127.0.0.1:")
+
+
+def test_each_broker_of_a_cluster_serves_http_on_a_port_of_its_own(tmp_path: Path) -> None:
+    lines = lines_of("cluster", "--port", "0", "--ephemeral", "--brokers", "2", "--http", "0", cwd=tmp_path)
+    urls = {line for line in lines if " serves HTTP on " in line}
+    assert {line.split()[1] for line in urls} == {"1", "2"}
+    assert len({line.rpartition(":")[2] for line in urls}) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("start", "--http", "nonsense"), "pykbroker.http.listener cannot be nonsense: 'nonsense' is not HOST:PORT"),
+        (("cluster", "--http", "nonsense"), "--http 'nonsense' is not HOST:PORT"),
+        (("cluster", "--brokers", "3", "--http", "65534"), "--http 65534 leaves no ports for 3 brokers"),
+    ],
+)
+def test_wrong_address_for_http_is_one_line(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    name, *rest = arguments
+    done = subprocess.run(
+        command("--ephemeral", "--port", "0", *rest, name=name),
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, f"pykbroker: {message}\n")
+
+
+def lines_of(name: str, *arguments: str, cwd: Path) -> list[str]:
+    """Start, stop when all have said that they accept clients, and return what was printed."""
+    process = subprocess.Popen(
+        command(*arguments, name=name), cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    expected = 2 if name == "cluster" else 1
+    lines: list[str] = []
+    with process:
+        assert process.stdout is not None
+        while sum(" accepts clients on " in line for line in lines) < expected:
+            line = process.stdout.readline()
+            assert line, lines
+            lines.append(line.rstrip())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+    return lines

@@ -185,6 +185,7 @@ class EtcdStore(Store):
                 if is_in_doubt:
                     await self._read_again(self._known + 1)
                     is_failing = False
+                    self.is_up_to_date = True
                 is_in_doubt = True
                 await self._follow()
             except Silence:
@@ -193,7 +194,9 @@ class EtcdStore(Store):
                 if not is_failing:
                     logger.warning("cannot follow the metadata: %s", error)
                 is_failing = True
+                self.is_up_to_date = False
                 await self._clock.sleep(WATCH_RETRY_MS)
+        self.is_up_to_date = False
 
     async def close(self) -> None:
         await self._client.close()

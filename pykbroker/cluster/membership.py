@@ -89,6 +89,11 @@ class Cluster:
         return self.image.controller_id == self.broker_id
 
     @property
+    def follows_store(self) -> bool:
+        """Whether the image is as new as the store: changes by others are seen, and the lease is kept alive."""
+        return self._store.is_up_to_date and self._clock.monotonic_ms() < self.lease_ends_ms
+
+    @property
     def me(self) -> BrokerImage | None:
         """This broker as the metadata has it; None before its first registration."""
         return self.image.brokers.get(self.broker_id)

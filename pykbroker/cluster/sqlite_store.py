@@ -153,16 +153,15 @@ class SqliteStore(Store):
         await self._write(lambda db: self._end_leases(db, [lease]))
 
     async def run(self) -> None:
-        is_failing = False
         while self._shared:
             await self._something_to_see()
             try:
                 await self._look()
-                is_failing = False
+                self.is_up_to_date = True
             except StorageError as error:
-                if not is_failing:
+                if self.is_up_to_date:
                     logger.error("cannot follow the metadata: %s", error)
-                is_failing = True
+                self.is_up_to_date = False
 
     async def close(self) -> None:
         async with self._lock:

@@ -84,6 +84,8 @@ Listener = Callable[[Batch], None]
 class Store(ABC):
     """All methods raise StorageError when the engine fails."""
 
+    is_up_to_date = True  # False while what others commit cannot be seen: what listeners were told may be old
+
     @abstractmethod
     async def range(self, prefix: str) -> Snapshot:
         """Return the keys that start with `prefix`, in their order."""

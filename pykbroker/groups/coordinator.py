@@ -57,6 +57,15 @@ class GroupCoordinator:
         """Return all shards. Raises: COORDINATOR_LOAD_IN_PROGRESS, if one is not complete."""
         return self._shards.all()
 
+    def served(self) -> "list[GroupShard]":
+        """Return the shards that are complete."""
+        return self._shards.served()
+
+    @property
+    def loading(self) -> int:
+        """How many shards are not complete yet."""
+        return self._shards.loading
+
     def is_ready(self, index: int) -> bool:
         """Say whether partition `index` of the offsets topic is led here and loaded."""
         return self._shards.at(index) is not None

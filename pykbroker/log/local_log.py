@@ -39,6 +39,7 @@ class LocalLog:
         "_roll_timestamp",
         "active",
         "directory",
+        "removed_bytes",
         "segments",
         "size_bytes",
         "storage",
@@ -52,6 +53,7 @@ class LocalLog:
         self._bases = [segment.base_offset for segment in segments]
         self.active = segments[-1]
         self.size_bytes = sum(segment.size for segment in segments)
+        self.removed_bytes = 0  # since it was opened, by retention, truncation and compaction
         for segment, following in pairwise(segments):
             segment.end_offset = following.base_offset
         self._roll_timestamp = -2  # younger batches need a closer look
@@ -230,8 +232,13 @@ class LocalLog:
         """Take the first segments out of the log; at least one stays."""
         removed, self.segments = self.segments[:count], self.segments[count:]
         del self._bases[:count]
-        self.size_bytes -= sum(segment.size for segment in removed)
+        self._resized(self.size_bytes - sum(segment.size for segment in removed))
         return removed
+
+    def _resized(self, size_bytes: int) -> None:
+        """Note the new size, which is another for a reason other than an append."""
+        self.removed_bytes += self.size_bytes - size_bytes
+        self.size_bytes = size_bytes
 
     def truncate(self, offset: int) -> list[Segment]:
         """Remove the batches at and above `offset`, and those that hold it; return the segments taken out.
@@ -247,7 +254,7 @@ class LocalLog:
         if found is not None:
             self.active.truncate(found[0], offset)
         self.active.end_offset = offset
-        self.size_bytes = sum(segment.size for segment in self.segments)
+        self._resized(sum(segment.size for segment in self.segments))
         return removed
 
     def replace(self, base_offsets: Sequence[int], cleaned: CleanedSegment, delay_ms: int) -> list[Segment] | None:
@@ -277,7 +284,7 @@ class LocalLog:
         segment.set_recovered(removed[-1].end_offset, cleaned.max_timestamp, cleaned.max_timestamp_offset)
         self.segments = [*self.segments[:first], segment, *self.segments[last:]]
         self._bases[first:last] = [segment.base_offset]
-        self.size_bytes += segment.size - sum(old.size for old in removed)
+        self._resized(self.size_bytes + segment.size - sum(old.size for old in removed))
         return removed
 
     def discard(self, segments: list[Segment], delay_ms: int) -> None:

@@ -91,6 +91,11 @@ class ReadableLog:
         return self._local.size_bytes if self._local is not None else 0
 
     @property
+    def written_bytes(self) -> int:
+        """What was appended since the log was opened, and what was there then; it does not shrink with the log."""
+        return self._local.size_bytes + self._local.removed_bytes if self._local is not None else 0
+
+    @property
     def segments(self) -> list[Segment]:
         return self._local.segments if self._local is not None else []
 

@@ -62,6 +62,11 @@ class CoordinatorShards(Generic[S]):
             raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         return self.served()
 
+    @property
+    def loading(self) -> int:
+        """How many shards are not complete yet."""
+        return sum(shard.is_loading for shard in self._shards.values())
+
     def served(self) -> list[S]:
         return [shard for _, shard in sorted(self._shards.items()) if not shard.is_loading and not shard.is_failed]
 

@@ -102,6 +102,13 @@ class FetchSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def get(self, session_id: int) -> FetchSession | None:
+        return self._sessions.get(session_id)
+
+    def count_partitions(self) -> int:
+        """How many partitions all sessions remember together."""
+        return sum(len(session.partitions) for session in self._sessions.values())
+
     def begin(self, request: "FetchRequest", *, uses_topic_ids: bool) -> FetchContext:
         """Find out which partitions a request is about."""
         if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import anyio
@@ -70,12 +70,18 @@ class Followed:
     leader_epoch: int
     was_asked_for: bool = False  # an answer may be about it
     is_in_sync: bool = False  # with what the leader has committed, while a quota asks for it
+    leader_high_watermark: int = -1  # as the leader told it last
     not_before_ms: float = 0.0
     backoff: Backoff = attrs.field(factory=Backoff)
 
     @property
     def key(self) -> Key:
         return self.topic_id, self.partition.topic_partition.partition
+
+    @property
+    def lag(self) -> int:
+        """How many committed records are missing here, by what the leader told last."""
+        return max(self.leader_high_watermark - self.partition.log.log_end_offset, 0)
 
     @property
     def is_current(self) -> bool:
@@ -147,6 +153,12 @@ class Fetchers:
 
     def _number_of(self, partition: Partition) -> int:
         return zlib.crc32(str(partition.topic_partition).encode()) % self._config.num_replica_fetchers
+
+    def followed(self) -> Iterator[tuple[int, int, Followed]]:
+        """Yield what is followed, after the leader's id and the fetcher's number."""
+        for (leader_id, number), fetcher in self._fetchers.items():
+            for followed in fetcher.followed.values():
+                yield leader_id, number, followed
 
     async def run(self) -> None:
         """Run the fetchers, until cancelled."""
@@ -390,6 +402,7 @@ class Fetcher:
         if data.records:
             assert isinstance(data.records, memoryview)
             partition.append_as_follower(data.records)
+        followed.leader_high_watermark = data.high_watermark
         partition.follow(high_watermark=data.high_watermark, log_start_offset=data.log_start_offset)
         if self._is_throttled:
             followed.is_in_sync = data.high_watermark <= partition.log.log_end_offset

@@ -17,7 +17,7 @@ Sources: Kafka's ReplicaManager, ReplicaFetcherManager.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.peer import Network, SocketNetwork
-from pykbroker.replication.fetcher import Fetchers
+from pykbroker.replication.fetcher import Fetchers, Followed
 from pykbroker.replication.isr_changes import IsrChanges
 from pykbroker.replication.partition import ALL, Partition, ReplicaContext
 from pykbroker.topic_config import TopicConfig
@@ -135,6 +135,10 @@ class ReplicaManager:
     def partitions(self) -> Iterable[Partition]:
         for by_index in self._partitions.values():
             yield from by_index.values()
+
+    def followed(self) -> Iterator[tuple[int, int, Followed]]:
+        """Yield the replicas that follow others, after the leader's id and the number of the fetcher."""
+        return self._fetchers.followed()
 
     def _why_absent(self, topic: str, index: int) -> ErrorCode:
         image = None if self._image is None else self._image.topics.get(topic)

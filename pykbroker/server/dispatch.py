@@ -6,6 +6,9 @@ Rules
 - Handlers are imported on first use. A route (key, version) keeps everything that is the same for all its requests.
 - KafkaError becomes the request's error answer; an exception that is none of ours is a bug: logged with the request,
   counted in `bugs_total`, answered with UNKNOWN_SERVER_ERROR.
+- A connection asks `ServerContext.dispatcher` anew for each buffer: what wants to see or change requests is a
+  RequestDispatcher around another one, in place only while it has something to do.
+- An observer is part of the handlers that it was there for when they were looked up: without one nothing is asked.
 
 Not here: bytes, order and sending (connection).
 """
@@ -13,6 +16,7 @@ Not here: bytes, order and sending (connection).
 import importlib
 import inspect
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from struct import Struct
 from types import CoroutineType
@@ -34,6 +38,9 @@ from wire.schema import Records
 logger = logging.getLogger("pykbroker.server")
 
 Handler = Callable[[RequestContext, Any], object]
+# Told of each request that was handled: its API key, the request, and the response, a Parked, a coroutine, or the
+# exception that the handler raised.
+Observer = Callable[[int, object, object], None]
 
 # API key -> the handler's module in pykbroker.handlers and its function.
 HANDLERS: dict[int, tuple[str, str]] = {
@@ -119,11 +126,35 @@ class Started:
     request: object
 
 
-class Dispatcher:
+class RequestDispatcher(ABC):
+    """What a connection does with frames, and how answers that had to wait become frames."""
+
+    @abstractmethod
+    def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
+        """Run the handler of one request; return the frame of its answer (None: there is none), or what to wait for.
+
+        Raises: ProtocolError, CloseConnection: the connection has to be closed.
+        """
+
+    @abstractmethod
+    async def finish(self, started: Started) -> object:
+        """Wait for a handler that is a coroutine and return its response or Parked."""
+
+    @abstractmethod
+    def encode(self, started: Started, response: object) -> bytes | list[Records]:
+        """Return the frame of the answer to a request that had to wait."""
+
+    @abstractmethod
+    def build(self, started: Started, build: Callable[[], object]) -> object:
+        """Build the response of a parked request."""
+
+
+class Dispatcher(RequestDispatcher):
     def __init__(self, services: Services) -> None:
         self._services = services
         self._routes: dict[tuple[int, int], Route] = {}
         self._wrap: Callable[[Route], Route] | None = None
+        self._observer: Observer | None = None
 
     def wrap_routes(self, wrap: Callable[[Route], Route] | None) -> None:
         """From now on serve by what `wrap` makes of each route; None: by the routes themselves.
@@ -133,11 +164,12 @@ class Dispatcher:
         self._wrap = wrap
         self._routes.clear()
 
-    def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
-        """Run the handler of one request; return the frame of its answer (None: there is none), or what to wait for.
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` what handlers are asked and answer, from now on; it must not raise."""
+        self._observer = observer
+        self._routes.clear()
 
-        Raises: ProtocolError, CloseConnection: the connection has to be closed.
-        """
+    def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
         key, version, correlation_id, client_id, _, pos = read_request_header(frame)
         services = self._services
         route = self._routes.get((key, version)) or self._route(key, version)
@@ -170,10 +202,11 @@ class Dispatcher:
                 raise ProtocolError(f"{api.name} v{version} is not served")
             version = 0
         family, function = HANDLERS[key]
+        handler: Handler = getattr(importlib.import_module(f"pykbroker.handlers.{family}"), function)
         route = Route(
             api_key=key,
             version=version,
-            handler=getattr(importlib.import_module(f"pykbroker.handlers.{family}"), function),
+            handler=handler if self._observer is None else _observed(key, handler, self._observer),
             decode=codec.decoder(request_class(key), version),
             encode=codec.encoder(response_class(key), version),
             response_header_bytes=b"\0" * response_header_version(key, version),
@@ -184,7 +217,6 @@ class Dispatcher:
         return route
 
     async def finish(self, started: Started) -> object:
-        """Wait for a handler that is a coroutine and return its response or Parked."""
         assert inspect.isawaitable(started.outcome)
         awaitable: Awaitable[object] = started.outcome
         try:
@@ -193,7 +225,6 @@ class Dispatcher:
             return self.failed(started.route, started.request, error)
 
     def encode(self, started: Started, response: object) -> bytes | list[Records]:
-        """Return the frame of the answer to a request that had to wait."""
         return self._encode(started.route, started.correlation_id, started.request, response)
 
     def _encode(self, route: Route, correlation_id: int, request: object, response: object) -> bytes | list[Records]:
@@ -216,7 +247,6 @@ class Dispatcher:
         return _SIZE_AND_ID(4 + len(head) + len(body), correlation_id) + head + body
 
     def build(self, started: Started, build: Callable[[], object]) -> object:
-        """Build the response of a parked request."""
         try:
             return build()
         except Exception as error:  # as in `start`
@@ -233,3 +263,16 @@ class Dispatcher:
         self._services.metrics.bugs_total += 1
         logger.error("bug in %s v%s: %.2000r", API_BY_KEY[route.api_key].name, route.version, request, exc_info=error)
         return error_response(route.api_key, route.version, request, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))
+
+
+def _observed(key: int, handler: Handler, observer: Observer) -> Handler:
+    def observed(ctx: RequestContext, request: object) -> object:
+        try:
+            outcome = handler(ctx, request)
+        except Exception as error:
+            observer(key, request, error)
+            raise
+        observer(key, request, outcome)
+        return outcome
+
+    return observed

@@ -21,6 +21,7 @@ import itertools
 import logging
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import anyio
@@ -252,6 +253,11 @@ class Server:
             client.close()
 
         self._refused[client] = self._context.clock.call_later(delay_ms, close)
+
+    def connected(self) -> Iterator[ConnectionInfo]:
+        """Yield who is connected."""
+        for connection in self._connections:
+            yield connection.info
 
     def _max_from(self, host: str) -> int:
         """How many connections an address may have."""

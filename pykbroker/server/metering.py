@@ -1,0 +1,283 @@
+"""Counts requests and measures how long they take; in place only while somebody exports that.
+
+    metering = MeteringDispatcher(dispatcher, services)
+    dispatcher.observe(metering.observe)        # what handlers are asked and answer
+    context.dispatcher = metering
+
+Owns: what was counted since then, by API and by topic.
+
+Rules
+- Times are those of Kafka's RequestMetrics as far as we have them: *local* until the handler has returned, *remote* as
+  long as an answer was parked or a handler awaited something, *total* both. Requests are not queued here.
+- A fetch counts twice, as Fetch and as FetchConsumer or FetchFollower.
+- All error codes of a response count, also NONE.
+- What another dispatcher has started is finished without being counted: dispatchers are exchanged while requests wait.
+- A topic's failed requests are those that Kafka counts: errors that a client is expected to meet (another leader, an
+  offset out of range) are none.
+- Topics that the metadata does not know are not counted, and `forget` drops those that it knows no more.
+
+Not here: records and bytes that came in, which logs tell (web/traffic); histograms (histogram); names (web).
+Sources: Kafka's RequestChannel, RequestMetrics, BrokerTopicStats, ReplicaManager.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from struct import Struct
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from pykbroker.errors import KafkaError, StorageError
+from pykbroker.handlers.context import ConnectionInfo, Services
+from pykbroker.histogram import Histogram
+from pykbroker.server.dispatch import RequestDispatcher, Started
+from pykbroker.server.response_errors import ResponseErrors
+from pykbroker.waiters import Parked
+from wire.catalog import API_BY_KEY
+from wire.errors import ErrorCode
+from wire.schema import Records, Uuid
+
+if TYPE_CHECKING:
+    from wire.messages.fetch import FetchRequest, FetchResponse
+    from wire.messages.produce import ProduceRequest, ProduceResponse
+
+PRODUCE, FETCH = 0, 1
+FETCH_CONSUMER, FETCH_FOLLOWER = "FetchConsumer", "FetchFollower"
+# Kafka: unexpected failures of a broker are what these counters are for.
+_EXPECTED_IN_PRODUCE = frozenset(
+    (
+        ErrorCode.NONE, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID,
+        ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.MESSAGE_TOO_LARGE, ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.CORRUPT_MESSAGE, ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.REQUEST_TIMED_OUT,
+        ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    )
+)  # fmt: skip
+_EXPECTED_IN_FETCH = frozenset(
+    (
+        ErrorCode.NONE, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID,
+        ErrorCode.INCONSISTENT_TOPIC_ID, ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.OFFSET_OUT_OF_RANGE,
+        ErrorCode.FENCED_LEADER_EPOCH, ErrorCode.UNKNOWN_LEADER_EPOCH, ErrorCode.REPLICA_NOT_AVAILABLE,
+        ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.OFFSET_NOT_AVAILABLE,
+    )
+)  # fmt: skip
+
+_key_and_version = Struct(">hh").unpack_from
+
+
+@attrs.define(eq=False)
+class ApiStats:
+    """Times in microseconds, sizes in bytes."""
+
+    total_us: Histogram
+    local_us: Histogram
+    remote_us: Histogram
+    request_bytes: Histogram
+
+
+@attrs.define
+class TopicStats:
+    produce_requests: int = 0
+    failed_produce_requests: int = 0
+    fetch_requests: int = 0
+    failed_fetch_requests: int = 0
+    bytes_out: int = 0  # to consumers
+
+
+@attrs.define(eq=False)
+class _Metered(Started):
+    """A request that waits, with what the dispatcher inside made of it."""
+
+    inner: Started
+    names: tuple[str, ...]
+    began_ms: float
+    returned_ms: float
+
+
+class MeteringDispatcher(RequestDispatcher):
+    def __init__(self, inner: RequestDispatcher, services: Services) -> None:
+        self.apis: dict[str, ApiStats] = {}
+        self.requests: Counter[tuple[str, int]] = Counter()  # by name and version
+        self.errors: Counter[tuple[str, str]] = Counter()  # by name and error
+        self.parked: Counter[int] = Counter()  # answers that wait now, by API key
+        self.topics: dict[str, TopicStats] = {}
+        self.all_topics = TopicStats()
+        self.replication_bytes_out = 0
+        self._inner = inner
+        self._services = services
+        self._monotonic_ms = services.clock.monotonic_ms
+        self._response_errors = ResponseErrors()
+        self._handled: object = None  # the request that the handler was given, of a fetch
+
+    # A dispatcher's methods
+
+    def start(self, connection: ConnectionInfo, frame: memoryview) -> bytes | list[Records] | Started | None:
+        began_ms = self._monotonic_ms()
+        self._handled = None
+        answer = self._inner.start(connection, frame)
+        returned_ms = self._monotonic_ms()
+        key, version = _key_and_version(frame)
+        names = self._names(key)
+        size, local_us = len(frame), _us(returned_ms - began_ms)
+        for name in names:
+            self.requests[name, version] += 1
+            stats = self.apis.get(name) or self._new_stats(name)
+            stats.request_bytes.record(size)
+            stats.local_us.record(local_us)
+        if not isinstance(answer, Started):
+            for name in names:
+                self.apis[name].remote_us.record(0)
+                self.apis[name].total_us.record(local_us)
+            return answer
+        if isinstance(answer.outcome, Parked):
+            self._count_parked(key, answer.outcome)
+        return _Metered(
+            answer.route,
+            answer.correlation_id,
+            answer.outcome,
+            answer.request,
+            inner=answer,
+            names=names,
+            began_ms=began_ms,
+            returned_ms=returned_ms,
+        )
+
+    async def finish(self, started: Started) -> object:
+        if not isinstance(started, _Metered):
+            return await self._inner.finish(started)
+        outcome = await self._inner.finish(started.inner)
+        if isinstance(outcome, Parked):
+            self._count_parked(started.route.api_key, outcome)
+        else:
+            self._answered(started, outcome)
+        return outcome
+
+    def build(self, started: Started, build: Callable[[], object]) -> object:
+        if not isinstance(started, _Metered):
+            return self._inner.build(started, build)
+        response = self._inner.build(started.inner, build)
+        self._answered(started, response)
+        return response
+
+    def encode(self, started: Started, response: object) -> bytes | list[Records]:
+        return self._inner.encode(started.inner if isinstance(started, _Metered) else started, response)
+
+    def _answered(self, started: _Metered, response: object) -> None:
+        now_ms = self._monotonic_ms()
+        for name in started.names:
+            self.apis[name].remote_us.record(_us(now_ms - started.returned_ms))
+            self.apis[name].total_us.record(_us(now_ms - started.began_ms))
+        self._on_response(started.route.api_key, started.request, response)
+
+    def _names(self, key: int) -> tuple[str, ...]:
+        name = API_BY_KEY[key].name
+        if key == FETCH and self._handled is not None:
+            return name, FETCH_FOLLOWER if _is_from_follower(self._handled) else FETCH_CONSUMER
+        return (name,)
+
+    def _new_stats(self, name: str) -> ApiStats:
+        now_ms = self._monotonic_ms()
+        stats = self.apis[name] = ApiStats(*(Histogram(now_ms) for _ in range(4)))
+        return stats
+
+    def _count_parked(self, key: int, parked: Parked) -> None:
+        if not parked.ended:
+            self.parked[key] += 1
+            parked.on_end(lambda: self.parked.subtract((key,)))
+
+    # What handlers are asked and answer
+
+    def observe(self, key: int, request: object, outcome: object) -> None:
+        """An `Observer` of the dispatcher that calls the handlers."""
+        if key == PRODUCE:
+            self._produce_began(request)
+        elif key == FETCH:
+            self._handled = request
+        if isinstance(outcome, KafkaError):
+            self.errors[API_BY_KEY[key].name, outcome.code.name] += 1
+        elif isinstance(outcome, Exception):
+            code = (
+                ErrorCode.KAFKA_STORAGE_ERROR if isinstance(outcome, StorageError) else ErrorCode.UNKNOWN_SERVER_ERROR
+            )
+            self.errors[API_BY_KEY[key].name, code.name] += 1
+        elif outcome is not None and not isinstance(outcome, Parked) and type(outcome) is not CoroutineType:
+            self._on_response(key, request, outcome)
+
+    def _on_response(self, key: int, request: object, response: object) -> None:
+        if response is None:
+            return
+        name = API_BY_KEY[key].name
+        for code, count in self._response_errors.count(response).items():
+            self.errors[name, code.name] += count
+        if key == PRODUCE:
+            self._produced(response)
+        elif key == FETCH:
+            self._fetched(request, response)
+
+    # Topics
+
+    def forget(self, known_topics: Collection[str]) -> None:
+        """Drop what was counted of topics that are no more."""
+        for topic in self.topics.keys() - known_topics:
+            del self.topics[topic]
+
+    def _produce_began(self, request: "ProduceRequest | Any") -> None:
+        for topic in request.topic_data:
+            count = len(topic.partition_data)
+            for stats in self._stats_of(topic.name, topic.topic_id):
+                stats.produce_requests += count
+
+    def _produced(self, response: "ProduceResponse | Any") -> None:
+        for topic in response.responses:
+            failed = sum(answer.error_code not in _EXPECTED_IN_PRODUCE for answer in topic.partition_responses)
+            if failed:
+                for stats in self._stats_of(topic.name, topic.topic_id):
+                    stats.failed_produce_requests += failed
+
+    def _fetched(self, request: "FetchRequest | Any", response: "FetchResponse | Any") -> None:
+        is_from_follower = _is_from_follower(request)
+        if not is_from_follower:
+            self._fetch_requests(request, response)
+        for topic in response.responses:
+            found = self._stats_of(topic.topic, topic.topic_id)
+            failed = sum(data.error_code not in _EXPECTED_IN_FETCH for data in topic.partitions)
+            size = sum(len(data.records or b"") for data in topic.partitions)
+            if is_from_follower:
+                self.replication_bytes_out += size
+                size = 0
+            for stats in found:
+                stats.bytes_out += size
+                stats.failed_fetch_requests += failed
+                if is_from_follower:
+                    stats.fetch_requests += len(topic.partitions)
+
+    def _fetch_requests(self, request: "FetchRequest | Any", response: "FetchResponse | Any") -> None:
+        """Count which partitions a consumer asked for: within a session, those that the session remembers."""
+        names: Counter[tuple[str, Uuid]] = Counter()
+        session = self._services.fetch_sessions.get(response.session_id)
+        if session is not None:
+            names.update((entry.topic, entry.topic_id) for entry in session.partitions.values())
+        else:
+            names.update({(topic.topic, topic.topic_id): len(topic.partitions) for topic in request.topics})
+        for (name, topic_id), count in names.items():
+            for stats in self._stats_of(name, topic_id):
+                stats.fetch_requests += count
+
+    def _stats_of(self, name: str, topic_id: Uuid) -> Iterable[TopicStats]:
+        """Return what counts a topic and all topics; nothing, if the metadata does not know it."""
+        image = self._services.cluster.image
+        name = name or image.topic_names_by_id.get(topic_id, "")
+        if name not in image.topics:
+            return ()
+        stats = self.topics.get(name)
+        if stats is None:
+            stats = self.topics[name] = TopicStats()
+        return stats, self.all_topics
+
+
+def _is_from_follower(request: "FetchRequest | Any") -> bool:
+    return max(request.replica_id, request.replica_state.replica_id) >= 0
+
+
+def _us(ms: float) -> int:
+    return int(ms * 1000)

@@ -1,0 +1,212 @@
+"""Families about replicas, logs and the cluster's metadata, by the names that the JMX exporter gives Kafka's.
+
+Each broker tells of what it has: of its logs, of the partitions that it leads. What the controller knows of the cluster
+(`kafka_controller_...`) every broker tells, as every controller of a Kafka does, from its own copy of the metadata.
+Sources: the MBeans of Kafka 4.4 and the exporter's example for KRaft (tests/data/jmx_exporter_names.tsv).
+"""
+
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import Metric
+
+from pykbroker.cluster.image import NO_BROKER
+from pykbroker.handlers.context import Services
+from pykbroker.replication.partition import Partition
+from pykbroker.web.families import Labels, counter, gauge, partition_labels
+from pykbroker.web.traffic import Traffic
+
+RUNNING, FENCED, STOPPING = 3, 2, 6  # states of a broker, as Kafka numbers them
+
+
+class ReplicaFamilies:
+    def __init__(self, services: Services, traffic: Traffic) -> None:
+        self._services = services
+        self._traffic = traffic
+
+    def collect(self) -> Iterator[Metric]:
+        partitions = list(self._services.replicas.partitions())
+        led = [partition for partition in partitions if partition.is_leader]
+        yield from self._traffic_families()
+        yield from self._replica_manager(partitions, led)
+        yield from _of_led(led)
+        yield from _logs(partitions)
+        yield from self._log_dirs()
+        yield from self._fetchers()
+        yield from self._controller()
+        yield gauge("kafka_server_kafkaserver_brokerstate", "3: running, 2: fenced, 6: stopping.", self._state())
+
+    def _state(self) -> int:
+        me = self._services.cluster.me
+        if me is None or me.fenced:
+            return FENCED
+        return STOPPING if me.is_stopping else RUNNING
+
+    def _traffic_families(self) -> Iterator[Metric]:
+        traffic = self._traffic
+        topics: list[Labels] = [{}, *({"topic": name} for name in traffic.topics)]
+        counted = [traffic.all_topics, *traffic.topics.values()]
+        prefix = "kafka_server_brokertopicmetrics"
+        yield counter(
+            f"{prefix}_messagesin_total",
+            "Records that leaders on this broker took; without a topic: of all topics.",
+            [(labels, each.messages_in) for labels, each in zip(topics, counted, strict=True)],
+        )
+        yield counter(
+            f"{prefix}_bytesin_total",
+            "Bytes of batches that leaders on this broker took; without a topic: of all topics.",
+            [(labels, each.bytes_in) for labels, each in zip(topics, counted, strict=True)],
+        )
+        yield counter(
+            f"{prefix}_replicationbytesin_total",
+            "Bytes that followers on this broker took.",
+            traffic.replication_bytes_in,
+        )
+
+    def _replica_manager(self, partitions: Sequence[Partition], led: Sequence[Partition]) -> Iterator[Metric]:
+        image, me = self._services.cluster.image, self._services.cluster.broker_id
+        states = [(each, image.partition(*each.topic_partition)) for each in led]
+        reassigning = sum(
+            state is not None and bool(state.adding_replicas or state.removing_replicas) for _, state in states
+        )
+        assigned = sum(me in state.replicas for topic in image.topics.values() for state in topic.partitions)
+        prefix = "kafka_server_replicamanager"
+        yield gauge(f"{prefix}_partitioncount", "Replicas on this broker.", len(partitions))
+        yield gauge(f"{prefix}_leadercount", "Replicas on this broker that lead.", len(led))
+        yield gauge(
+            f"{prefix}_offlinereplicacount",
+            "Replicas that should be on this broker, but are not served: their log directory is offline.",
+            max(assigned - len(partitions), 0),
+        )
+        yield gauge(
+            f"{prefix}_underreplicatedpartitions",
+            "Led partitions with fewer replicas in sync than there are.",
+            sum(_is_under_replicated(each) for each in led),
+        )
+        yield gauge(
+            f"{prefix}_underminisrpartitioncount",
+            "Led partitions with fewer replicas in sync than min.insync.replicas.",
+            sum(_is_under_min_isr(each) for each in led),
+        )
+        yield gauge(
+            f"{prefix}_atminisrpartitioncount",
+            "Led partitions with just min.insync.replicas in sync.",
+            sum(_is_at_min_isr(each) for each in led),
+        )
+        yield gauge(f"{prefix}_reassigningpartitions", "Led partitions under reassignment.", reassigning)
+        yield gauge(
+            f"{prefix}_produceridcount",
+            "Producers that logs on this broker remember.",
+            sum(len(each.log.active_producers()) for each in partitions),
+        )
+        yield counter(f"{prefix}_isrshrinks_total", "Led partitions whose ISR shrank.", self._traffic.isr_shrinks)
+        yield counter(f"{prefix}_isrexpands_total", "Led partitions whose ISR grew.", self._traffic.isr_expands)
+
+    def _log_dirs(self) -> Iterator[Metric]:
+        directories = self._services.log_dirs.directories
+        offline = [({"logDirectory": each.absolute_path}, int(each.offline is not None)) for each in directories]
+        yield gauge("kafka_log_logmanager_logdirectoryoffline", "1: the log directory failed.", offline)
+        yield gauge(
+            "kafka_log_logmanager_offlinelogdirectorycount",
+            "Log directories that failed.",
+            sum(value for _, value in offline),
+        )
+
+    def _fetchers(self) -> Iterator[Metric]:
+        lags = [
+            (
+                {
+                    "clientId": f"ReplicaFetcherThread-{number}-{leader_id}",
+                    "topic": followed.partition.topic_partition.topic,
+                    "partition": str(followed.partition.topic_partition.partition),
+                },
+                followed.lag,
+            )
+            for leader_id, number, followed in self._services.replicas.followed()
+        ]
+        yield gauge(
+            "kafka_server_fetcherlagmetrics_consumerlag", "Committed records that a follower here does not have.", lags
+        )
+        yield gauge(
+            "kafka_server_replicafetchermanager_maxlag",
+            "The largest lag of a follower here.",
+            [({"clientId": "Replica"}, max((lag for _, lag in lags), default=0))],
+        )
+
+    def _controller(self) -> Iterator[Metric]:
+        cluster = self._services.cluster
+        image = cluster.image
+        brokers = image.brokers.values()
+        states = [state for topic in image.topics.values() for state in topic.partitions]
+        prefix = "kafka_controller_kafkacontroller"
+        yield gauge(f"{prefix}_activecontrollercount", "1 on the controller.", int(cluster.is_controller))
+        yield gauge(
+            f"{prefix}_activebrokercount", "Brokers that are not fenced.", sum(not broker.fenced for broker in brokers)
+        )
+        yield gauge(f"{prefix}_fencedbrokercount", "Brokers that are.", sum(broker.fenced for broker in brokers))
+        yield gauge(f"{prefix}_globaltopiccount", "Topics of the cluster.", len(image.topics))
+        yield gauge(f"{prefix}_globalpartitioncount", "Partitions of the cluster.", len(states))
+        yield gauge(
+            f"{prefix}_offlinepartitionscount",
+            "Partitions of the cluster without a leader.",
+            sum(state.leader == NO_BROKER for state in states),
+        )
+        yield gauge(
+            f"{prefix}_preferredreplicaimbalancecount",
+            "Partitions of the cluster that another than the first replica leads.",
+            sum(state.leader != state.replicas[0] for state in states),
+        )
+        prefix = "kafka_controller_controllerstats"
+        yield counter(
+            f"{prefix}_uncleanleaderelections_total",
+            "Leaders that this controller took from outside the ISR.",
+            self._traffic.unclean_elections,
+        )
+        yield counter(
+            f"{prefix}_electionfromeligibleleaderreplicas_total",
+            "Leaders that this controller took from the eligible leader replicas.",
+            self._traffic.elections_from_elr,
+        )
+
+
+def _of_led(led: Sequence[Partition]) -> Iterator[Metric]:
+    labels = partition_labels(each.topic_partition for each in led)
+
+    def family(name: str, documentation: str, values: Iterator[int]) -> Metric:
+        return gauge(f"kafka_cluster_partition_{name}", documentation, zip(labels, values, strict=True))
+
+    yield family("replicascount", "Replicas of a led partition.", (len(each.replicas) for each in led))
+    yield family("insyncreplicascount", "Those in sync.", (len(each.isr) for each in led))
+    yield family(
+        "underreplicated", "1: fewer are in sync than there are.", (_is_under_replicated(each) for each in led)
+    )
+    yield family("underminisr", "1: fewer are in sync than the minimum.", (_is_under_min_isr(each) for each in led))
+    yield family("atminisr", "1: just the minimum is in sync.", (_is_at_min_isr(each) for each in led))
+    yield family(
+        "laststableoffsetlag",
+        "Committed records behind the first open transaction.",
+        (each.high_watermark - each.last_stable_offset for each in led),
+    )
+
+
+def _logs(partitions: Sequence[Partition]) -> Iterator[Metric]:
+    labels = partition_labels(each.topic_partition for each in partitions)
+
+    def family(name: str, documentation: str, values: Iterator[int]) -> Metric:
+        return gauge(f"kafka_log_log_{name}", documentation, zip(labels, values, strict=True))
+
+    yield family("size", "Bytes of the segments of a log.", (each.log.size_bytes for each in partitions))
+    yield family("logendoffset", "The offset of a log's next record.", (each.log.log_end_offset for each in partitions))
+    yield family("logstartoffset", "The first offset of a log.", (each.log.log_start_offset for each in partitions))
+    yield family("numlogsegments", "Segments of a log.", (max(len(each.log.segments), 1) for each in partitions))
+
+
+def _is_under_replicated(partition: Partition) -> int:
+    return int(len(partition.isr) < len(partition.replicas))
+
+
+def _is_under_min_isr(partition: Partition) -> int:
+    return int(len(partition.isr) < partition.effective_min_isr)
+
+
+def _is_at_min_isr(partition: Partition) -> int:
+    return int(len(partition.isr) == partition.effective_min_isr)

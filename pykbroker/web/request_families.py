@@ -1,0 +1,151 @@
+"""Families about requests, connections and the event loop, by the names that the JMX exporter gives Kafka's.
+
+Not here: how requests are counted (server/metering).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from prometheus_client import Metric
+
+from pykbroker.handlers.context import Services
+from pykbroker.histogram import Histogram
+from pykbroker.server.listener import Server
+from pykbroker.server.metering import FETCH, PRODUCE, ApiStats, MeteringDispatcher, TopicStats
+from pykbroker.web.families import Labels, counter, gauge, summary
+from pykbroker.web.loop_monitor import LoopMonitor
+
+DELETE_RECORDS = 21
+_PURGATORIES = {"Produce": PRODUCE, "Fetch": FETCH, "DeleteRecords": DELETE_RECORDS}
+_TIMES: dict[str, tuple[str, Callable[[ApiStats], Histogram]]] = {
+    "totaltimems": ("Time until a request was answered.", lambda stats: stats.total_us),
+    "localtimems": (
+        "Time that a request was worked on until it was answered or had to wait.",
+        lambda stats: stats.local_us,
+    ),
+    "remotetimems": ("Time that a request had to wait.", lambda stats: stats.remote_us),
+}
+_TOPIC_COUNTS: dict[str, tuple[str, Callable[[TopicStats], int]]] = {
+    "totalproducerequests": ("Partitions in produce requests.", lambda stats: stats.produce_requests),
+    "failedproducerequests": (
+        "Those that failed for another reason than clients expect.",
+        lambda stats: stats.failed_produce_requests,
+    ),
+    "totalfetchrequests": ("Partitions in fetch requests.", lambda stats: stats.fetch_requests),
+    "failedfetchrequests": (
+        "Those that failed for another reason than clients expect.",
+        lambda stats: stats.failed_fetch_requests,
+    ),
+    "bytesout": ("Bytes of batches that consumers got.", lambda stats: stats.bytes_out),
+}
+
+
+class RequestFamilies:
+    def __init__(self, services: Services, metering: MeteringDispatcher, server: Server, loop: LoopMonitor) -> None:
+        self._services = services
+        self._metering = metering
+        self._server = server
+        self._loop = loop
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._topics()
+        yield from self._requests()
+        yield from self._waiting()
+        yield from self._connections()
+        yield from self._event_loop()
+
+    def _topics(self) -> Iterator[Metric]:
+        metering = self._metering
+        metering.forget(self._services.cluster.image.topics)
+        counted: list[tuple[Labels, TopicStats]] = [({}, metering.all_topics)]
+        counted += [({"topic": name}, stats) for name, stats in metering.topics.items()]
+        prefix = "kafka_server_brokertopicmetrics"
+        for name, (documentation, value) in _TOPIC_COUNTS.items():
+            yield counter(
+                f"{prefix}_{name}_total",
+                f"{documentation} Without a topic: of all topics.",
+                [(labels, value(stats)) for labels, stats in counted],
+            )
+        yield counter(
+            f"{prefix}_replicationbytesout_total",
+            "Bytes of batches that followers got.",
+            metering.replication_bytes_out,
+        )
+
+    def _requests(self) -> Iterator[Metric]:
+        metering, now_ms = self._metering, self._services.clock.monotonic_ms()
+        prefix = "kafka_network_requestmetrics"
+        yield counter(
+            f"{prefix}_requests_total",
+            "Requests by API and version; fetches also as FetchConsumer and FetchFollower.",
+            [({"request": name, "version": str(version)}, n) for (name, version), n in metering.requests.items()],
+        )
+        yield counter(
+            f"{prefix}_errors_total",
+            "Error codes in responses, NONE among them.",
+            [({"request": name, "error": error}, n) for (name, error), n in metering.errors.items()],
+        )
+        apis = [({"request": name}, stats) for name, stats in metering.apis.items()]
+        for name, (documentation, value) in _TIMES.items():
+            yield summary(
+                f"{prefix}_{name}",
+                documentation,
+                [(labels, value(stats)) for labels, stats in apis],
+                now_ms=now_ms,
+                unit=1000,
+            )
+        yield summary(
+            f"{prefix}_requestbytes",
+            "Bytes of a request.",
+            [(labels, stats.request_bytes) for labels, stats in apis],
+            now_ms=now_ms,
+        )
+
+    def _waiting(self) -> Iterator[Metric]:
+        waiting = [({"delayedOperation": name}, self._metering.parked[key]) for name, key in _PURGATORIES.items()]
+        prefix = "kafka_server_delayedoperationpurgatory"
+        yield gauge(f"{prefix}_numdelayedoperations", "Requests that wait for something.", waiting)
+        yield gauge(f"{prefix}_purgatorysize", "The same: none is remembered longer than it waits.", waiting)
+
+    def _connections(self) -> Iterator[Metric]:
+        connected = list(self._server.connected())
+        listeners = Counter({endpoint.listener: 0 for endpoint in self._services.config.client_endpoints})
+        listeners.update(info.listener for info in connected)
+        software = Counter((info.listener, info.software_name, info.software_version) for info in connected)
+        prefix = "kafka_server_socket_server_metrics"
+        yield gauge(
+            f"{prefix}_connection_count",
+            "Clients that are connected.",
+            [({"listener": name, "networkProcessor": "0"}, count) for name, count in listeners.items()],
+        )
+        yield gauge(
+            f"{prefix}_connections_software",
+            "Clients that are connected, by what they call themselves.",
+            [
+                (
+                    {
+                        "clientSoftwareName": name,
+                        "clientSoftwareVersion": version,
+                        "listener": listener,
+                        "networkProcessor": "0",
+                    },
+                    count,
+                )
+                for (listener, name, version), count in software.items()
+            ],
+        )
+
+    def _event_loop(self) -> Iterator[Metric]:
+        idle = self._loop.idle_ratio
+        documentation = "Part of the last half second in which the event loop had nothing to do."
+        # Two sets of rules for the JMX exporter that many use make different names of one MBean.
+        yield gauge("kafka_network_socketserver_networkprocessoravgidlepercent", documentation, idle)
+        yield gauge("kafka_network_socketserver_networkprocessoravgidle_percent", documentation, idle)
+        yield gauge("kafka_server_kafkarequesthandlerpool_requesthandleravgidle_percent", documentation, idle)
+        yield summary(
+            "pykbroker_event_loop_lag_seconds",
+            "How much later than it was to a timer fired.",
+            [({}, self._loop.lag_us)],
+            now_ms=self._services.clock.monotonic_ms(),
+            unit=1_000_000,
+        )

@@ -1,0 +1,86 @@
+"""HTTP for people and programs that look after a broker: Starlette on anycorn, in the broker's own task group.
+
+    web = WebServer(listener, services, context=..., server=..., dispatcher=..., network=...)
+    await web.start(tasks)      # serves
+    await web.stop()
+
+Owns: the HTTP server, the event loop's monitor, and the metering dispatcher.
+
+Rules
+- It is there only if `pykbroker.http.listener` is set; nothing of it is imported otherwise.
+- Each feature is a module with `routes(...)`; which are served is decided here.
+- There is no authentication: the address is of loopback unless somebody chose another.
+
+Not here: HTTP (http_server), what is served (metrics, health), where it listens (config_tables/http_listener).
+"""
+
+from typing import Any
+
+from anyio.abc import TaskGroup, TaskStatus
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from pykbroker.handlers.context import Services
+from pykbroker.peer import Network
+from pykbroker.server.connection import ServerContext
+from pykbroker.server.dispatch import Dispatcher
+from pykbroker.server.listener import Listener, Server
+from pykbroker.server.metering import MeteringDispatcher
+from pykbroker.web import health, metrics
+from pykbroker.web.end_offsets import EndOffsets
+from pykbroker.web.http_server import HttpServer
+from pykbroker.web.loop_monitor import LoopMonitor
+
+
+class WebServer:
+    def __init__(
+        self,
+        listener: Listener,
+        services: Services,
+        *,
+        context: ServerContext,
+        server: Server,
+        dispatcher: Dispatcher,
+        network: Network,
+    ) -> None:
+        """`dispatcher` is the one that calls the handlers, whatever is around it in `context`."""
+        self._services = services
+        self._loop = LoopMonitor(services.clock)
+        self._end_offsets = EndOffsets(services.config, services.clock, services.cluster, network)
+        metering = MeteringDispatcher(context.dispatcher, services)
+        dispatcher.observe(metering.observe)
+        context.dispatcher = metering
+        collector = metrics.BrokerCollector(services, metering, server, self._loop)
+        routes = [
+            *metrics.routes(metrics.Scrapes(collector, self._end_offsets)),
+            *health.routes(services, self._loop),
+        ]
+        app: Any = Starlette(routes=routes, exception_handlers={Exception: self._on_bug})  # an ASGIFramework to anycorn
+        self._http = HttpServer(
+            app,
+            listener,
+            timeout_ms=services.config.pykbroker_http_timeout_ms,
+            max_connections=services.config.pykbroker_http_max_connections,
+        )
+
+    async def start(self, tasks: TaskGroup) -> None:
+        """Serve from now on."""
+        await tasks.start(self._serve)
+
+    async def stop(self) -> None:
+        """Answer what was asked, and no more."""
+        await self._http.stop()
+
+    async def _serve(self, *, task_status: TaskStatus[None]) -> None:
+        self._loop.start()
+        try:
+            await self._http.serve(task_status=task_status)
+        finally:
+            self._loop.stop()
+            await self._end_offsets.aclose()
+
+    async def _on_bug(self, request: Request, error: Exception) -> Response:
+        """Answer for a bug of ours; anycorn logs it."""
+        self._services.metrics.bugs_total += 1
+        return PlainTextResponse("Internal Server Error", status_code=500)
