@@ -25,6 +25,7 @@ import attrs
 
 from pykbroker.clock import Clock, SystemClock
 from pykbroker.cluster.controller import Controller
+from pykbroker.cluster.image import ConfigResourceType, ImageDelta, MetadataImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -41,7 +42,7 @@ from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
-from pykbroker.server.dispatch import HANDLERS, Dispatcher
+from pykbroker.server.dispatch import HANDLERS, TELEMETRY_KEYS, Dispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
 from pykbroker.server.quota_switch import QuotaSwitch
 from pykbroker.transaction_parts import TransactionParts
@@ -185,7 +186,7 @@ class Broker:
             fetch_sessions=FetchSessions(clock, max_sessions=config.max_incremental_fetch_session_cache_slots),
             producer_ids=ProducerIds(cluster),
             metrics=self.metrics,
-            served_api_keys=HANDLERS.keys(),
+            served_api_keys=HANDLERS.keys() - (() if config.pykbroker_telemetry_enable else TELEMETRY_KEYS),
         )
 
         tasks = await self._exit.enter_async_context(anyio.create_task_group())
@@ -240,9 +241,37 @@ class Broker:
         QuotaSwitch(self.services, dispatcher, self._server, connections).start()
         self._server.start_idle_sweep()
         for listener in self._listeners:
-            connections.start_soon(self._server.serve, listener)
+            self._server.start(listener)
+        self._adjust_listeners()
+        cluster.on_image.append(self._on_image)
         if config.controlled_shutdown_enable:
             self._exit.push_async_callback(self._shielded, cluster.hand_over)
+
+    def _on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
+        if (ConfigResourceType.BROKER, str(self.config.node_id)) in delta.configs:
+            self._adjust_listeners()
+
+    def _adjust_listeners(self) -> None:
+        """Open and close listeners whose names came or went; what is advertised stays as it was at the start."""
+        if not self._listens:
+            return
+        wanted = {endpoint.listener: endpoint for endpoint in self.config.client_endpoints}
+        for listener in [each for each in self._listeners if each.name not in wanted]:
+            self._server.stop(listener.name)
+            self._listeners.remove(listener)
+        for name in wanted.keys() - {listener.name for listener in self._listeners}:
+            try:
+                listener = self._open_listener(wanted[name])
+            except ListenError as error:
+                logger.error("%s", error)
+            else:
+                self._server.start(listener)
+
+    def _open_listener(self, endpoint: Endpoint) -> Listener:
+        _check_protocol(endpoint)
+        listener = Listener.bind(endpoint.listener, endpoint.host, endpoint.port, self.config)
+        self._listeners.append(listener)
+        return listener
 
     def _open_store(self) -> Store:
         if self.config.pykbroker_store == PRIVATE:
@@ -255,14 +284,11 @@ class Broker:
         """Open the listeners, and fill in what the advertised addresses leave open."""
         ports = {}
         for endpoint in self.config.client_endpoints:
-            if endpoint.protocol != "PLAINTEXT":
-                raise ListenError(f"listener {endpoint.listener} is of {endpoint.protocol}, only PLAINTEXT is served")
-            if not self._listens:
-                continue
-            listener = Listener.bind(endpoint.listener, endpoint.host, endpoint.port)
-            self._exit.callback(listener.socket.close)
-            self._listeners.append(listener)
-            ports[endpoint.listener] = listener.address[1]
+            _check_protocol(endpoint)
+            if self._listens:
+                listener = self._open_listener(endpoint)
+                self._exit.callback(listener.socket.close)  # if nobody comes to serve it
+                ports[endpoint.listener] = listener.address[1]
         self._advertised = [
             attrs.evolve(
                 endpoint,
@@ -273,6 +299,11 @@ class Broker:
         ]
         if any(endpoint.host in ("0.0.0.0", "::") for endpoint in self._advertised):
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
+
+
+def _check_protocol(endpoint: Endpoint) -> None:
+    if endpoint.protocol != "PLAINTEXT":
+        raise ListenError(f"listener {endpoint.listener} is of {endpoint.protocol}, only PLAINTEXT is served")
 
 
 async def _close(store: Store) -> None:

@@ -17,11 +17,8 @@ Not here: the topics' own configurations (topic_config), DescribeConfigs and its
 Sources: Kafka's KafkaConfig and the classes of its groups of configs, DynamicBrokerConfig; KIP-226.
 """
 
-import re
+import logging
 from collections.abc import Mapping
-from pathlib import Path
-
-import attrs
 
 from pykbroker.config_tables.definition import (
     CLUSTER_WIDE,
@@ -36,34 +33,28 @@ from pykbroker.config_tables.definition import (
     between,
     boolean,
     definitions_of,
+    distinct,
     double,
     host_counts,
     integer,
     long,
     minus_one_or_between,
     one_of,
-    password,
     short,
     some_of,
     string,
     strings,
 )
+from pykbroker.config_tables.endpoints import Endpoint, parse_endpoints
+from pykbroker.config_tables.properties_file import parse_properties, read_properties
 
 __all__ = ["BrokerConfig", "ConfigError", "Endpoint", "parse_endpoints", "parse_properties", "read_properties"]
 
 NO_RATE = LONG_MAX  # of replication: it is not throttled
-LISTENER_LIMIT = re.compile(r"listener\.name\.[^.]+\.(max\.connections|max\.connection\.creation\.rate)")
+
+logger = logging.getLogger("pykbroker.config")
+
 CODECS = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
-
-
-@attrs.frozen
-class Endpoint:
-    """A listener: where to listen, or where clients are told to connect."""
-
-    listener: str
-    protocol: str  # PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL
-    host: str  # "" listens on all addresses
-    port: int
 
 
 def _store_problem(text: str) -> str | None:
@@ -87,12 +78,12 @@ class BrokerConfig:
     controlled_shutdown_enable: bool = boolean(True)
 
     # Listeners and connections
-    listeners: list[str] = strings(["PLAINTEXT://:9092"], None, PER_BROKER)
-    advertised_listeners: list[str] | None = strings(None)
+    listeners: list[str] = strings(["PLAINTEXT://:9092"], distinct, PER_BROKER)
+    advertised_listeners: list[str] | None = strings(None, distinct)
     listener_security_protocol_map: str = string(
         "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", None, PER_BROKER
     )
-    controller_listener_names: list[str] = strings([])
+    controller_listener_names: list[str] = strings([], distinct)
     inter_broker_listener_name: str | None = string(None)
     security_inter_broker_protocol: str = string("PLAINTEXT", one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))
     socket_send_buffer_bytes: int = integer(102_400)
@@ -106,12 +97,8 @@ class BrokerConfig:
     max_connections_per_ip_overrides: str = string("", host_counts, CLUSTER_WIDE)
     max_connection_creation_rate: int = integer(INT_MAX, at_least(0), CLUSTER_WIDE)
     connections_max_idle_ms: int = long(600_000)
-    connections_max_reauth_ms: int = long(0)
-    connection_failed_authentication_delay_ms: int = integer(100, at_least(0))
-    queued_max_requests: int = integer(500, at_least(1))
     queued_max_request_bytes: int = long(-1)
     request_timeout_ms: int = integer(30_000)
-    background_threads: int = integer(10, at_least(1), CLUSTER_WIDE)
 
     # Topics
     auto_create_topics_enable: bool = boolean(True)
@@ -132,12 +119,13 @@ class BrokerConfig:
     compression_lz4_level: int = integer(9, between(1, 17), CLUSTER_WIDE)
     compression_zstd_level: int = integer(3, between(-131_072, 22), CLUSTER_WIDE)
     fetch_max_bytes: int = integer(57_671_680, at_least(1024))
+    telemetry_max_bytes: int = integer(1_048_576, at_least(1))
     max_incremental_fetch_session_cache_slots: int = integer(1000, at_least(0))
 
     # The log
     log_dir: list[str] = strings(["/tmp/kafka-logs"])
     log_dirs: list[str] = strings(None)
-    cordoned_log_dirs: list[str] = strings([], None, PER_BROKER)
+    cordoned_log_dirs: list[str] = strings([], distinct, PER_BROKER)
     log_segment_bytes: int = integer(1_073_741_824, at_least(1_048_576), CLUSTER_WIDE)
     log_roll_ms: int | None = long(None, at_least(1), CLUSTER_WIDE)
     log_roll_hours: int = integer(168, at_least(1))
@@ -166,8 +154,6 @@ class BrokerConfig:
     log_local_retention_bytes: int = long(-2, at_least(-2), CLUSTER_WIDE)
     log_remote_copy_lag_ms: int = long(0, at_least(-1), CLUSTER_WIDE)
     log_remote_copy_lag_bytes: int = long(-1, at_least(-1), CLUSTER_WIDE)
-    log_dir_failure_timeout_ms: int = long(30_000, at_least(1))
-    num_recovery_threads_per_data_dir: int = integer(2, at_least(1), CLUSTER_WIDE)
     log_cleaner_enable: bool = boolean(True)
     log_cleaner_threads: int = integer(1, at_least(0), CLUSTER_WIDE)
     log_cleaner_io_max_bytes_per_second: float = double(1.7976931348623157e308, None, CLUSTER_WIDE)
@@ -194,9 +180,6 @@ class BrokerConfig:
     replica_selector_class: str | None = string(None)
 
     # Groups and committed offsets
-    group_coordinator_rebalance_protocols: list[str] = strings(
-        ["classic", "consumer", "streams"], some_of("consumer", "classic", "share", "streams")
-    )
     group_min_session_timeout_ms: int = integer(6000)
     group_max_session_timeout_ms: int = integer(1_800_000)
     group_initial_rebalance_delay_ms: int = integer(3000)
@@ -255,6 +238,10 @@ class BrokerConfig:
     pykbroker_max_waiting_transaction_checks: int = integer(16, at_least(1), internal=True)
     pykbroker_max_queued_broker_requests: int = integer(10_000, at_least(1), internal=True)
     pykbroker_max_quota_measures: int = integer(100_000, at_least(1), internal=True)
+    # Whether clients' metrics are wanted; of how many clients is known what they were asked for; how much is kept.
+    pykbroker_telemetry_enable: bool = boolean(False, internal=True)
+    pykbroker_telemetry_max_clients: int = integer(16_384, at_least(1), internal=True)
+    pykbroker_telemetry_max_kept_bytes: int = long(16_777_216, at_least(0), internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
 
     # Our own, of the cluster. How many partitions are written in one transaction of the store; how often a broker looks
@@ -263,18 +250,14 @@ class BrokerConfig:
     pykbroker_liveness_probe_interval_ms: int = integer(250, at_least(1), internal=True)
     pykbroker_controlled_shutdown_timeout_ms: int = integer(5000, at_least(0), internal=True)
 
-    # Secrets that a properties file may carry; shown as hidden
-    sasl_jaas_config: str | None = password(None, PER_BROKER)
-    ssl_keystore_password: str | None = password(None, PER_BROKER)
-
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> "BrokerConfig":
         """Build the configuration of a starting broker. Raises: ConfigError."""
         config = cls()
         config.properties = dict(properties)
-        _reject_wrong_reported(config.properties)
         config._take(config.properties)
-        config._check()
+        config._check_reported()
+        config.check()
         return config
 
     def __init__(self) -> None:
@@ -293,9 +276,15 @@ class BrokerConfig:
         for name in before | set(cluster_wide) | set(this_broker):
             definition = DEFINITIONS.get(name)
             if definition is not None and definition.dynamic is not Dynamic.READ_ONLY:
-                setattr(self, name.replace(".", "_"), _value(definition, effective))
+                self._take_dynamic(definition, effective)
             elif (definition := DYNAMIC_ONLY.get(name)) is not None:
-                setattr(self, name.replace(".", "_"), _value(definition, {**cluster_wide, **this_broker}))
+                self._take_dynamic(definition, {**cluster_wide, **this_broker})
+
+    def _take_dynamic(self, definition: ConfigDef, properties: Mapping[str, str]) -> None:
+        try:
+            setattr(self, definition.name.replace(".", "_"), _value(definition, properties))
+        except ConfigError as error:  # written by another version: what was in force stays
+            logger.warning("%s", error)
 
     def limit_of_listener(self, listener: str, name: str) -> int:
         """Return `listener.name.<listener>.<name>`, a limit of that listener alone; INT_MAX: it has none."""
@@ -305,6 +294,22 @@ class BrokerConfig:
             if name in level:
                 return int(level[name])
         return INT_MAX
+
+    def with_dynamic(self, cluster_wide: Mapping[str, str], this_broker: Mapping[str, str]) -> "BrokerConfig":
+        """Return what this configuration would be with these values set at run time."""
+        made = BrokerConfig()
+        made.__dict__.update(self.__dict__)
+        made.apply_dynamic(cluster_wide, this_broker)
+        return made
+
+    def value_of(self, name: str) -> ConfigValue:
+        """Return the value in force of any configuration, also of one that nothing here acts on."""
+        if name in DEFINITIONS:
+            value: ConfigValue = getattr(self, name.replace(".", "_"))
+            return value
+        from pykbroker.config_tables.broker_reported import REPORTED
+
+        return _value(REPORTED[name], {**self.properties, **self._dynamic[0], **self._dynamic[1]})
 
     def _take(self, properties: Mapping[str, str]) -> None:
         self.__dict__.update({name.replace(".", "_"): _value(row, properties) for name, row in DEFINITIONS.items()})
@@ -316,25 +321,69 @@ class BrokerConfig:
         if not self.log_dirs:
             self.log_dirs = self.log_dir
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Check what holds between several configurations. Raises: ConfigError."""
+        if "broker" not in self.process_roles:
+            raise ConfigError("process.roles has no broker: the store does the work of controllers")
         if self.broker_id != self.node_id:
             raise ConfigError(f"broker.id is {self.broker_id} but node.id is {self.node_id}: they must be equal")
-        if not all(self.log_dirs):
-            raise ConfigError("log.dirs has an empty entry")
-        unknown = [each for each in self.cordoned_log_dirs if each not in self.log_dirs]
-        if unknown and self.cordoned_log_dirs != ["*"]:
-            raise ConfigError(f"cordoned.log.dirs has {unknown[0]}, which is not among log.dirs")
+        self._check_logs()
+        self._check_listeners()
         if self.group_min_session_timeout_ms > self.group_max_session_timeout_ms:
             raise ConfigError("group.min.session.timeout.ms is greater than group.max.session.timeout.ms")
         if 0 < self.queued_max_request_bytes <= self.socket_request_max_bytes:
             raise ConfigError("queued.max.request.bytes is not greater than socket.request.max.bytes")
         if self.offsets_topic_compression_codec not in range(5):
             raise ConfigError("offsets.topic.compression.codec is not the number of a codec (0 to 4)")
+        if not self.max_connections_per_ip and not self.max_connections_per_ip_overrides:
+            raise ConfigError("max.connections.per.ip can be 0 only where max.connections.per.ip.overrides is set")
+
+    def _check_reported(self) -> None:
+        """Check the properties that nothing here acts on, too: a typing error in them should not pass silently."""
+        others = [name for name in self.properties if name not in DEFINITIONS]
+        if not others:
+            return
+        from pykbroker.config_tables.broker_reported import REPORTED
+        from pykbroker.config_tables.effects import check_not_refused
+        from pykbroker.config_tables.group import problem_of_defaults
+
+        for name in others:
+            base = base_name(name)
+            if (definition := DEFINITIONS.get(base) or REPORTED.get(base)) is not None:
+                check_not_refused("broker", definition, definition.parse(self.properties[name]))
+        if problem := problem_of_defaults(self.value_of):
+            raise ConfigError(problem)
+
+    def _check_logs(self) -> None:
+        if not all(self.log_dirs):
+            raise ConfigError("log.dirs has an empty entry")
+        cordoned = self.cordoned_log_dirs
+        unknown = [each for each in cordoned if each not in (*self.log_dirs, "*")]
+        if unknown:
+            raise ConfigError(f"cordoned.log.dirs has {unknown[0]}, which is not among log.dirs")
+        if "*" in cordoned and len(cordoned) > 1:
+            raise ConfigError("cordoned.log.dirs has * and others: * stands for all")
+        retention_ms, retention_bytes = self.log_retention_ms_effective, self.log_retention_bytes
+        if not retention_ms:
+            raise ConfigError("log.retention.ms cannot be 0: -1 is unlimited, 1 is the least")
+        _check_part("log.local.retention.ms", self.log_local_retention_ms, "log.retention.ms", retention_ms)
+        _check_part("log.local.retention.bytes", self.log_local_retention_bytes, "log.retention.bytes", retention_bytes)
+        local_ms = retention_ms if self.log_local_retention_ms == -2 else self.log_local_retention_ms
+        local_bytes = retention_bytes if self.log_local_retention_bytes == -2 else self.log_local_retention_bytes
+        _check_part("log.remote.copy.lag.ms", self.log_remote_copy_lag_ms, "log.local.retention.ms", local_ms, -1)
+        _check_part(
+            "log.remote.copy.lag.bytes", self.log_remote_copy_lag_bytes, "log.local.retention.bytes", local_bytes, -1
+        )
+        threads = self.log_cleaner_threads
+        if self.log_cleaner_enable and threads and self.log_cleaner_dedupe_buffer_size // threads <= 1024 * 1024:
+            raise ConfigError(f"log.cleaner.dedupe.buffer.size is to be more than 1 MB for each of {threads} threads")
+
+    def _check_listeners(self) -> None:
         if not self.client_endpoints:
             raise ConfigError("listeners has no listener for clients")
         advertised = {endpoint.listener for endpoint in self.advertised_endpoints}
         listening = {endpoint.listener for endpoint in self.client_endpoints}
-        if self.advertised_listeners is not None and advertised != listening:
+        if not advertised or not listening.issuperset(advertised):
             raise ConfigError(
                 f"advertised.listeners names {', '.join(sorted(advertised))} but listeners has "
                 f"{', '.join(sorted(listening))}"
@@ -431,80 +480,12 @@ def _value(definition: ConfigDef, properties: Mapping[str, str]) -> ConfigValue:
     return definition.parse(text) if text is not None else definition.default
 
 
-def _reject_wrong_reported(properties: Mapping[str, str]) -> None:
-    """Check the properties that nothing here acts on, too: a typing error in them should not pass silently."""
-    others = [name for name in properties if name not in DEFINITIONS]
-    if others:
-        from pykbroker.config_tables.broker_reported import REPORTED
-
-        for name in others:
-            if (definition := REPORTED.get(name)) is not None:
-                definition.parse(properties[name])
-            elif (match := LISTENER_LIMIT.fullmatch(name)) is not None:
-                DEFINITIONS[match[1]].parse(properties[name])
+def _check_part(name: str, value: int, whole_name: str, whole: int, *unlimited: int) -> None:
+    """Check a limit that is a part of another one; -1 is no limit, -2 as much as the other one."""
+    if value != -2 and value not in unlimited and whole >= 0 and (value == -1 or value > whole):
+        raise ConfigError(f"{name} cannot be {value}: {whole_name} is {whole}")
 
 
-_ENDPOINT = re.compile(r"([^:/]+)://(?:\[([0-9A-Fa-f:.%]+)\]|([0-9A-Za-z\-%._]*)):(\d{1,5})")
-
-
-def parse_endpoints(name: str, listeners: list[str], protocols: Mapping[str, str]) -> list[Endpoint]:
-    """Parse `NAME://host:port` entries. Raises: ConfigError, naming the property `name`."""
-    endpoints: list[Endpoint] = []
-    for text in listeners:
-        match = _ENDPOINT.fullmatch(text)
-        if match is None or int(match[4]) > 65_535:
-            raise ConfigError(f"{name}: {text!r} is not NAME://host:port")
-        listener = match[1].upper()
-        if listener not in protocols:
-            raise ConfigError(f"{name}: {listener} has no entry in listener.security.protocol.map")
-        if any(endpoint.listener == listener for endpoint in endpoints):
-            raise ConfigError(f"{name}: the listener {listener} is there twice")
-        port = int(match[4])
-        if port and any((endpoint.host, endpoint.port) == (match[2] or match[3], port) for endpoint in endpoints):
-            raise ConfigError(f"{name}: the port {port} is there twice")
-        endpoints.append(Endpoint(listener, protocols[listener], match[2] or match[3], port))
-    return endpoints
-
-
-def read_properties(path: Path) -> dict[str, str]:
-    """Read a file in the format of Java's Properties. Raises: ConfigError."""
-    try:
-        return parse_properties(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"cannot read {path}: {reason}") from None
-
-
-_ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
-_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
-_KEY = re.compile(r"((?:\\.|[^\\=:\s])*)\s*(?:[=:]\s*)?(.*)", re.DOTALL)
-
-
-def parse_properties(text: str) -> dict[str, str]:
-    """Parse lines of `name = value`: `#` and `!` start comments, a backslash at the end goes on with the next line."""
-    properties = {}
-    logical = ""
-    for line in [*re.split(r"\r\n|\r|\n", text), ""]:
-        stripped = line.lstrip(" \t\f")
-        if not logical and stripped[:1] in ("#", "!"):
-            continue
-        logical += stripped
-        slashes = len(logical) - len(logical.rstrip("\\"))
-        if slashes % 2:
-            logical = logical[:-1]
-            if line:
-                continue
-        if logical:
-            match = _KEY.fullmatch(logical)
-            assert match is not None
-            properties[_unescape(match[1])] = _unescape(match[2])
-        logical = ""
-    return properties
-
-
-def _unescape(text: str) -> str:
-    def character(match: re.Match[str]) -> str:
-        code = match[1]
-        return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code, code)
-
-    return _ESCAPE.sub(character, text) if "\\" in text else text
+def base_name(name: str) -> str:
+    """Return a configuration's name without the `listener.name.<listener>.` that limits it to a listener."""
+    return name.split(".", 3)[3] if name.startswith("listener.name.") and name.count(".") > 2 else name

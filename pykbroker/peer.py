@@ -8,9 +8,10 @@ Owns: the connection to the other broker, and when it may be tried again.
 Rules
 - `Network` and `Channel` are the seam: a simulation plugs in its own. A channel carries one exchange at a time.
 - A response is decoded from the channel's own buffer: records are views of it, good until the next call.
-- Every wait has a deadline, by the broker's clock: `socket.connection.setup.timeout.ms` to connect, the caller's for an
-  answer. Whatever goes wrong closes the connection and is an OSError; the next call connects anew, after a pause that
-  doubles with each failure up to the one given.
+- Every wait has a deadline, by the broker's clock: `socket.connection.setup.timeout.ms` to connect, doubled with each
+  attempt that fails up to `socket.connection.setup.timeout.max.ms`, and the caller's for an answer. Whatever goes wrong
+  closes the connection and is an OSError; the next call connects anew, after a pause that doubles with each failure up
+  to the one given.
 - A call that is cancelled closes the connection, too: its answer must not be taken for that of the next request.
 
 Not here: what is asked (replication.fetcher), where brokers are (cluster.image).
@@ -101,6 +102,7 @@ class Peer:
         self._channel: Channel | None = None
         self._backoff = Backoff()
         self._not_before_ms = 0.0
+        self._timeouts = 0  # attempts to connect in a row that failed
 
     async def call(self, request: object, version: int, *, timeout_ms: int) -> Any:
         """Send a request and return its response. Raises: OSError."""
@@ -133,8 +135,16 @@ class Peer:
         address = self._address()
         if address is None:
             raise ConnectionError(errno.EHOSTUNREACH, "the broker has no address that brokers can reach")
-        timeout_ms = self._config.socket_connection_setup_timeout_ms
-        return await self._clock.within(timeout_ms, self._network.connect(*address))
+        config = self._config
+        # A broker that is slow to answer gets more time with each attempt.
+        timeout_ms = min(
+            config.socket_connection_setup_timeout_ms << min(self._timeouts, 16),
+            max(config.socket_connection_setup_timeout_max_ms, config.socket_connection_setup_timeout_ms),
+        )
+        self._timeouts += 1
+        channel = await self._clock.within(timeout_ms, self._network.connect(*address))
+        self._timeouts = 0
+        return channel
 
     async def _exchange(self, channel: Channel, request: object, version: int, timeout_ms: int) -> object:
         key = spec_of(type(request)).key

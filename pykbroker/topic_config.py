@@ -45,7 +45,7 @@ _THROTTLED = re.compile(r"\d+:\d+")
 
 
 def _throttled_replicas(value: list[str]) -> str | None:
-    if value == ["*"] or all(_THROTTLED.fullmatch(item) for item in value):
+    if value == ["*"] or all(_THROTTLED.fullmatch(item) for item in value if item):
         return None
     return "* stands for all replicas; others are listed as partition:broker,partition:broker"
 
@@ -69,7 +69,7 @@ class _Table:
     max_compaction_lag_ms = long(LONG_MAX, at_least(1))
     file_delete_delay_ms = long(60_000, at_least(0))
     min_cleanable_dirty_ratio = double(0.5, between(0, 1))
-    cleanup_policy = strings([DELETE], some_of(COMPACT, DELETE, empty=True))
+    cleanup_policy = strings([DELETE], some_of(COMPACT, DELETE, empty=True, repeated=True))
     unclean_leader_election_enable = boolean(False)
     min_insync_replicas = integer(1, at_least(1))
     compression_type = string("producer", one_of("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"))
@@ -218,6 +218,8 @@ def broker_defaults(config: BrokerConfig) -> dict[str, object]:
 
 def validate(overrides: Mapping[str, str | None]) -> None:
     """Check what a topic is to override. Raises: KafkaError INVALID_CONFIG with what is wrong."""
+    from pykbroker.config_tables.effects import check_not_refused
+
     values: dict[str, ConfigValue] = {}
     for name, text in overrides.items():
         definition = DEFINITIONS.get(name)
@@ -227,6 +229,7 @@ def validate(overrides: Mapping[str, str | None]) -> None:
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"no value is given for {name}")
         try:
             values[name] = definition.parse(text)
+            check_not_refused("topic", definition, values[name])
         except ConfigError as error:
             raise KafkaError(ErrorCode.INVALID_CONFIG, str(error)) from None
     _check_together(values)
@@ -245,9 +248,4 @@ def _check_together(values: Mapping[str, ConfigValue]) -> None:
             ErrorCode.INVALID_CONFIG,
             f"min.compaction.lag.ms={value('min.compaction.lag.ms')} is above "
             f"max.compaction.lag.ms={value('max.compaction.lag.ms')}",
-        )
-    if value("remote.storage.enable"):
-        raise KafkaError(
-            ErrorCode.INVALID_CONFIG,
-            "remote.storage.enable: this broker has no tiered storage",
         )

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pykbroker.config import BrokerConfig, ConfigError, Endpoint, parse_properties, read_properties
+from pykbroker.config import DEFINITIONS, BrokerConfig, ConfigError, Endpoint, parse_properties, read_properties
 
 
 def test_property_of_each_type_becomes_a_typed_field() -> None:
@@ -61,6 +61,17 @@ def test_defaults_are_those_of_kafka() -> None:
         ({"inter.broker.listener.name": "INTERNAL"}, "is not among listeners"),
         ({"listener.security.protocol.map": "A:B"}, "A:B is not NAME:PROTOCOL"),
         ({"offsets.topic.compression.codec": "7"}, "not the number of a codec"),
+        ({"process.roles": "controller"}, "process.roles has no broker"),
+        ({"log.retention.hours": "0"}, "log.retention.ms cannot be 0"),
+        ({"log.local.retention.bytes": "9", "log.retention.bytes": "8"}, "log.local.retention.bytes cannot be 9"),
+        ({"log.remote.copy.lag.ms": "9", "log.local.retention.ms": "8"}, "log.remote.copy.lag.ms cannot be 9"),
+        ({"log.cleaner.dedupe.buffer.size": "2097152", "log.cleaner.threads": "2"}, "more than 1 MB for each of 2"),
+        ({"max.connections.per.ip": "0"}, "only where max.connections.per.ip.overrides is set"),
+        ({"cordoned.log.dirs": "*,/tmp/kafka-logs"}, "* stands for all"),
+        ({"group.consumer.session.timeout.ms": "60001"}, "group.consumer.session.timeout.ms is to be from 45000"),
+        ({"listener.name.plaintext.max.connections": "x"}, "max.connections cannot be x"),
+        ({"log.cleaner.io.buffer.load.factor": "1_0"}, "no DOUBLE"),
+        ({"ssl.enabled.protocols": "TLSv1.2,TLSv1.2"}, "an item is there twice"),
     ],
 )
 def test_wrong_properties_are_one_clear_line(properties: dict[str, str], line: str) -> None:
@@ -70,8 +81,24 @@ def test_wrong_properties_are_one_clear_line(properties: dict[str, str], line: s
     assert "\n" not in str(caught.value)
 
 
+def test_fewer_listeners_may_be_advertised_than_there_are() -> None:
+    properties = {"listeners": "PLAINTEXT://:1,SSL://:2", "advertised.listeners": "PLAINTEXT://h:1"}
+    assert [each.listener for each in BrokerConfig.from_properties(properties).advertised_endpoints] == ["PLAINTEXT"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("0.9", "0.9"), ("10000000", "1.0E7"), ("9999999", "9999999.0"), ("12345678.9f", "1.23456789E7"),
+     ("5e-4", "5.0E-4"), ("-Infinity", "-Infinity"), ("NaN", "NaN"), ("-.5", "-0.5")],
+)  # fmt: skip
+def test_double_is_read_and_shown_as_java_does(text: str, shown: str) -> None:
+    definition = DEFINITIONS["log.cleaner.io.max.bytes.per.second"]
+    assert definition.render(definition.parse(text)) == shown
+
+
 def test_password_keeps_its_spaces() -> None:
-    assert BrokerConfig.from_properties({"ssl.keystore.password": " a b "}).ssl_keystore_password == " a b "
+    config = BrokerConfig.from_properties({"ssl.keystore.password": " a b "})
+    assert config.value_of("ssl.keystore.password") == " a b "
 
 
 def test_unknown_property_is_ignored() -> None:

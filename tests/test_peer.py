@@ -11,7 +11,7 @@ import pytest
 from pykbroker.broker import Broker
 from pykbroker.clock import SimulatedClock, SystemClock
 from pykbroker.config import BrokerConfig
-from pykbroker.peer import FIRST_BACKOFF_MS, Backoff, Peer, SocketNetwork
+from pykbroker.peer import FIRST_BACKOFF_MS, Backoff, Channel, Network, Peer, SocketNetwork
 from tests.support.client import create_topic_with, fetch_of, produce_of, values_of
 from tests.support.running import BACKENDS, DEADLINE_S, running
 from wire.errors import ErrorCode
@@ -75,6 +75,40 @@ async def test_nobody_listening_or_no_address_is_an_error() -> None:
         for where in (address, None):
             with pytest.raises(OSError):
                 await peer_of(clock, lambda where=where: where).call(VERSIONS, 3, timeout_ms=TIMEOUT_MS)
+
+
+class Unreachable(Network):
+    """Nobody refuses the connection, and nobody takes it."""
+
+    def __init__(self) -> None:
+        self.is_asked = anyio.Event()
+
+    async def connect(self, host: str, port: int) -> Channel:
+        self.is_asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError("it was cancelled")
+
+
+async def test_each_attempt_to_connect_gets_more_time_up_to_the_most() -> None:
+    clock, network = SimulatedClock(), Unreachable()
+    config = BrokerConfig.from_properties(
+        {"socket.connection.setup.timeout.ms": "1000", "socket.connection.setup.timeout.max.ms": "3000"}
+    )
+    peer = Peer(network, clock, config, lambda: ("127.0.0.1", 1), client_id="test", max_backoff_ms=lambda: 0)
+
+    async def ask() -> None:
+        with pytest.raises(TimeoutError):
+            await peer.call(VERSIONS, 3, timeout_ms=TIMEOUT_MS)
+
+    for limit_ms in (1000, 2000, 3000, 3000):
+        network.is_asked = anyio.Event()
+        async with in_background(ask) as ended:
+            await network.is_asked.wait()
+            clock.advance(limit_ms - 1)
+            await anyio.wait_all_tasks_blocked()
+            assert not ended.is_set()
+            clock.advance(1)
+            await ended.wait()
 
 
 async def test_answer_that_does_not_come_in_time_is_an_error() -> None:

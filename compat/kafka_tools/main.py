@@ -13,6 +13,7 @@ from collections.abc import Callable
 from quota_tools import QUOTA_SCENARIOS
 
 from admin_tools import ADMIN_SCENARIOS
+from config_tools import CONFIG_SCENARIOS
 from group_tools import GROUP_SCENARIOS
 from log_tools import LOG_SCENARIOS
 from program import STANDARD_RECORDS, Context, NotApplicable, check, equal, main
@@ -284,9 +285,22 @@ def dump_log(tools: Tools, context: Context) -> None:
         text = tools.succeed(context, "kafka-dump-log", "--files", _files(sorted(directory.glob(f"*.{kind}"))))
         for complaint in ("Mismatches", "not found", "out of order"):
             check(complaint not in text, f"kafka-dump-log finds faults in *.{kind}: {text[-300:]}")
+    _check_dumped_offsets(tools, context, topic)
     if snapshots := sorted(directory.glob("*.snapshot")):
         text = tools.succeed(context, "kafka-dump-log", "--files", _files(snapshots))
         check("producerId:" in text, f"kafka-dump-log reads no producer in the snapshots: {text[-300:]}")
+
+
+def _check_dumped_offsets(tools: Tools, context: Context, topic: str) -> None:
+    """A committed offset is found in the dump of __consumer_offsets."""
+    assert context.data_dir is not None
+    group = context.name("group")
+    consume(tools, context, topic, 7, "--group", group)
+    segments = [path for path in context.data_dir.glob("__consumer_offsets-*/*.log") if path.stat().st_size]
+    dumped = tools.succeed(context, "kafka-dump-log", "--offsets-decoder", "--files", _files(segments))
+    ours = [line for line in dumped.splitlines() if group in line]
+    for text in (f'"topic":"{topic}"', '"offset":7', '"protocolType":"consumer"'):
+        check(any(text in line for line in ours), f"kafka-dump-log --offsets-decoder shows no {text} of {group}")
 
 
 def transaction_tools(tools: Tools, context: Context) -> None:
@@ -339,6 +353,7 @@ SCENARIOS: dict[str, Scenario] = {
     "dump_log": dump_log,
     "transaction_tools": transaction_tools,
     **ADMIN_SCENARIOS,
+    **CONFIG_SCENARIOS,
     **GROUP_SCENARIOS,
     **LOG_SCENARIOS,
     **QUOTA_SCENARIOS,

@@ -22,6 +22,7 @@ RETRIES = f"retries={(1 << 31) - 1}\n"
 TOOLS = "org.apache.kafka.tools"
 CLASSES: Mapping[str, str] = {
     "kafka-broker-api-versions": f"{TOOLS}.BrokerApiVersionsCommand",
+    "kafka-client-metrics": f"{TOOLS}.ClientMetricsCommand",
     "kafka-configs": "kafka.admin.ConfigCommand",
     "kafka-console-consumer": f"{TOOLS}.consumer.ConsoleConsumer",
     "kafka-console-producer": f"{TOOLS}.ConsoleProducer",

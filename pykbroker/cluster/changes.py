@@ -143,31 +143,6 @@ def create_partitions(image: MetadataImage, topic: TopicImage, added: Sequence[t
     return change
 
 
-def change_partition(
-    topic: TopicImage,
-    index: int,
-    *,
-    leader: int | None = None,
-    isr: Sequence[int] | None = None,
-    new_leader_epoch: bool = False,
-) -> Change:
-    """Write a partition's new leader or ISR, if nobody else has changed its state meanwhile."""
-    old = topic.partitions[index]
-    state = attrs.evolve(
-        old,
-        leader=old.leader if leader is None else leader,
-        isr=old.isr if isr is None else tuple(isr),
-        leader_epoch=old.leader_epoch + (new_leader_epoch or (leader is not None and leader != old.leader)),
-        partition_epoch=old.partition_epoch + 1,
-    )
-    key = partition_key(topic.id, index)
-    # The topic's key guards against its deletion; its own key against another change of the state.
-    return Change(
-        [Condition(topic_key(topic.name), topic.revision), Condition(key, old.revision)],
-        [Put(key, partition_value(state))],
-    )
-
-
 # Configurations
 
 

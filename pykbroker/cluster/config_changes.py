@@ -5,22 +5,23 @@ Rules
 - What topics, groups and subscriptions refuse is INVALID_CONFIG; what a broker refuses is INVALID_REQUEST, as in Kafka.
 - A broker takes names that no table knows: they may be those of plug-ins.
 
-Not here: writing the result (changes.set_configs), levels of loggers (handlers/configs).
+Not here: what a broker refuses (broker_config_changes), writing the result (changes.set_configs), levels of loggers
+(handlers/configs).
 Sources: KIP-226, KIP-339; Kafka's ConfigAdminManager, ConfigurationControlManager, DynamicBrokerConfig.
 """
 
 import enum
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from pykbroker import topic_config
+from pykbroker.cluster.broker_config_changes import check_broker_configs
 from pykbroker.cluster.config_entries import broker_definitions
 from pykbroker.cluster.image import ConfigResource, ConfigResourceType, MetadataImage
 from pykbroker.cluster.new_topics import check_topic_name
-from pykbroker.config import DYNAMIC_ONLY, LISTENER_LIMIT, BrokerConfig
-from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType, Dynamic
+from pykbroker.config import BrokerConfig
+from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
 
@@ -41,24 +42,6 @@ class Alteration:
     value: str | None
 
 
-_OF_LISTENER = re.compile(r"listener\.name\.[^.]*\.(.*)")
-# The others of a listener are set for one broker, since brokers may have different listeners.
-_CLUSTER_WIDE_OF_LISTENERS = frozenset({"max.connections", "max.connection.creation.rate", "num.network.threads"})
-MIN_ISR = "min.insync.replicas"
-_ELR = "eligible.leader.replicas.version"
-# A broker's thread counts change by at most a factor of two at a time, so that a slip does not take it down.
-_THREADS = frozenset(
-    {
-        "num.io.threads",
-        "num.network.threads",
-        "num.replica.fetchers",
-        "num.recovery.threads.per.data.dir",
-        "background.threads",
-        "log.cleaner.threads",
-    }
-)
-
-
 def alter_incrementally(
     image: MetadataImage, config: BrokerConfig, resource: ConfigResource, alterations: Sequence[Alteration]
 ) -> Mapping[str, str]:
@@ -77,10 +60,11 @@ def alter_incrementally(
             case Operation.APPEND | Operation.SUBTRACT:
                 assert text is not None
                 values[name] = ",".join(_listed(table, values, alteration, text))
+            case _ if resource[0] is ConfigResourceType.BROKER:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, f"there is no operation {alteration.operation}")
             case _:
                 raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)  # an operation that Kafka trips over
-    changed = {alteration.name for alteration in alterations if alteration.operation != Operation.DELETE}
-    table.check(values, changed)
+    table.check(values, {alteration.name for alteration in alterations})
     return values
 
 
@@ -107,10 +91,8 @@ def _listed(table: "_Table", values: Mapping[str, str], alteration: Alteration, 
     name = alteration.name
     definition = table.definitions.get(name)
     operation = Operation(alteration.operation)
-    if definition is None or definition.type is not ConfigType.LIST:
+    if not table.has_lists or definition is None or definition.type is not ConfigType.LIST:
         raise KafkaError(ErrorCode.INVALID_CONFIG, f"{operation.name} is for lists, and {name} is none")
-    if not text.strip():
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"nothing is given to add to {name} or to take from it")
     before = values[name] if name in values else table.default(name)
     items = [item.strip() for item in before.split(",") if item.strip()]
     wanted = [item.strip() for item in text.split(",")]
@@ -125,7 +107,8 @@ class _Table:
 
     definitions: Mapping[str, ConfigDef]
     default: Callable[[str], str]  # of a list, as text
-    check: Callable[[Mapping[str, str], set[str]], None]  # (all that will be set, what of it is new)
+    check: Callable[[Mapping[str, str], set[str]], None]  # (all that will be set, what the request names)
+    has_lists: bool = True  # whether APPEND and SUBTRACT are for it
 
 
 def _table(image: MetadataImage, config: BrokerConfig, resource: ConfigResource) -> _Table:
@@ -142,14 +125,19 @@ def _table(image: MetadataImage, config: BrokerConfig, resource: ConfigResource)
             if name not in image.topics:
                 raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {name}")
             defaults = topic_config.broker_defaults(config)
-            rows = topic_config.DEFINITIONS
+            topic_rows = topic_config.DEFINITIONS
             return _Table(
-                rows,
-                lambda key: rows[key].render(defaults[key]) or "",
+                topic_rows,
+                lambda key: topic_rows[key].render(defaults[key]) or "",
                 lambda values, changed: topic_config.validate(values),
             )
         case ConfigResourceType.BROKER:
-            return _broker_table(image, config, name)
+            rows = broker_definitions()
+            return _Table(
+                rows,
+                lambda key: _default_of(rows, key),  # Kafka does not look at what the broker was started with
+                lambda values, changed: check_broker_configs(image, config, name, values, changed),
+            )
         case ConfigResourceType.GROUP:
             if not name:
                 raise KafkaError(
@@ -164,134 +152,30 @@ def _table(image: MetadataImage, config: BrokerConfig, resource: ConfigResource)
     raise KafkaError(ErrorCode.INVALID_REQUEST, f"there are no configurations of type {kind.value}")
 
 
-def _default_of(rows: Mapping[str, ConfigDef], name: str) -> str:
-    return rows[name].render(rows[name].default) or ""
-
-
-# Brokers
-
-
-def _broker_table(image: MetadataImage, config: BrokerConfig, name: str) -> _Table:
-    if name:
-        try:
-            broker_id = int(name)
-        except ValueError:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"{name} is not the number of a broker") from None
-        if broker_id not in image.brokers:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"No broker with the id {broker_id} is registered")
-    rows = {**broker_definitions(), **DYNAMIC_ONLY}
-    set_before = image.config(ConfigResourceType.BROKER, name)
-
-    def check(values: Mapping[str, str], changed: set[str]) -> None:
-        _check_names(rows, name, changed)
-        for key in sorted(changed):
-            if key in rows:
-                _check_broker_value(rows[key], config, values[key])
-            elif (match := LISTENER_LIMIT.fullmatch(key)) is not None:
-                _check_limit_of_listener(rows[match[1]], values[key])
-        _check_min_isr(image, name, set_before, values)
-
-    return _Table(rows, lambda key: _current_list(rows, config, key), check)
-
-
-def _current_list(rows: Mapping[str, ConfigDef], config: BrokerConfig, name: str) -> str:
-    value = getattr(config, name.replace(".", "_"), rows[name].default)
-    return rows[name].render(value) or ""
-
-
-def _check_names(rows: Mapping[str, ConfigDef], broker: str, changed: set[str]) -> None:
-    def refuse(names: list[str], text: str) -> None:
-        if names:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"{', '.join(sorted(names))} {text}")
-
-    known = [rows[name] for name in changed if name in rows]
-    fixed = [row.name for row in known if row.dynamic is Dynamic.READ_ONLY]
-    refuse(fixed, "can only be set when the broker starts")
-    single = [row.name for row in known if row.dynamic is Dynamic.PER_BROKER]
-    of_listeners = ((name, _OF_LISTENER.fullmatch(name)) for name in changed)
-    single += [name for name, match in of_listeners if match is not None and match[1] not in _CLUSTER_WIDE_OF_LISTENERS]
-    if not broker:
-        refuse(single, "can only be set for one broker, not for all")
-    secure = [name for name in single if name.startswith(("ssl.", "sasl."))]
-    refuse(
-        secure,
-        "can only be set for one listener, with its prefix before the name",
-    )
-
-
-def _check_broker_value(definition: ConfigDef, config: BrokerConfig, text: str) -> None:
-    try:
-        value = definition.parse(text)
-    except ConfigError as error:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from None
-    if definition.name in _THREADS:
-        current = getattr(config, definition.name.replace(".", "_"), definition.default)
-        assert isinstance(value, int)
-        assert isinstance(current, int)
-        if not current / 2 <= value <= current * 2:
-            raise KafkaError(
-                ErrorCode.INVALID_REQUEST,
-                f"{definition.name}={value}: in one step, {current} threads can be halved or doubled at most",
-            )
-
-
-def _check_limit_of_listener(definition: ConfigDef, text: str) -> None:
-    try:
-        value = definition.parse(text)
-    except ConfigError as error:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from None
-    if value == 0 and definition.name == "max.connections":
-        raise KafkaError(ErrorCode.INVALID_REQUEST, "a listener that lets nobody in is of no use")
-
-
-def _check_min_isr(image: MetadataImage, broker: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """With eligible leader replicas, one min ISR holds for the whole cluster and is never unset (KIP-966)."""
-    if not image.features.get(_ELR):
-        return
-    if broker and before.get(MIN_ISR) != after.get(MIN_ISR):
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"with ELR, {MIN_ISR} is the same for all brokers")
-    if not broker and MIN_ISR in before and MIN_ISR not in after:
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"with ELR, {MIN_ISR} has to stay set for the cluster")
-
-
-# Groups and client metrics
+# Groups and client metrics: Kafka has no lists there to append to
 
 
 def _group_table(config: BrokerConfig) -> _Table:
-    from pykbroker.config_tables.group import DEFINITIONS, LIMITS
+    from pykbroker.config_tables.group import DEFINITIONS, LIMITS, problem_of_limits
 
     def check(values: Mapping[str, str], changed: set[str]) -> None:
         for name, text in values.items():
             if name not in DEFINITIONS:
                 raise KafkaError(ErrorCode.INVALID_CONFIG, f"groups have no configuration {name}")
             value = _parsed(DEFINITIONS[name], text)
-            if name in LIMITS:
-                low, high = (_limit(config, limit) for limit in LIMITS[name])
-                assert isinstance(value, int)
-                if not (low is None or low <= value) or not (high is None or value <= high):
-                    raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} is to be {_range(low, high)}")
+            problem = problem_of_limits(name, value, config.value_of) if name in LIMITS else None
+            if name == "streams.assignor.name":
+                assignors = config.value_of("group.streams.assignors")
+                assert isinstance(assignors, list)
+                problem = None if value in assignors else f"{name} is to be one of {', '.join(assignors)}"
+            if problem is not None:
+                raise KafkaError(ErrorCode.INVALID_CONFIG, problem)
 
-    return _Table(DEFINITIONS, lambda key: _default_of(DEFINITIONS, key), check)
-
-
-def _limit(config: BrokerConfig, name: str | None) -> int | None:
-    if name is None:
-        return None
-    definition = broker_definitions()[name]
-    text = config.properties.get(name)
-    value = definition.default if text is None else definition.parse(text)
-    assert isinstance(value, int)
-    return value
-
-
-def _range(low: int | None, high: int | None) -> str:
-    if low is None:
-        return f"at most {high}"
-    return f"at least {low}" if high is None else f"from {low} to {high}"
+    return _Table(DEFINITIONS, lambda key: _default_of(DEFINITIONS, key), check, has_lists=False)
 
 
 def _client_metrics_table() -> _Table:
-    from pykbroker.config_tables.client_metrics import DEFINITIONS, MAX_INTERVAL_MS, MIN_INTERVAL_MS, wrong_pattern
+    from pykbroker.config_tables.client_metrics import DEFINITIONS, MAX_INTERVAL_MS, MIN_INTERVAL_MS, parse_match
 
     def check(values: Mapping[str, str], changed: set[str]) -> None:
         for name, text in values.items():
@@ -303,10 +187,14 @@ def _client_metrics_table() -> _Table:
                     ErrorCode.INVALID_REQUEST,
                     f"{name}={value}: an interval is from {MIN_INTERVAL_MS} to {MAX_INTERVAL_MS} ms",
                 )
-            if name == "match" and isinstance(value, list) and (wrong := wrong_pattern(value)) is not None:
-                raise KafkaError(ErrorCode.INVALID_CONFIG, f"match cannot be understood: {wrong}")
+            if name == "match" and isinstance(value, list):
+                parse_match(value)
 
-    return _Table(DEFINITIONS, lambda key: _default_of(DEFINITIONS, key), check)
+    return _Table(DEFINITIONS, lambda key: _default_of(DEFINITIONS, key), check, has_lists=False)
+
+
+def _default_of(rows: Mapping[str, ConfigDef], name: str) -> str:
+    return rows[name].render(rows[name].default) or ""
 
 
 def _parsed(definition: ConfigDef, text: str) -> object:

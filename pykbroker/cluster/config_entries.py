@@ -22,7 +22,7 @@ import attrs
 from pykbroker import topic_config
 from pykbroker.cluster.image import ConfigResourceType, MetadataImage
 from pykbroker.config import DEFINITIONS as BROKER_DEFINITIONS
-from pykbroker.config import DYNAMIC_ONLY, BrokerConfig
+from pykbroker.config import DYNAMIC_ONLY, BrokerConfig, base_name
 from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType, Dynamic
 
 
@@ -39,6 +39,7 @@ class ConfigSource(enum.IntEnum):
 
 
 Synonym = tuple[str, str | None, ConfigSource]
+Levels = Mapping[ConfigSource, Mapping[str, str]]
 _SOURCE_OF = operator.itemgetter(2)
 
 
@@ -101,16 +102,34 @@ def broker_entries(image: MetadataImage, config: BrokerConfig, broker_id: int) -
             ]
             entries.append(_entry(name, definition, synonyms[0][1], synonyms, is_of_broker=True))
     definitions = {**definitions, **DYNAMIC_ONLY}
-    unknown = {name: None for level in levels.values() for name in level if name not in definitions}
-    for name in unknown:
-        found = tuple(
-            (name, None, source)
+    others = {name: None for level in levels.values() for name in level if name not in definitions}
+    for name in others:
+        found: list[Synonym] = [
+            (name, _shown_of_other(definitions, name, level[name]), source)
             for source, level in levels.items()
             if name in level and source is not ConfigSource.STATIC_BROKER
-        )
+        ]
         if found:
-            entries.append(ConfigEntry(name, None, found[0][2], found, read_only=True, sensitive=True))
+            entries.append(_other_entry(definitions, name, found, levels))
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def _shown_of_other(definitions: Mapping[str, ConfigDef], name: str, text: str) -> str | None:
+    definition = definitions.get(base_name(name))
+    return None if definition is None else _shown(definition, text)
+
+
+def _other_entry(definitions: Mapping[str, ConfigDef], name: str, found: list[Synonym], levels: Levels) -> ConfigEntry:
+    """Describe what holds for one listener, or what no table knows: that may be a secret. Neither can be changed, in
+    Kafka's words.
+    """
+    definition = definitions.get(base_name(name))
+    if definition is None:
+        return ConfigEntry(name, None, found[0][2], tuple(found), read_only=True, sensitive=True)
+    synonyms = (*found, *broker_synonyms(definition.name, definition, levels)) if levels else tuple(found)
+    return ConfigEntry(
+        name, found[0][1], found[0][2], synonyms, definition.type, read_only=True, sensitive=definition.sensitive
+    )
 
 
 def default_broker_entries(image: MetadataImage) -> list[ConfigEntry]:
@@ -121,7 +140,9 @@ def default_broker_entries(image: MetadataImage) -> list[ConfigEntry]:
     for name, text in sorted(image.config(ConfigResourceType.BROKER, "").items()):
         definition = definitions.get(name)
         if definition is None:
-            entries.append(ConfigEntry(name, None, source, ((name, None, source),), read_only=True, sensitive=True))
+            entries.append(
+                _other_entry(definitions, name, [(name, _shown_of_other(definitions, name, text), source)], {})
+            )
         else:
             value = _shown(definition, text)
             entries.append(_entry(name, definition, value, [(name, value, source)], is_of_broker=True))
@@ -167,9 +188,6 @@ def broker_definitions() -> Mapping[str, ConfigDef]:
     from pykbroker.config_tables.broker_reported import REPORTED
 
     return {**BROKER_DEFINITIONS, **REPORTED}
-
-
-Levels = Mapping[ConfigSource, Mapping[str, str]]
 
 
 def broker_levels(image: MetadataImage, config: BrokerConfig, broker_id: int) -> Levels:

@@ -207,7 +207,7 @@ def min_isr(image: MetadataImage, topic: str) -> int:
 
 def allows_unclean_election(image: MetadataImage, topic: str, default: bool) -> bool:
     text = image.config(ConfigResourceType.TOPIC, topic).get(UNCLEAN_ELECTION)
-    return default if text is None else text == "true"
+    return default if text is None else text.strip().lower() == "true"
 
 
 def settled(image: MetadataImage, topic: TopicImage, index: int, *, unclean: bool) -> PartitionImage:

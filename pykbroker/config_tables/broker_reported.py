@@ -18,6 +18,7 @@ from pykbroker.config_tables.definition import (
     between,
     boolean,
     definitions_of,
+    distinct,
     double,
     integer,
     java_class,
@@ -27,9 +28,12 @@ from pykbroker.config_tables.definition import (
     one_of_ignoring_case,
     password,
     short,
+    some_of,
     string,
     strings,
 )
+
+JMX_REPORTER = "org.apache.kafka.common.metrics.JmxReporter"  # the one reporter that is not looked for in vain
 
 
 class _Table:
@@ -68,7 +72,7 @@ class _Table:
     num_replica_alter_log_dirs_threads = integer(None)
     config_providers = strings([], None, CLUSTER_WIDE)
     authorizer_class_name = string("")
-    early_start_listeners = strings(None)
+    early_start_listeners = strings(None, distinct)
     unstable_api_versions_enable = boolean(False, internal=True)
     unstable_feature_versions_enable = boolean(False, internal=True)
     initial_broker_registration_timeout_ms = integer(60_000)
@@ -105,7 +109,7 @@ class _Table:
     group_consumer_min_heartbeat_interval_ms = integer(5000, at_least(1))
     group_consumer_max_heartbeat_interval_ms = integer(15_000, at_least(1))
     group_consumer_max_size = integer(INT_MAX, at_least(1))
-    group_consumer_assignors = strings(["uniform", "range"])
+    group_consumer_assignors = strings(["uniform", "range"], distinct)
     group_consumer_migration_policy = string(
         "bidirectional", one_of_ignoring_case("DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL")
     )
@@ -121,7 +125,7 @@ class _Table:
     group_share_min_heartbeat_interval_ms = integer(5000, at_least(1))
     group_share_max_heartbeat_interval_ms = integer(15_000, at_least(1))
     group_share_max_size = integer(200, between(1, 1000))
-    group_share_assignors = strings(["simple"])
+    group_share_assignors = strings(["simple"], distinct)
     group_share_assignment_interval_ms = integer(1000, at_least(0), CLUSTER_WIDE)
     group_share_min_assignment_interval_ms = integer(0, at_least(0))
     group_share_max_assignment_interval_ms = integer(15_000, at_least(0))
@@ -142,13 +146,13 @@ class _Table:
     group_streams_assignment_interval_ms = integer(1000, at_least(0), CLUSTER_WIDE)
     group_streams_min_assignment_interval_ms = integer(0, at_least(0))
     group_streams_max_assignment_interval_ms = integer(15_000, at_least(0))
-    group_streams_assignors = strings(["sticky"])
+    group_streams_assignors = strings(["sticky"], distinct)
     group_streams_assignor_offload_enable = boolean(True, CLUSTER_WIDE, internal=True)
     group_streams_task_offset_interval_ms = integer(60_000, at_least(1), internal=True)
     group_streams_min_task_offset_interval_ms = integer(15_000, at_least(1), internal=True)
     group_streams_num_warmup_replicas = integer(2, at_least(0), internal=True)
     group_streams_max_warmup_replicas = integer(20, at_least(0), internal=True)
-    group_streams_rack_aware_assignment_tags = strings([])
+    group_streams_rack_aware_assignment_tags = strings([], distinct)
     group_streams_topology_description_plugin_class = java_class(None)
     group_streams_acceptable_recovery_lag = long(10_000, at_least(0), internal=True)
     create_topic_policy_class_name = java_class(None)
@@ -180,8 +184,8 @@ class _Table:
     share_coordinator_cold_partition_snapshot_interval_ms = integer(300_000, at_least(1), internal=True)
     share_coordinator_cached_buffer_max_bytes = integer(1_048_588, at_least(524_288), CLUSTER_WIDE)
     transaction_two_phase_commit_enable = boolean(False)
-    controller_quorum_voters = strings([])
-    controller_quorum_bootstrap_servers = strings([])
+    controller_quorum_voters = strings([], distinct)
+    controller_quorum_bootstrap_servers = strings([], distinct)
     controller_quorum_election_timeout_ms = integer(1000, at_least(0))
     controller_quorum_fetch_timeout_ms = integer(2000, at_least(0))
     controller_quorum_election_backoff_max_ms = integer(1000, at_least(0))
@@ -193,11 +197,10 @@ class _Table:
     controller_quorum_fetch_max_bytes = integer(1_048_576, at_least(1))
     metrics_num_samples = integer(2, at_least(1))
     metrics_sample_window_ms = long(30_000, at_least(1))
-    metric_reporters = strings(["org.apache.kafka.common.metrics.JmxReporter"], None, CLUSTER_WIDE)
+    metric_reporters = strings([JMX_REPORTER], some_of(JMX_REPORTER, empty=True), CLUSTER_WIDE)
     metrics_recording_level = string("INFO")
-    kafka_metrics_reporters = strings([])
+    kafka_metrics_reporters = strings([], distinct)
     kafka_metrics_polling_interval_secs = integer(10, at_least(1))
-    telemetry_max_bytes = integer(1_048_576, at_least(1))
     client_quota_callback_class = java_class(None)
     sasl_server_max_receive_size = integer(524_288)
     security_providers = string(None)
@@ -210,7 +213,7 @@ class _Table:
     ssl_allow_san_changes = boolean(False)
     ssl_protocol = string("TLSv1.3", None, PER_BROKER)
     ssl_provider = string(None, None, PER_BROKER)
-    ssl_enabled_protocols = strings(["TLSv1.2", "TLSv1.3"], None, PER_BROKER)
+    ssl_enabled_protocols = strings(["TLSv1.2", "TLSv1.3"], distinct, PER_BROKER)
     ssl_keystore_type = string("JKS", None, PER_BROKER)
     ssl_keystore_location = string(None, None, PER_BROKER)
     ssl_key_password = password(None, PER_BROKER)
@@ -224,12 +227,12 @@ class _Table:
     ssl_trustmanager_algorithm = string("PKIX", None, PER_BROKER)
     ssl_endpoint_identification_algorithm = string("https", None, PER_BROKER)
     ssl_secure_random_implementation = string(None, None, PER_BROKER)
-    ssl_cipher_suites = strings([], None, PER_BROKER)
+    ssl_cipher_suites = strings([], distinct, PER_BROKER)
     ssl_engine_factory_class = java_class(None, PER_BROKER)
     sasl_mechanism_inter_broker_protocol = string("GSSAPI", None, PER_BROKER)
-    sasl_enabled_mechanisms = strings(["GSSAPI"], None, PER_BROKER)
+    sasl_enabled_mechanisms = strings(["GSSAPI"], distinct, PER_BROKER)
     sasl_server_callback_handler_class = java_class(None)
-    sasl_kerberos_principal_to_local_rules = strings(["DEFAULT"], None, PER_BROKER)
+    sasl_kerberos_principal_to_local_rules = strings(["DEFAULT"], distinct, PER_BROKER)
     sasl_client_callback_handler_class = java_class(None)
     sasl_login_class = java_class(None)
     sasl_login_callback_handler_class = java_class(None)
@@ -275,7 +278,7 @@ class _Table:
     sasl_oauthbearer_jwks_endpoint_retry_backoff_max_ms = long(10_000)
     sasl_oauthbearer_clock_skew_seconds = integer(30)
     sasl_oauthbearer_allow_unverified_audience = boolean(False)
-    sasl_oauthbearer_expected_audience = strings([])
+    sasl_oauthbearer_expected_audience = strings([], distinct)
     sasl_oauthbearer_allow_unverified_issuer = boolean(False)
     sasl_oauthbearer_expected_issuer = string(None)
     delegation_token_secret_key = password(None)
@@ -284,6 +287,17 @@ class _Table:
     delegation_token_expiry_check_interval_ms = long(3_600_000, at_least(1))
     add_partitions_to_txn_retry_backoff_max_ms = integer(100, at_least(0))
     add_partitions_to_txn_retry_backoff_ms = integer(20, at_least(1))
+    connections_max_reauth_ms = long(0)
+    connection_failed_authentication_delay_ms = integer(100, at_least(0))
+    queued_max_requests = integer(500, at_least(1))
+    background_threads = integer(10, at_least(1), CLUSTER_WIDE)
+    log_dir_failure_timeout_ms = long(30_000, at_least(1))
+    num_recovery_threads_per_data_dir = integer(2, at_least(1), CLUSTER_WIDE)
+    group_coordinator_rebalance_protocols = strings(
+        ["classic", "consumer", "streams"], some_of("consumer", "classic", "share", "streams")
+    )
+    sasl_jaas_config = password(None, PER_BROKER)
+    ssl_keystore_password = password(None, PER_BROKER)
 
 
 REPORTED: Mapping[str, ConfigDef] = definitions_of(_Table)

@@ -3,12 +3,14 @@
 Source: KIP-714, Kafka's ClientMetricsConfigs.
 """
 
-import re
 from collections.abc import Mapping
 
-from pykbroker.config_tables.definition import ConfigDef, definitions_of, integer, strings
+from pykbroker.config_tables.definition import ConfigDef, definitions_of, integer, no_empty_items, strings
+from pykbroker.errors import KafkaError
+from pykbroker.pattern import Pattern
+from wire.errors import ErrorCode
 
-_CLIENT_FACTS = (
+CLIENT_FACTS = (
     "client_instance_id",
     "client_id",
     "client_software_name",
@@ -20,22 +22,28 @@ MIN_INTERVAL_MS, MAX_INTERVAL_MS = 100, 3_600_000
 
 
 class _Table:
-    metrics = strings([])
+    metrics = strings([], no_empty_items)
     interval_ms = integer(300_000)
-    match = strings([])
+    match = strings([], no_empty_items)
 
 
 DEFINITIONS: Mapping[str, ConfigDef] = definitions_of(_Table)
 
 
-def wrong_pattern(match: list[str]) -> str | None:
-    """Return the first entry that is not `fact=regular expression`."""
+def parse_match(match: list[str]) -> list[tuple[str, Pattern]]:
+    """Return (fact, pattern that it has to match) for entries such as `client_id=app-.*`.
+
+    Raises: KafkaError INVALID_CONFIG, with the entry that is none.
+    """
+    parsed = []
     for entry in match:
-        fact, _, pattern = entry.partition("=")
+        fact, _, text = map(str.strip, entry.partition("="))
         try:
-            re.compile(pattern.strip())
-        except re.error:
-            return entry
-        if fact.strip() not in _CLIENT_FACTS or not pattern.strip():
-            return entry
-    return None
+            if fact not in CLIENT_FACTS or not text or "=" in text:
+                raise KafkaError(ErrorCode.INVALID_CONFIG, "it is not FACT=PATTERN")
+            parsed.append((fact, Pattern(text)))
+        except KafkaError as error:
+            raise KafkaError(
+                ErrorCode.INVALID_CONFIG, f"match cannot be understood: {entry}: {error.message}"
+            ) from None
+    return parsed

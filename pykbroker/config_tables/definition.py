@@ -13,6 +13,7 @@ Sources: Kafka's ConfigDef (types, parsing, messages), ConfigEntry (numbers of t
 """
 
 import enum
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,8 @@ _BOUNDS = {
     ConfigType.INT: (-(2**31), INT_MAX),
     ConfigType.LONG: (-(2**63), LONG_MAX),
 }
+# As Java reads one, but for the hexadecimal form: no underscores, and its own names for what is no number.
+_DOUBLE = r"([+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?))[fFdD]?"
 
 
 @attrs.define(eq=False)
@@ -93,14 +96,14 @@ class ConfigDef:
             case ConfigType.INT | ConfigType.SHORT | ConfigType.LONG:
                 low, high = _BOUNDS[self.type]
                 digits = text[1:] if text[:1] in ("-", "+") else text
-                if not (digits.isascii() and digits.isdigit()) or not low <= int(text) <= high:
+                if not digits.isdecimal() or not low <= int(text) <= high:
                     raise self._error(text, f"it is no {self.type.name}")
                 return int(text)
             case ConfigType.DOUBLE:
-                try:
-                    return float(text)
-                except ValueError:
-                    raise self._error(text, "it is no DOUBLE") from None
+                number = re.fullmatch(_DOUBLE, text)
+                if number is None:
+                    raise self._error(text, "it is no DOUBLE")
+                return float(number[1])
             case ConfigType.LIST:
                 return [part.strip() for part in text.split(",")] if text else []
         return text
@@ -121,8 +124,17 @@ class ConfigDef:
 
 
 def _java_double(value: float) -> str:
-    """Write a double as Java does: 1.7976931348623157E308, not 1.7976931348623157e+308."""
-    return repr(value).replace("e+", "E").replace("e", "E")
+    """Write a double as Java does: 1.7976931348623157E308, 1.0E7, but 0.5 and 9999999.0."""
+    from decimal import Decimal
+
+    unusual = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+    if repr(value) in unusual:
+        return unusual[repr(value)]
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return repr(value)
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    return f"{'-' * sign}{text[0]}.{text[1:] or '0'}E{int(exponent) + len(text) - 1}"
 
 
 # Declarations: each returns Any, so that `num_partitions: int = integer(1, at_least(1))` types the attribute as an int.
@@ -169,8 +181,12 @@ def strings(
 
 
 def java_class(default: ConfigValue, dynamic: Dynamic = READ_ONLY, *, internal: bool = False) -> Any:
-    """The name of a Java class: understood and shown, since there is no JVM to load it into."""
-    return ConfigDef(ConfigType.CLASS, default, None, dynamic, internal)
+    """The name of a Java class. Any but the default is one that cannot be found: there is no JVM to load it into."""
+
+    def check(value: str) -> str | None:
+        return None if value == default else "no such class can be found, since there is no JVM here"
+
+    return ConfigDef(ConfigType.CLASS, default, check, dynamic, internal)
 
 
 def password(default: ConfigValue, dynamic: Dynamic = READ_ONLY, *, internal: bool = False) -> Any:
@@ -212,16 +228,29 @@ def one_of_ignoring_case(*allowed: str) -> Validator:
     return lambda value: None if value.upper() in folded else f"one of {', '.join(allowed)} is possible"
 
 
-def some_of(*allowed: str, empty: bool = False) -> Validator:
-    """A list of these words. A word may stand there twice, as in Kafka."""
+def some_of(*allowed: str, empty: bool = False, repeated: bool = False) -> Validator:
+    """A list of these words; `repeated`: a word may stand there twice."""
+    items = distinct if not repeated else no_empty_items
 
     def check(value: list[str]) -> str | None:
         if not value and not empty:
             return "the list is empty"
-        wrong = [item for item in value if item not in allowed]
-        return f"one of {', '.join(allowed)} is possible" if wrong else None
+        if any(item not in allowed for item in value if item):
+            return f"one of {', '.join(allowed)} is possible"
+        return items(value)
 
     return check
+
+
+def distinct(value: list[str]) -> str | None:
+    """A list without empty items in which none stands twice."""
+    if len(set(value)) < len(value):
+        return "an item is there twice"
+    return no_empty_items(value)
+
+
+def no_empty_items(value: list[str]) -> str | None:
+    return None if all(value) else "an item is empty"
 
 
 def not_empty(value: str | list[str]) -> str | None:
@@ -229,11 +258,11 @@ def not_empty(value: str | list[str]) -> str | None:
 
 
 def host_counts(value: str) -> str | None:
-    """`host:count,host:count…`, or nothing."""
-    for entry in value.split(",") if value else ():
-        host, _, count = entry.rpartition(":")
-        if not host.strip() or not count.strip().isdecimal():
-            return f"{entry.strip()} is not HOST:COUNT"
+    """`host:count,host:count…`, or nothing; empty entries count for nothing."""
+    for entry in filter(None, map(str.strip, value.split(","))):
+        _, colon, count = entry.rpartition(":")
+        if not colon or not count.strip().removeprefix("-").isdecimal():
+            return f"{entry} is not HOST:COUNT"
     return None
 
 

@@ -25,12 +25,8 @@ max.connections.per.ip: Most connections at once from one address.
 max.connections.per.ip.overrides: Other limits for some addresses, as host:count pairs.
 max.connection.creation.rate: Most new connections a second.
 connections.max.idle.ms: Time in ms after which a connection without requests is closed.
-connections.max.reauth.ms: Time in ms after which a SASL client has to authenticate again; 0 never.
-connection.failed.authentication.delay.ms: Time in ms for which the answer to a failed authentication is held back.
-queued.max.requests: Requests that may wait before no more are read.
 queued.max.request.bytes: Bytes of requests that may wait before no more are read; -1 sets no limit.
 request.timeout.ms: Time in ms that the broker waits for an answer to a request of its own.
-background.threads: Number of threads for work in the background.
 auto.create.topics.enable: Whether asking for a topic that does not exist creates it.
 delete.topic.enable: Whether topics can be deleted.
 num.partitions: Number of partitions of a topic that is created without saying how many.
@@ -79,8 +75,6 @@ log.local.retention.ms: Age in ms at which segments leave the local disk under t
 log.local.retention.bytes: Size in bytes kept on the local disk under tiered storage; -2 follows retention.
 log.remote.copy.lag.ms: Age in ms that a segment has before it moves to tiered storage.
 log.remote.copy.lag.bytes: Bytes of newer records that a segment has behind it before it moves to tiered storage.
-log.dir.failure.timeout.ms: Time in ms after which a broker stops that cannot report a failed log folder.
-num.recovery.threads.per.data.dir: Threads for each log folder that recover logs at start and flush them at the end.
 log.cleaner.enable: Whether compacted topics are compacted.
 log.cleaner.threads: Number of threads that compact.
 log.cleaner.io.max.bytes.per.second: Most bytes a second that compaction reads and writes.
@@ -102,7 +96,6 @@ replica.fetch.min.bytes: Bytes that a follower's fetch waits for.
 replica.fetch.response.max.bytes: Bytes that a follower asks for in all.
 num.replica.fetchers: Number of fetchers for each leader to follow.
 replica.high.watermark.checkpoint.interval.ms: Time in ms between two notes of the high watermarks on disk.
-group.coordinator.rebalance.protocols: Kinds of groups that are served.
 group.min.session.timeout.ms: Shortest session timeout in ms that a member of a classic group may ask for.
 group.max.session.timeout.ms: Longest session timeout in ms that a member of a classic group may ask for.
 group.initial.rebalance.delay.ms: Time in ms that a new classic group waits for further members.
@@ -137,8 +130,6 @@ share.coordinator.state.topic.replication.factor: Replicas of the topic of share
     than there are brokers.
 share.coordinator.state.topic.min.isr: In-sync replicas that the topic of share groups' state needs.
 share.coordinator.state.topic.segment.bytes: Size in bytes of a segment of the topic of share groups' state.
-sasl.jaas.config: Login of a listener in Java's JAAS format.
-ssl.keystore.password: Password of the key store.
 pykbroker.store: Where the cluster's metadata is: sqlite (a file in the data folder), sqlite:PATH (a file that the
     brokers of one machine share) or etcd://host:port,host:port/prefix.
 pykbroker.store.timeout.ms: Time in ms that the broker waits for an etcd to go on before it asks the next one.
@@ -150,4 +141,8 @@ pykbroker.max.queued.broker.requests: Most requests to one other broker that wai
 pykbroker.max.walked.batch.bytes: Most decompressed bytes of a batch whose records the topic needs checked, four
     times those of one that is compressed anew; a batch with more is MESSAGE_TOO_LARGE. A record counts as 256 bytes at
     least, and so does each header in it.
+telemetry.max.bytes: Most bytes of metrics that a client may push at once, before and after compression.
+pykbroker.telemetry.enable: Whether clients are told that they may push metrics, and what they push is kept for a while.
+pykbroker.telemetry.max.clients: Most clients of which is known what they were asked for.
+pykbroker.telemetry.max.kept.bytes: Most bytes of pushed metrics that are kept in memory; the oldest go first.
 """

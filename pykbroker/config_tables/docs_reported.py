@@ -134,7 +134,6 @@ metric.reporters: Classes that publish metrics.
 metrics.recording.level: How detailed metrics are.
 kafka.metrics.reporters: Classes that publish metrics of the older kind.
 kafka.metrics.polling.interval.secs: Time in seconds between two publications of the older kind.
-telemetry.max.bytes: Most bytes of metrics that a client may push at once, after compression.
 quota.window.num: Number of samples in which client quotas are measured.
 quota.window.size.seconds: Length in seconds of such a sample.
 replication.quota.window.num: Number of samples in which replication quotas are measured.
@@ -223,4 +222,13 @@ delegation.token.expiry.time.ms: Time in ms after which a delegation token has t
 delegation.token.expiry.check.interval.ms: Time in ms between two looks for delegation tokens to remove.
 add.partitions.to.txn.retry.backoff.max.ms: Longest time in ms between two attempts to verify a transaction.
 add.partitions.to.txn.retry.backoff.ms: Time in ms between two attempts to verify a transaction, at first.
+connections.max.reauth.ms: Time in ms after which a SASL client has to authenticate again; 0 never.
+connection.failed.authentication.delay.ms: Time in ms for which the answer to a failed authentication is held back.
+queued.max.requests: Requests that may wait before no more are read.
+background.threads: Number of threads for work in the background.
+log.dir.failure.timeout.ms: Time in ms after which a broker stops that cannot report a failed log folder.
+num.recovery.threads.per.data.dir: Threads for each log folder that recover logs at start and flush them at the end.
+group.coordinator.rebalance.protocols: Kinds of groups that are served.
+sasl.jaas.config: Login of a listener in Java's JAAS format.
+ssl.keystore.password: Password of the key store.
 """

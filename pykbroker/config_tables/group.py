@@ -5,13 +5,14 @@ default. Sources: KIP-848, KIP-932, KIP-1071; Kafka's GroupConfig and GroupConfi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pykbroker.config_tables.definition import (
     ConfigDef,
     at_least,
     boolean,
     definitions_of,
+    distinct,
     integer,
     long,
     one_of,
@@ -20,7 +21,7 @@ from pykbroker.config_tables.definition import (
 )
 
 _DURATION = re.compile(
-    r"by_duration:[-+]?P(?=.)(?:\d+D)?(?:T(?=.)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?", re.IGNORECASE
+    r"by_duration:\+?[Pp](?=.)(?:\d+[Dd])?(?:[Tt](?=.)(?:\d+[Hh])?(?:\d+[Mm])?(?:\d+(?:\.\d+)?[Ss])?)?"
 )
 
 
@@ -28,6 +29,10 @@ def _offset_reset(value: str) -> str | None:
     if value in ("latest", "earliest") or _DURATION.fullmatch(value):
         return None
     return "not earliest, latest or by_duration: and an ISO duration such as PT1H"
+
+
+def _dead_letter_queue(value: str) -> str | None:
+    return "it starts with __, as internal topics do" if value.startswith("__") else None
 
 
 class _Table:
@@ -53,10 +58,10 @@ class _Table:
     streams_assignor_offload_enable = boolean(True, internal=True)
     streams_task_offset_interval_ms = integer(60_000, at_least(1), internal=True)
     streams_num_warmup_replicas = integer(2, at_least(0), internal=True)
-    streams_rack_aware_assignment_tags = strings([])
+    streams_rack_aware_assignment_tags = strings([], distinct)
     streams_acceptable_recovery_lag = long(10_000, at_least(0), internal=True)
     streams_assignor_name = string(None)
-    errors_deadletterqueue_topic_name = string("")
+    errors_deadletterqueue_topic_name = string("", _dead_letter_queue)
     errors_deadletterqueue_copy_record_enable = boolean(False)
 
 
@@ -106,3 +111,22 @@ _LIMITED = (
 LIMITS: Mapping[str, tuple[str | None, str | None]] = {
     name: _limits(name) for name in DEFINITIONS if name.partition(".")[2] in _LIMITED
 }
+
+
+def problem_of_limits(name: str, value: object, value_of: Callable[[str], object]) -> str | None:
+    """Return what is wrong with a group's value, by the limits among the broker's configurations, which `value_of` has.
+
+    `name` stands in the text for who has the value: `group.<name>` where it is what all groups get.
+    """
+    low, high = (None if limit is None else value_of(limit) for limit in LIMITS[name.removeprefix("group.")])
+    assert isinstance(value, int)
+    if (low is None or low <= value) and (high is None or value <= high):  # type: ignore[operator]
+        return None
+    limits = f"at most {high}" if low is None else f"at least {low}" if high is None else f"from {low} to {high}"
+    return f"{name} is to be {limits}"
+
+
+def problem_of_defaults(value_of: Callable[[str], object]) -> str | None:
+    """Return what is wrong with what the broker gives all groups."""
+    problems = (problem_of_limits(f"group.{name}", value_of(BROKER_SYNONYMS[name]), value_of) for name in LIMITS)
+    return next(filter(None, problems), None)

@@ -21,6 +21,7 @@ from pykbroker.replication.replica_manager import ReplicaManager
 
 if TYPE_CHECKING:  # they are made when they are needed first
     from pykbroker.quotas.client_quotas import ClientQuotas
+    from pykbroker.telemetry import ClientTelemetry
     from pykbroker.transactions.coordinator import TransactionCoordinator
     from pykbroker.transactions.verification import TransactionVerifier
 
@@ -32,6 +33,7 @@ class ConnectionInfo:
     id: str
     listener: str
     host: str
+    port: int = 0
     principal: str = "User:ANONYMOUS"
     software_name: str = "unknown"
     software_version: str = "unknown"
@@ -59,10 +61,20 @@ class Services:
     metrics: Metrics
     served_api_keys: Collection[int] = ()  # what ApiVersions may promise
     client_quotas: "ClientQuotas | None" = None  # there while a client has a quota
+    _telemetry: "ClientTelemetry | None" = None
 
     @property
     def transactions(self) -> "TransactionCoordinator":
         return self.transaction_coordinator()
+
+    @property
+    def telemetry(self) -> "ClientTelemetry":
+        """Made with the first client that asks."""
+        if self._telemetry is None:
+            from pykbroker.telemetry import ClientTelemetry
+
+            self._telemetry = ClientTelemetry(self.config, self.clock)
+        return self._telemetry
 
     @property
     def verifier(self) -> "TransactionVerifier":

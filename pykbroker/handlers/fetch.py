@@ -61,6 +61,10 @@ def fetch(
 ) -> FetchResponse | Parked:
     """`new_reading` makes the reading of a consumer where it is not the usual one."""
     sessions = ctx.services.fetch_sessions
+    limit = ctx.services.config.fetch_max_bytes
+    if request.max_bytes > limit or request.min_bytes > request.max_bytes:
+        request.max_bytes = min(request.max_bytes, limit)
+        request.min_bytes = min(request.min_bytes, request.max_bytes)
     context = sessions.begin(request, uses_topic_ids=ctx.api_version >= TOPIC_IDS_FROM)
     if context.error_code != ErrorCode.NONE:
         return FetchResponse(error_code=context.error_code)

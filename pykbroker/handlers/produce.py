@@ -42,7 +42,7 @@ from wire.messages.produce import (
     TopicProduceData,
     TopicProduceResponse,
 )
-from wire.records import CODEC_MASK, TRANSACTIONAL_BIT
+from wire.records import ATTRIBUTES_POSITION, CODEC_MASK, TRANSACTIONAL_BIT
 
 if TYPE_CHECKING:
     from pykbroker.handlers.produce_in_transaction import Verified
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 TOPIC_IDS_FROM = 13
 LEADERS_FROM = 10
 ZSTD_FROM = 7
-_ATTRIBUTES_AT = 22  # the low byte of a batch's attributes
 _LOOK_CLOSER = TRANSACTIONAL_BIT | Codec.ZSTD
 # Kafka tells the log start offset with an error that its log found, except with these.
 _WITHOUT_LOG_START_OFFSET = frozenset(
@@ -126,8 +125,8 @@ def _append(
     if records is None or len(records) == 0:
         raise KafkaError(ErrorCode.INVALID_RECORD)
     assert isinstance(records, memoryview)
-    if len(records) > _ATTRIBUTES_AT and records[_ATTRIBUTES_AT] & _LOOK_CLOSER:
-        _check_attributes(ctx, request, records[_ATTRIBUTES_AT])
+    if len(records) > ATTRIBUTES_POSITION and records[ATTRIBUTES_POSITION] & _LOOK_CLOSER:
+        _check_attributes(ctx, request, records[ATTRIBUTES_POSITION])
     if not -1 <= request.acks <= 1:
         check_one_batch(records)
         raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)

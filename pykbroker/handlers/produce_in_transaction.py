@@ -25,14 +25,13 @@ from pykbroker.transactions.verification import Errors, Question
 from pykbroker.waiters import Parked
 from wire.errors import ErrorCode
 from wire.messages.produce import PartitionProduceData, ProduceRequest, ProduceResponse
-from wire.records import BATCH_HEADER_SIZE, TRANSACTIONAL_BIT
+from wire.records import ATTRIBUTES_POSITION, BATCH_HEADER_SIZE, TRANSACTIONAL_BIT
 
 TOPIC_IDS_FROM = 13
 ADDS_PARTITIONS_FROM = 12
 ABORTABLE_FROM = 11
 ACKS_NONE = 0
 
-_ATTRIBUTES_AT = 22
 _PRODUCER_AT = 43
 _PRODUCER = Struct(">qhi").unpack_from  # id, epoch, base sequence
 
@@ -185,7 +184,7 @@ def _records(data: PartitionProduceData) -> memoryview:
 
 
 def _transactional_producer(records: memoryview) -> tuple[int, int, int] | None:
-    if len(records) < BATCH_HEADER_SIZE or not records[_ATTRIBUTES_AT] & TRANSACTIONAL_BIT:
+    if len(records) < BATCH_HEADER_SIZE or not records[ATTRIBUTES_POSITION] & TRANSACTIONAL_BIT:
         return None
     producer_id, producer_epoch, sequence = _PRODUCER(records, _PRODUCER_AT)
     return None if producer_id < 0 else (producer_id, producer_epoch, sequence)

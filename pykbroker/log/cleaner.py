@@ -178,7 +178,7 @@ class LogCleaner:
     # --- the threads
 
     def _begin(self, log: PartitionLog, part: Cleanable) -> None:
-        self._throttle.bytes_per_second = self._config.log_cleaner_io_max_bytes_per_second
+        self._throttle.change(self._config.log_cleaner_io_max_bytes_per_second)
         try:
             job = self._job(log, part)
         except KafkaError:
@@ -230,6 +230,7 @@ class LogCleaner:
     def _poll(self) -> None:
         """Put in what the threads have finished."""
         self._poll_timer = None
+        self._throttle.change(self._config.log_cleaner_io_max_bytes_per_second)
         ended = [cleaning for cleaning in self._busy if self._apply(cleaning)]
         for cleaning in ended:
             self._ended(cleaning)

@@ -32,6 +32,8 @@ from wire.errors import ProtocolError
 from wire.records import BATCH_HEADER_SIZE, HEADER, MAGIC, BatchHeader
 
 _LEAST_WAIT_S = 0.001
+_LONGEST_WAIT_S = 0.5  # how soon another bound counts
+_UNLIMITED = 1e15  # bytes a second
 
 
 class Abandoned(Exception):
@@ -69,20 +71,46 @@ class Replacement:
 
 
 class Throttle:
-    """Bounds the bytes a second of all threads together."""
+    """Bounds the bytes a second of all threads together; the bound may change while they wait."""
 
     def __init__(self, bytes_per_second: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self.bytes_per_second = bytes_per_second
+        self._bytes_per_second = bytes_per_second
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
-        self._free_at = 0.0
+        self._since_s = monotonic_s()
+        self._taken = 0.0
+        self._allowed = 0.0  # bytes, up to `_since_s`
 
-    def wait_s(self, size: int) -> float:
-        """Take `size` bytes; return how long to wait now."""
+    def change(self, bytes_per_second: float) -> None:
         with self._lock:
-            now = self._monotonic_s()
-            self._free_at = max(self._free_at, now) + size / self.bytes_per_second
-            return self._free_at - now
+            self._count_on()
+            self._bytes_per_second = bytes_per_second
+
+    def take(self, size: int) -> float:
+        """Take `size` bytes; return what to ask `wait_s` with."""
+        with self._lock:
+            self._count_on()
+            self._taken = max(self._taken, self._allowed) + size  # what nobody took meanwhile is not saved up
+            return self._taken
+
+    def wait_s(self, taken: float) -> float:
+        """Return how long to wait until so many bytes are allowed."""
+        with self._lock:
+            if not self._is_limited:
+                return 0.0
+            self._count_on()
+            return (taken - self._allowed) / self._bytes_per_second
+
+    @property
+    def _is_limited(self) -> bool:
+        return 0 < self._bytes_per_second < _UNLIMITED
+
+    def _count_on(self) -> None:
+        now_s = self._monotonic_s()
+        self._allowed += (now_s - self._since_s) * self._bytes_per_second if self._is_limited else 0
+        self._since_s = now_s
+        if not self._is_limited:
+            self._allowed = self._taken
 
 
 class Pace:
@@ -94,9 +122,9 @@ class Pace:
 
     def moved(self, size: int) -> None:
         """Call after each piece that was read or written. Raises: Abandoned."""
-        wait_s = self._throttle.wait_s(size)
-        if wait_s > _LEAST_WAIT_S:
-            self.stopped.wait(wait_s)
+        taken = self._throttle.take(size)
+        while (wait_s := self._throttle.wait_s(taken)) > _LEAST_WAIT_S and not self.stopped.is_set():
+            self.stopped.wait(min(wait_s, _LONGEST_WAIT_S))
         if self.stopped.is_set():
             raise Abandoned
 

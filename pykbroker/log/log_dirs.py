@@ -124,11 +124,14 @@ class LogDirs:
             )
         self._known_offline = set(self.offline)
         self._repeat(_OFFLINE_CHECK_MS, self._notice_offline)
-        self._repeat(config.log_retention_check_interval_ms, self.apply_retention)
-        self._repeat(config.log_flush_offset_checkpoint_interval_ms, self.checkpoint_recovery_points)
-        self._repeat(config.log_flush_start_offset_checkpoint_interval_ms, self.checkpoint_log_start_offsets)
         self._repeat(config.producer_id_expiration_check_interval_ms, self._remove_expired_producers)
-        self._repeat(config.log_flush_scheduler_interval_ms, self._flush_due)
+        for interval_ms, work in (
+            (config.log_retention_check_interval_ms, self.apply_retention),
+            (config.log_flush_offset_checkpoint_interval_ms, self.checkpoint_recovery_points),
+            (config.log_flush_start_offset_checkpoint_interval_ms, self.checkpoint_log_start_offsets),
+            (config.log_flush_scheduler_interval_ms, self._flush_due),
+        ):
+            self._repeat(interval_ms, work, first_after_ms=config.log_initial_task_delay_ms)
 
     def _open_or_leave(self, directory: LogDirectory, step: Callable[[LogDirectory], None]) -> None:
         """Do a step of opening; a directory whose disk fails stays offline, as long as there are others.
@@ -146,7 +149,7 @@ class LogDirs:
                 log.abandon()
                 del self._logs[log.topic_partition]
 
-    def _repeat(self, interval_ms: int, work: Callable[[], None]) -> None:
+    def _repeat(self, interval_ms: int, work: Callable[[], None], *, first_after_ms: int | None = None) -> None:
         if interval_ms >= _FOREVER_MS or interval_ms <= 0:
             return
 
@@ -155,7 +158,7 @@ class LogDirs:
                 work()
                 self._timers[work] = self._clock.call_later(interval_ms, run)
 
-        self._timers[work] = self._clock.call_later(interval_ms, run)
+        self._timers[work] = self._clock.call_later(interval_ms if first_after_ms is None else first_after_ms, run)
 
     def _open_directory(self, directory: LogDirectory) -> None:
         directory.path.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -103,13 +103,15 @@ class Fetchers:
         self._fetchers: dict[tuple[int, int], Fetcher] = {}  # by leader and number
         self._tasks: TaskGroup | None = None
 
+    def keys(self) -> Collection[tuple[int, int]]:
+        return self._fetchers.keys()
+
     def follow(self, partition: Partition) -> None:
         """Follow the partition's leader, from now on and in its present epoch."""
         self.unfollow(partition)
         topic_id = partition.log.topic_id
         assert topic_id is not None
-        name = str(partition.topic_partition).encode()
-        leader_id, number = partition.leader_id, zlib.crc32(name) % self._config.num_replica_fetchers
+        leader_id, number = partition.leader_id, self._number_of(partition)
         fetcher = self._fetchers.get((leader_id, number))
         if fetcher is None:
             fetcher = Fetcher(
@@ -131,6 +133,20 @@ class Fetchers:
             if fetcher.remove(partition) and not fetcher.followed:
                 fetcher.stop()
                 del self._fetchers[key]
+
+    def resize(self) -> None:
+        """Spread the replicas anew where `num.replica.fetchers` is another one now."""
+        moving = [
+            followed.partition
+            for (_, number), fetcher in self._fetchers.items()
+            for followed in fetcher.followed.values()
+            if number != self._number_of(followed.partition)
+        ]
+        for partition in moving:
+            self.follow(partition)
+
+    def _number_of(self, partition: Partition) -> int:
+        return zlib.crc32(str(partition.topic_partition).encode()) % self._config.num_replica_fetchers
 
     async def run(self) -> None:
         """Run the fetchers, until cancelled."""

@@ -17,7 +17,7 @@ Sources: Kafka's ReplicaManager, ReplicaFetcherManager.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,11 @@ class ReplicaManager:
 
         return ReplicationQuotas.of(self._config, self._clock)
 
+    @property
+    def fetchers(self) -> Collection[tuple[int, int]]:
+        """Leader and number of each fetcher that runs."""
+        return self._fetchers.keys()
+
     # Finding
 
     def partition(self, topic: str, index: int) -> Partition:
@@ -166,6 +171,7 @@ class ReplicaManager:
             elif resource_type is ConfigResourceType.BROKER:
                 for topic_name in self._partitions:
                     self._apply_config(topic_name)
+                self._fetchers.resize()
         if delta.brokers and not is_first:
             for partition in self.partitions():
                 partition.conditions_changed()

@@ -82,9 +82,17 @@ HANDLERS: dict[int, tuple[str, str]] = {
     64: ("brokers", "unregister_broker_id"),
     65: ("transaction_admin", "describe_transactions"),
     66: ("transaction_admin", "list_transactions"),
+    71: ("telemetry", "get_telemetry_subscriptions"),
+    72: ("telemetry", "push_telemetry"),
     74: ("configs", "list_config_resources"),
     75: ("metadata", "describe_topic_partitions"),
+    80: ("raft", "add_raft_voter"),
+    81: ("raft", "remove_raft_voter"),
+    94: ("raft", "unregister_controller"),
 }
+
+# ApiVersions lists these only where `pykbroker.telemetry.enable` is set.
+TELEMETRY_KEYS = frozenset({71, 72})
 
 _SIZE_AND_ID = Struct(">ii").pack
 

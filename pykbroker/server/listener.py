@@ -8,12 +8,13 @@ Rules
   does not hold for it: the connection elsewhere that was idle for longest makes room.
 - Beyond the rate of new connections a client waits until it is served, with all behind it on its listener. One that is
   beyond the rate of its address is closed unserved, a little later, so that it does not come again at once.
+- Listeners open and close while others serve on; with a listener its connections end.
 - A client over `max.connections.per.ip` (or what `max.connections.per.ip.overrides` says for its address) is closed at
   once, before anything is read.
 - A connection without traffic for `connections.max.idle.ms` is closed, unless it waits for an answer of ours.
 - An error in accepting (no descriptors left, a network that went away) pauses it for a moment.
 
-Source: KIP-402, KIP-612; Kafka's ConnectionQuotas, Acceptor, Selector.IdleExpiryManager.
+Sources: KIP-402, KIP-612; Kafka's ConnectionQuotas, Acceptor, Selector.IdleExpiryManager, DynamicListenerConfig.
 """
 
 import itertools
@@ -63,7 +64,7 @@ class Listener:
         return host, port
 
     @classmethod
-    def bind(cls, name: str, host: str, port: int) -> "Listener":
+    def bind(cls, name: str, host: str, port: int, config: BrokerConfig) -> "Listener":
         """Bind and listen. Raises: ListenError."""
         try:
             # As bytes, a name in ASCII does not load the codec for all others.
@@ -74,8 +75,11 @@ class Listener:
             sock = socket.socket(family, type_, proto)
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                _set_buffers(sock, config)
                 sock.bind(address)
-                sock.listen(BACKLOG)
+                # Kafka's default of 50 drops clients that come all at once: it counts where somebody set it.
+                is_set = config.is_set("socket.listen.backlog.size")
+                sock.listen(config.socket_listen_backlog_size if is_set else BACKLOG)
             except OSError:
                 sock.close()
                 raise
@@ -85,6 +89,16 @@ class Listener:
         return cls(name, sock)
 
 
+def _set_buffers(sock: socket.socket, config: BrokerConfig) -> None:
+    """Set the sizes that connections inherit, where somebody chose them: the kernel's own choice is better."""
+    for name, option, size in (
+        ("socket.send.buffer.bytes", socket.SO_SNDBUF, config.socket_send_buffer_bytes),
+        ("socket.receive.buffer.bytes", socket.SO_RCVBUF, config.socket_receive_buffer_bytes),
+    ):
+        if size > 0 and config.is_set(name):
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+
+
 class Server:
     def __init__(self, config: BrokerConfig, context: ServerContext) -> None:
         self._config = config
@@ -92,18 +106,21 @@ class Server:
         self._connections: dict[Connection, str] = {}
         self._per_host: Counter[str] = Counter()
         self._per_listener: Counter[str] = Counter()
-        self._listeners: set[str] = {endpoint.listener for endpoint in config.client_endpoints}
         self._rates: ConnectionRates | None = None
         self._refused: dict[socket.socket, Timer] = {}  # closed when their time is up
         self._memory: RequestMemory | None = None
+        self._scopes: dict[str, anyio.CancelScope] = {}  # of the listeners that accept
         self._ids = itertools.count()
         self._left = anyio.Event()  # set when the next connection ends
 
-    async def serve(self, listener: Listener) -> None:
-        """Accept clients until cancelled."""
+    def start(self, listener: Listener) -> None:
+        """Accept clients by this listener, until it is closed."""
+        self._context.task_group.start_soon(self._serve, listener)
+
+    async def _serve(self, listener: Listener) -> None:
         sock = listener.socket
         accepted = 0
-        with sock:
+        with sock, anyio.CancelScope() as self._scopes[listener.name]:
             while True:
                 if not self._has_room(listener.name):
                     await self._wait_for_room()
@@ -132,7 +149,7 @@ class Server:
         return self._is_protected(listener) or len(self._connections) < self._config.max_connections
 
     def _is_protected(self, listener: str) -> bool:
-        return len(self._listeners) > 1 and listener == self._config.inter_broker_listener_effective
+        return len(self._scopes) > 1 and listener == self._config.inter_broker_listener_effective
 
     def _wait_ms(self, listener: str) -> int:
         """Count a new connection, and return how long it has to wait."""
@@ -159,6 +176,13 @@ class Server:
             self._rates = ConnectionRates(self._config, self._context.clock)
         return self._rates
 
+    def stop(self, listener: str) -> None:
+        """Accept nobody by this listener any more, and end its connections."""
+        self._scopes.pop(listener).cancel()
+        for connection in tuple(self._connections):
+            if connection.info.listener == listener:
+                connection.close()
+
     async def _wait_for_room(self) -> None:
         with anyio.move_on_after(LIMIT_CHECK_SECONDS):
             await self._left.wait()
@@ -183,7 +207,7 @@ class Server:
             client.close()
             return
         info = ConnectionInfo(
-            id=f"{local[0]}:{local[1]}-{host}:{port}-{next(self._ids)}", listener=listener.name, host=host
+            id=f"{local[0]}:{local[1]}-{host}:{port}-{next(self._ids)}", listener=listener.name, host=host, port=port
         )
         self.adopt(client, info)
 

@@ -4,6 +4,7 @@ What every broker serves comes first, so that a story which a broker is spared c
 """
 
 from golden import (
+    cases_admin,
     cases_cluster,
     cases_corners,
     cases_groups,
@@ -26,4 +27,5 @@ STORIES = (
     *cases_placement.STORIES,
     *cases_transactions.STORIES,
     *cases_quotas.STORIES,
+    *cases_admin.STORIES,
 )

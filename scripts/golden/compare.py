@@ -54,6 +54,8 @@ PAIRED = {
     "leader": "member",
     "producer_id": "producer",
     "replica_directory_id": "directory",
+    "client_instance_id": "client instance",
+    "subscription_id": "subscription",
 }  # fmt: skip
 # APIs and features that a broker does not have are not held against it here; those that it has are.
 KEYED = {

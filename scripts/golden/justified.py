@@ -12,9 +12,4 @@ JUSTIFIED: tuple[tuple[str, str, str], ...] = (
         "responses",
         "whether the share group's state has been set up by then is a matter of time, for Kafka too",
     ),
-    (
-        "DescribeLogDirs",
-        "partition_size",
-        "what compresses to how many bytes is a codec's affair, and stories that a broker cannot be told write nothing",
-    ),
 )

@@ -5,7 +5,6 @@ import attrs
 from pykbroker.cluster.apply import apply
 from pykbroker.cluster.changes import (
     Change,
-    change_partition,
     create_partitions,
     create_topic,
     delete_topic,
@@ -16,6 +15,7 @@ from pykbroker.cluster.image import EMPTY, ConfigResourceType, ImageDelta, Parti
 from pykbroker.cluster.quota_changes import QuotaOp, alter_quotas
 from pykbroker.cluster.store import Batch, Delete, Event
 from tests.cluster.history import LISTENER, History, topic_id, with_brokers
+from tests.support.partitions import set_partition
 
 TOPIC = ConfigResourceType.TOPIC
 
@@ -72,7 +72,7 @@ def test_changed_partition_keeps_the_others_and_the_image_before() -> None:
     history = with_brokers(1, 2)
     create(history, "t", 3)
     before = history.image
-    delta = history.write(change_partition(before.topics["t"], 1, leader=2, isr=[2]))
+    delta = history.write(set_partition(before, "t", 1, leader=2, isr=[2]))
     topic = history.image.topics["t"]
     assert delta.changed_partitions == ((topic, 1),)
     assert topic.partitions[1] == attrs.evolve(
@@ -83,18 +83,10 @@ def test_changed_partition_keeps_the_others_and_the_image_before() -> None:
     assert history.image.brokers is before.brokers
 
 
-def test_isr_change_alone_keeps_the_leader_epoch() -> None:
-    history = with_brokers(1, 2)
-    create(history, "t")
-    history.write(change_partition(history.image.topics["t"], 0, isr=[1]))
-    partition = history.image.topics["t"].partitions[0]
-    assert (partition.leader_epoch, partition.partition_epoch, partition.isr) == (0, 1, (1,))
-
-
 def test_added_partitions_leave_the_states_of_the_old_ones() -> None:
     history = with_brokers(1, 2)
     create(history, "t", 2)
-    history.write(change_partition(history.image.topics["t"], 0, leader=2))
+    history.write(set_partition(history.image, "t", 0, leader=2))
     delta = history.write(create_partitions(history.image, history.image.topics["t"], [(2, 1)]))
     topic = history.image.topics["t"]
     assert [partition.leader for partition in topic.partitions] == [2, 1, 2]
@@ -105,7 +97,7 @@ def test_added_partitions_leave_the_states_of_the_old_ones() -> None:
 def test_deleted_topic_leaves_nothing_behind() -> None:
     history = with_brokers(1)
     create(history, "a.b", 2, {"retention.ms": "1"})
-    history.write(change_partition(history.image.topics["a.b"], 1, new_leader_epoch=True))
+    history.write(set_partition(history.image, "a.b", 1, new_leader_epoch=True))
     delta = history.write(delete_topic(history.image, history.image.topics["a.b"]))
     image = history.image
     assert [topic.name for topic in delta.deleted_topics] == ["a.b"]
@@ -171,7 +163,7 @@ def test_image_after_any_history_is_what_a_starting_broker_reads() -> None:
         if choice < 0.8:
             isr = source.sample((1, 2, 3), source.randint(1, 3))
             index = source.randrange(len(topic.partitions))
-            history.write(change_partition(topic, index, leader=source.choice(isr), isr=isr))
+            history.write(set_partition(history.image, topic.name, index, leader=source.choice(isr), isr=isr))
         elif choice < 0.9:
             history.write(create_partitions(history.image, topic, [(1, 2)]))
         else:
@@ -187,7 +179,7 @@ def test_reset_tells_the_difference_to_the_image_before() -> None:
     create(history, "stays", 2)
     before = history.image
     history.write(delete_topic(history.image, history.image.topics["gone"]))
-    history.write(change_partition(history.image.topics["stays"], 1, isr=[1]))
+    history.write(set_partition(history.image, "stays", 1, isr=[1]))
     create(history, "new")
     history.write(Change([], [Delete("/alive/2")]))
     history.write(set_configs(history.image, (TOPIC, "stays"), {"a": "b"}))

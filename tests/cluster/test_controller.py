@@ -115,7 +115,7 @@ async def test_unclean_election_happens_when_the_topic_allows_it(tmp_path: Path)
         nodes.kill(2)
         await nodes.until(lambda: nodes.leaders("u") == [1])
         assert nodes.leaders("t") == [-1]
-        allowed = {"unclean.leader.election.enable": "true"}
+        allowed = {"unclean.leader.election.enable": " TRUE"}
         await nodes.any.propose(lambda image: write_configs(image, (ConfigResourceType.TOPIC, "t"), allowed))
         await nodes.until(lambda: nodes.leaders("t") == [1])
         assert nodes.partition("t").isr == (1,)

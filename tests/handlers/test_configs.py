@@ -229,7 +229,7 @@ async def test_list_is_appended_to_and_subtracted_from(rig: ClusterRig) -> None:
             ErrorCode.INVALID_CONFIG,
             "APPEND is for lists, and retention.ms",
         ),
-        ("t", [("cleanup.policy", APPEND, "")], ErrorCode.INVALID_CONFIG, "nothing is given"),
+        ("t", [("cleanup.policy", APPEND, "")], ErrorCode.INVALID_CONFIG, "an item is empty"),
         ("t", [("cleanup.policy", APPEND, "foo")], ErrorCode.INVALID_CONFIG, "compact, delete"),
         (
             "t",
@@ -318,7 +318,7 @@ async def test_broker_value_overrides_the_default_of_all_brokers(rig: ClusterRig
         ("1", "ssl.keystore.password", "x", "for one listener"),
         ("1", "log.cleaner.threads", "9", "log.cleaner.threads=9"),
         ("1", "num.io.threads", "1", "num.io.threads=1"),
-        ("7", "message.max.bytes", "1", "No broker with the id 7 is registered"),
+        ("7", "message.max.bytes", "1", "broker 7 is meant, but this is broker 1"),
         ("x", "message.max.bytes", "1", "x is not the number of a broker"),
     ],
 )

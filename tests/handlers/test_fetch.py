@@ -181,6 +181,15 @@ def test_first_batch_larger_than_the_limits_comes_whole(rig: HandlerRig) -> None
     assert bytes(second.records) == b""
 
 
+def test_brokers_own_limit_bounds_an_answer_too(rig: HandlerRig) -> None:
+    for index in range(2):
+        append(rig, index, bytes(1000))
+    rig.config.fetch_max_bytes = 1024
+    wanted = request((0, 0), (1, 0), max_bytes=1 << 20, min_bytes=1 << 19, max_wait_ms=1000)
+    first, second = partitions_of(rig.call(wanted))  # and it does not wait for more than that
+    assert [bool(values_of(first)), bool(second.records)] == [True, False]
+
+
 def test_max_bytes_bounds_the_whole_answer(rig: HandlerRig) -> None:
     for index in range(3):
         append(rig, index, b"x" * 1000)

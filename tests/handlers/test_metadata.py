@@ -2,12 +2,13 @@ from typing import Any
 
 import pytest
 
-from pykbroker.cluster.changes import change_partition, create_topic
+from pykbroker.cluster.changes import create_topic
 from pykbroker.cluster.hashing import partition_for_key
 from pykbroker.cluster.image import PartitionImage
 from pykbroker.cluster.partition_changes import Circumstances, next_state, put_partition
 from tests.handlers.cluster_rig import PORT, ClusterRig
 from tests.handlers.conftest import StartRig
+from tests.support.partitions import set_partition
 from wire.errors import ErrorCode
 from wire.messages.metadata import DescribeTopicPartitionsRequestCursor, MetadataRequestTopic, TopicRequest
 
@@ -54,7 +55,7 @@ async def test_null_topics_are_all_and_empty_topics_are_none_but_in_version_zero
 async def test_topic_is_told_with_its_partitions(rig: ClusterRig) -> None:
     await rig.add_broker(2, rack="r")
     topic_id = await create(rig, "t", (1, 2), (2, 1))
-    await rig.cluster.propose(lambda image: change_partition(image.topics["t"], 1, leader=1, isr=[1]))
+    await rig.cluster.propose(lambda image: set_partition(image, "t", 1, leader=1, isr=[1]))
     (topic,) = (await ask(rig, 13, "t")).topics
     assert (topic.error_code, topic.topic_id, topic.is_internal) == (0, topic_id, False)
     second = topic.partitions[1]

@@ -256,7 +256,7 @@ def test_segments_are_grouped_up_to_segment_bytes(tmp_path: Path) -> None:
 def test_map_that_is_full_ends_the_cleaning_there(tmp_path: Path) -> None:
     log = CompactedLog(tmp_path)
     log.dirs.close()
-    log.open(log_cleaner_dedupe_buffer_size="1600", log_cleaner_io_buffer_load_factor="1")  # ten keys
+    log.open(log_cleaner_dedupe_buffer_size="2000000", log_cleaner_io_buffer_load_factor="0.0008")  # ten keys
     for number in range(40):
         log.append((b"key-%d" % (number % 20), b"%d" % number + bytes(60)))
     table, active = log.table(), log.log.segments[-1].base_offset
@@ -501,10 +501,24 @@ def test_producer_states_and_epochs_survive_a_restart_of_a_compacted_log(tmp_pat
 def test_rate_is_that_of_all_threads_together() -> None:
     now = 100.0
     throttle = Throttle(1000, lambda: now)
-    assert throttle.wait_s(500) == 0.5
-    assert throttle.wait_s(500) == 1.0
+    assert throttle.wait_s(throttle.take(500)) == 0.5
+    assert throttle.wait_s(throttle.take(500)) == 1.0
     now = 102.0
-    assert throttle.wait_s(100) == pytest.approx(0.1)
+    assert throttle.wait_s(throttle.take(100)) == pytest.approx(0.1)
+
+
+def test_rate_that_changes_counts_for_who_waits_already() -> None:
+    now = 100.0
+    throttle = Throttle(1e308, lambda: now)
+    assert throttle.wait_s(throttle.take(1_000_000)) == 0
+    throttle.change(10)
+    waiting = throttle.take(500)
+    assert throttle.wait_s(waiting) == 50
+    now = 110.0
+    throttle.change(1000)
+    assert throttle.wait_s(waiting) == pytest.approx(0.4)
+    throttle.change(-1)
+    assert throttle.wait_s(waiting) == 0
 
 
 def test_cleaner_keeps_within_its_rate(tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ class Story:
 
     def run(self) -> None:
         clock = SimulatedClock(NOW)
-        self.dirs = dirs = open_dirs(self.path, clock)
+        # The checkpoints are written once; the retention is applied by hand.
+        intervals = {"log_initial_task_delay_ms": "60000", "log_retention_check_interval_ms": str(2**63 - 1)}
+        self.dirs = dirs = open_dirs(self.path, clock, **intervals)
         config = topic_config(internal_segment_bytes=300, index_interval_bytes=0, retention_ms=1000)
         log = dirs.get(TP) or dirs.create(TP, TOPIC_ID, config)
         log.update_config(config)

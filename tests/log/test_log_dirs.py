@@ -154,15 +154,32 @@ def test_directory_names_are_partitions_or_not(name: str, expected: tuple[str, i
 
 def test_retention_by_time_removes_old_segments_and_moves_the_start(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)
-    _, log = new_log(tmp_path, clock, internal_segment_bytes=200, retention_ms=1000)
+    _, log = new_log(tmp_path, clock, internal_segment_bytes=200, retention_ms=1000, file_delete_delay_ms=20_000)
     for number in range(5):
         append(log, bytes(90), timestamp=NOW + number * 500)
     assert log.apply_retention(NOW + 1600) == 2
     assert (log.log_start_offset, [segment.base_offset for segment in log.segments]) == (2, [2, 3, 4])
     assert (log.directory / "00000000000000000000.log.deleted").exists()
-    clock.advance(60_000)
+    clock.advance(20_000)
     assert not list(log.directory.glob("*.deleted"))
     assert [offset for offset, _ in values_of(log, 2)] == [2, 3, 4]
+
+
+def test_retention_begins_after_the_initial_delay_and_goes_on_at_its_interval(tmp_path: Path) -> None:
+    clock = SimulatedClock(NOW)
+    dirs = open_dirs(tmp_path, clock, log_initial_task_delay_ms="20000", log_retention_check_interval_ms="300000")
+    log = dirs.create(TP, TOPIC_ID, topic_config(internal_segment_bytes=200, retention_ms=1000))
+    dirs.high_watermark_of = lambda topic_partition: log.log_end_offset
+    for number in range(4):
+        append(log, bytes(90), timestamp=NOW + number * 100_000)
+    clock.advance(19_999)
+    assert log.log_start_offset == 0
+    clock.advance(1)
+    assert log.log_start_offset == 1
+    clock.advance(299_999)
+    assert log.log_start_offset == 1
+    clock.advance(1)
+    assert log.log_start_offset == 4
 
 
 def test_slow_reader_reads_on_in_a_segment_that_retention_removed(tmp_path: Path) -> None:
@@ -293,7 +310,7 @@ def test_append_whose_flush_fails_is_a_storage_error(tmp_path: Path) -> None:
 
 def test_flush_ms_is_followed(tmp_path: Path) -> None:
     clock = SimulatedClock(NOW)
-    dirs = open_dirs(tmp_path, clock, log_flush_scheduler_interval_ms="100")
+    dirs = open_dirs(tmp_path, clock, log_flush_scheduler_interval_ms="100", log_initial_task_delay_ms="0")
     log = dirs.create(TP, TOPIC_ID, topic_config(flush_ms=1000))
     append(log, b"1")
     clock.advance(1100)

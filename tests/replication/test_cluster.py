@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pykbroker.cluster.changes import set_configs
+from pykbroker.cluster.image import ConfigResourceType
 from pykbroker.errors import KafkaError
 from tests.support.client import Client, base_offset_of, fetch_of, produce_of, values_of
 from tests.support.cluster import cluster_of, until
@@ -148,6 +150,25 @@ async def test_many_partitions_spread_over_the_brokers_are_all_replicated(tmp_pa
             assert await cluster.produce(orders[index % 3][0], "t", b"%d" % index, index=index) == 0
         for index in range(12):
             assert len({cluster.log_bytes(node_id, "t", index) for node_id in ALL}) == 1
+
+
+async def test_number_of_fetchers_changes_while_partitions_are_followed(tmp_path: Path) -> None:
+    async with cluster_of(2, tmp_path) as cluster:
+        await cluster.create_topic("t", [(1, 2)] * 8, min_insync_replicas="2")
+
+        def fetchers() -> set[int]:
+            return {number for _, number in cluster.brokers[2].services.replicas.fetchers}
+
+        assert fetchers() == {0}
+        for count in ("2", "1"):
+            values = {"min.insync.replicas": "1", "num.replica.fetchers": count}
+            await cluster.brokers[1].services.cluster.propose(
+                lambda image, values=values: set_configs(image, (ConfigResourceType.BROKER, ""), values)
+            )
+            await until(lambda count=count: fetchers() == set(range(int(count))))
+            for index in range(8):
+                await cluster.produce(1, "t", count.encode(), index=index)
+        assert all(cluster.log_bytes(1, "t", index) == cluster.log_bytes(2, "t", index) for index in range(8))
 
 
 async def test_delete_records_is_answered_when_followers_have_followed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pykbroker.clock import SimulatedClock
+from pykbroker.config import BrokerConfig
 from pykbroker.server.listener import Listener, ListenError
 from tests.support.client import Client, create_topic, fetch_of, partition_of, produce_of
 from tests.support.running import has_received, running, until
@@ -176,7 +177,7 @@ def test_address_that_cannot_be_listened_on_is_named(host: str) -> None:
         warnings.simplefilter("error")
         port = taken.getsockname()[1]
         with pytest.raises(ListenError, match=f"^cannot listen on {host}:{port}: "):
-            Listener.bind("PLAINTEXT", host, port)
+            Listener.bind("PLAINTEXT", host, port, BrokerConfig.from_properties({}))
         gc.collect()  # a socket left open would warn
 
 

@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from pykbroker.broker import Broker
 from pykbroker.clock import SystemClock
-from pykbroker.cluster.changes import Change, change_partition
+from pykbroker.cluster.changes import Change
 from pykbroker.cluster.image import MetadataImage
 from pykbroker.cluster.keys import partition_key, partition_value
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -25,6 +25,7 @@ from pykbroker.cluster.store import Condition, Put
 from pykbroker.errors import KafkaError
 from pykbroker.replication.partition import Partition
 from tests.support.client import Client, produce_of
+from tests.support.partitions import set_partition
 from tests.support.running import config_for
 from wire.errors import ErrorCode
 from wire.messages.topics import CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
@@ -104,7 +105,7 @@ class RunningCluster:
         """Do what a controller would, and wait until all brokers know it."""
         cluster = next(iter(self.brokers.values())).services.cluster
         await cluster.propose(
-            lambda image: change_partition(image.topics[name], index, leader=leader, isr=isr, new_leader_epoch=True)
+            lambda image: set_partition(image, name, index, leader=leader, isr=isr, new_leader_epoch=True)
         )
         epoch = cluster.image.topics[name].partitions[index].leader_epoch
         await until(
