@@ -13,7 +13,7 @@ Sources: Kafka's Topic (names), ReplicationControlManager.createTopic, DefaultAu
 import os
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -232,8 +232,16 @@ def _internal_topic(config: BrokerConfig, name: str, brokers: int) -> tuple[int,
     return None
 
 
-def create_automatically(image: MetadataImage, config: BrokerConfig, names: Sequence[str]) -> Change:
-    """Create those of the topics that are missing and can be created; the others stay missing."""
+def create_automatically(
+    image: MetadataImage,
+    config: BrokerConfig,
+    names: Sequence[str],
+    check: Callable[[str, int], None] = lambda name, partitions: None,
+) -> Change:
+    """Create those of the topics that are missing and can be created; the others stay missing.
+
+    `check` may raise KafkaError where so many partitions are not to be created for a topic now.
+    """
     change = Change()
     taken: set[str] = set()
     for name in names:
@@ -241,8 +249,10 @@ def create_automatically(image: MetadataImage, config: BrokerConfig, names: Sequ
         if name in image.topics or key in taken:
             continue
         try:
-            change += plan_topic(image, config, automatic_topic(config, name, len(image.brokers))).change
+            planned = plan_topic(image, config, automatic_topic(config, name, len(image.brokers)))
+            check(name, len(planned.replicas))
         except KafkaError:
             continue
+        change += planned.change
         taken.add(key)
     return change

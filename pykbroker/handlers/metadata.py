@@ -35,6 +35,7 @@ from pykbroker.cluster.new_topics import (
 from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.handlers.operations import CLUSTER_OPERATIONS, NOT_ASKED, TOPIC_OPERATIONS
+from pykbroker.handlers.partition_quota import PartitionQuota
 from wire.errors import ErrorCode
 from wire.messages.metadata import (
     Coordinator,
@@ -81,7 +82,8 @@ def metadata(
 
 async def _after_creation(ctx: RequestContext, names: Sequence[str], answer: MetadataResponse) -> MetadataResponse:
     config = ctx.services.config
-    await ctx.services.cluster.propose(lambda image: create_automatically(image, config, names))
+    quota = PartitionQuota(ctx, strict_from=0)
+    await ctx.services.cluster.propose(lambda image: create_automatically(image, config, names, quota.check))
     return answer
 
 

@@ -239,7 +239,7 @@ class Fetcher:
 
     async def _round(self) -> None:
         self._take_back()
-        if self._is_throttled:
+        if self._config.follower_replication_throttled_rate != NO_RATE:
             self._hold_back()
         if len(self._put_aside) == len(self.followed):  # none is left to ask for
             await self._wait_for_the_next()
@@ -276,10 +276,6 @@ class Fetcher:
         followed.not_before_ms = self._clock.monotonic_ms() + pause_ms
         self._put_aside[followed.key] = followed
         self._session.remove(followed.key)
-
-    @property
-    def _is_throttled(self) -> bool:
-        return self._config.follower_replication_throttled_rate != NO_RATE
 
     def _hold_back(self) -> None:
         """Put aside the throttled replicas that lack something, if such were too fast."""
@@ -404,7 +400,7 @@ class Fetcher:
             partition.append_as_follower(data.records)
         followed.leader_high_watermark = data.high_watermark
         partition.follow(high_watermark=data.high_watermark, log_start_offset=data.log_start_offset)
-        if self._is_throttled:
+        if self._config.follower_replication_throttled_rate != NO_RATE:
             followed.is_in_sync = data.high_watermark <= partition.log.log_end_offset
             if data.records and _is_throttled(quota := self._quota(), partition):
                 quota.record(len(data.records))

@@ -344,7 +344,8 @@ class Connection:
             answers.popleft()
             self._outbox.add(chunks)
         self._send()
-        self._go_on()
+        if self._progress is not None:
+            self._progress.set()
 
     # Sending
 

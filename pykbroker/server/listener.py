@@ -191,14 +191,14 @@ class Server:
     def _accept(self, listener: Listener, client: socket.socket, address: tuple[str, int]) -> None:
         metrics = self._context.metrics
         host, port = address[:2]
+        if self._rates is not None and (refuse_ms := self._rates.refuse_ms(host.removeprefix("::ffff:"))):
+            metrics.connections_refused_total += 1
+            self._refuse_later(client, refuse_ms)
+            return
         if self._per_host[host] >= self._max_from(host):
             metrics.connections_refused_total += 1
             logger.warning("refusing a client at %s: too many connections", host)
             client.close()
-            return
-        if self._rates is not None and (refuse_ms := self._rates.refuse_ms(host.removeprefix("::ffff:"))):
-            metrics.connections_refused_total += 1
-            self._refuse_later(client, refuse_ms)
             return
         try:
             client.setblocking(False)

@@ -118,7 +118,10 @@ class _Use:
     def call(self, handler: Callable[[RequestContext, Any], object]) -> object:
         if not isinstance(self.request, FetchRequest):
             return handler(self._ctx, self.request)
-        most_bytes = self._quotas.most_at_once(self._limit(QuotaKind.FETCH))
+        limit = self._limit(QuotaKind.FETCH)
+        if limit is None and self._limit(QuotaKind.REQUEST) is None:
+            return handler(self._ctx, self.request)  # nothing that it is told depends on it
+        most_bytes = self._quotas.most_at_once(limit)
         return fetch_with_quota(self._ctx, self.request, most_bytes=most_bytes, charge=self._charge_fetch)
 
     @types.coroutine

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pykbroker.broker import Broker
 from pykbroker.config import BrokerConfig, ConfigError
 from tests.support.client import Client, create_topic, produce_of
 from tests.support.running import has_received, running, until
@@ -15,10 +16,12 @@ VERSIONS = ApiVersionsRequest("test", "1.0")
 TOPIC = "lines"
 
 
-async def stays_silent(client: Client, other: Client) -> bool:
+async def stays_silent(client: Client, broker: Broker, other: Client) -> bool:
     """Whether a client gets nothing while the broker reads what another one sends, who holds memory already."""
     for _ in range(20):
+        before = broker.metrics.bytes_in_total
         await other.send_bytes(b"x")
+        await until(lambda before=before: broker.metrics.bytes_in_total > before)
     return not client.has_received()
 
 
@@ -43,7 +46,7 @@ async def test_nobody_else_is_read_while_unfinished_requests_hold_all_memory(tmp
         await second.send_bytes(unfinished)  # there is still some left
         await until(has_received(broker, received + len(frame) - 1 + len(unfinished)))
         await third.send(VERSIONS, version=3)
-        assert await stays_silent(third, second)
+        assert await stays_silent(third, broker, second)
         await first.send_bytes(frame[-1:])
         assert (await first.receive()).responses[0].partition_responses[0].error_code == 0
         assert (await third.receive()).error_code == 0
@@ -62,7 +65,7 @@ async def test_client_that_leaves_gives_its_memory_back(tmp_path: Path) -> None:
                 await client.send_bytes(size.to_bytes(4, "big") + b"x")
                 await until(has_received(broker, before + 5))
             await waiting.send(VERSIONS, version=3)
-            assert await stays_silent(waiting, other)
+            assert await stays_silent(waiting, broker, other)
         assert (await waiting.receive()).error_code == 0
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from pykbroker.broker import Broker
 from pykbroker.clock import SimulatedClock
 from tests.support.client import Client, create_topic, fetch_of, produce_of
 from tests.support.running import running, until
 from wire.errors import ErrorCode
 from wire.messages.brokers import ApiVersionsRequest
 from wire.messages.fetch import FetchRequest, ReplicaState
+from wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from wire.messages.quotas import (
     AlterClientQuotasRequest,
     AlterClientQuotasRequestEntityData,
@@ -267,6 +267,16 @@ async def test_topics_beyond_the_mutation_quota_are_refused_in_versions_that_kno
         answer = await other.ask(CreateTopicsRequest(topics, validate_only=True), 5)
         assert [topic.error_code for topic in answer.topics] == [0, 0]  # in a version that does not know the error
         assert answer.throttle_time_ms > 13_000
+
+
+async def test_topics_that_come_by_themselves_count_for_the_mutation_quota(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    async with running(tmp_path, clock=clock, num_partitions="6") as broker, Client.connect(broker) as client:
+        await set_quota(client, "controller_mutation_rate", 1.0)
+        for name in "abc":  # the second overdraws the quota
+            request = MetadataRequest([MetadataRequestTopic(name=name)], allow_auto_topic_creation=True)
+            assert (await client.ask(request, 9)).topics[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        assert list(broker.services.cluster.image.topics) == ["a", "b"]
 
 
 async def test_quotas_that_are_gone_cost_nothing(tmp_path: Path) -> None:
