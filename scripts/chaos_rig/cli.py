@@ -16,8 +16,6 @@ from apache_kafka import start_cluster
 from attrs import define
 from clients import Unavailable
 from cluster import Cluster, Place
-from confluent_kafka import ElectionType, KafkaException
-from confluent_kafka.admin import AdminClient
 from crash.segments import tools
 from our_cluster import start_our_cluster
 from support.connection import Address, Refused, served_topic
@@ -31,11 +29,11 @@ from chaos_rig.injector import STORE, Hurt, Injector
 from chaos_rig.load import CODECS, JavaProducer, NativeProducer, Reader, Recorder, Worker, native_settings
 from chaos_rig.network import Network
 from chaos_rig.options import Options, parse
+from chaos_rig.rebalance import Rebalance
 
 TOPIC = "chaos"
 BROKERS = 3
 WARM_UP_S = 3.0
-ELECT_S = 10.0
 KILL_BAR_S, STOP_BAR_S, AFTER_SESSION_S = 3.0, 1.0, 3.0
 
 
@@ -134,7 +132,7 @@ def run(options: Options, folder: Path, events: Events) -> list[str]:
         workers = _workers(options, cluster, recorder, folder)
         for worker in workers:
             worker.start()
-        injector = Injector(cluster, TOPIC, events, stage.network, stage.hosts, _rebalancing(cluster))
+        injector = Injector(cluster, TOPIC, events, stage.network, stage.hosts, Rebalance(cluster.bootstrap))
         complaints = _hurt(options, stage, injector, events, recorder)
         for worker in workers:
             worker.end()
@@ -233,20 +231,3 @@ def _bars(options: Options) -> dict[str, float | None]:
         f"{Kind.PARTITION}: {Cut.STORE}": after_session,
         f"{Kind.PARTITION}: {Cut.ALL}": after_session,
     }
-
-
-def _rebalancing(cluster: Cluster) -> Rebalance:
-    return Rebalance(AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0}))
-
-
-@define
-class Rebalance:
-    """Moves leaders to where they are preferred, so that every broker has some to lose; as well as that goes."""
-
-    admin: AdminClient
-
-    def __call__(self) -> None:
-        try:
-            self.admin.elect_leaders(ElectionType.PREFERRED, None).result(ELECT_S)
-        except (KafkaException, TimeoutError) as error:
-            print(f"preferred leaders were not elected: {error}", file=sys.stderr)
