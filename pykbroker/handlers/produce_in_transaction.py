@@ -106,7 +106,7 @@ def produce_in_transaction(
         states = partition.log.producers
         if not states.has_open_transaction(producer_id, producer_epoch):
             verified.waiting[partition.topic_partition] = states.begin_verification(
-                producer_id, producer_epoch, sequence
+                producer_id, producer_epoch, sequence, raises_epoch=adds
             )
     if len(producers) > 1:
         raise KafkaError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)

@@ -28,7 +28,7 @@ from exactly_once_rig.checker import COPIES, COUNTS, SENTENCES, TOPICS, check
 from exactly_once_rig.kills import Hurt, Kills
 from exactly_once_rig.programs import Program
 
-DESCRIPTION = """Run Kafka's transactional clients while brokers are killed, and check that each record counts exactly once.
+DESCRIPTION = """Run Kafka's transactional clients while brokers are killed; check that each record counts exactly once.
 
 A feeder writes sentences in transactions and aborts some on purpose; a group of two copies them, with its offsets, in
 transactions, some of which it aborts; Kafka Streams counts their words with processing.guarantee=exactly_once_v2; a

@@ -217,6 +217,39 @@ async def test_batch_whose_transaction_ended_while_the_coordinator_answered_join
     assert partition.last_stable_offset == partition.log.log_end_offset
 
 
+async def begun_before_the_last_one_is_complete(pair: Pair) -> list[Answered]:
+    """Return two batches that wait, since the marker of the transaction before is not known to be written."""
+    pair.init()
+    await response_of(pair.produce(pair.other, 1, 0))
+    pair.wires[ANOTHER_BROKER].gate = anyio.Event()
+    assert pair.end(0) == [ErrorCode.NONE]
+    await pair.state("PrepareCommit")
+    return [pair.produce(pair.coordinator, 0, 1, sequence) for sequence in (0, 1)]
+
+
+@pytest.mark.anyio
+async def test_batch_that_comes_before_the_last_transaction_is_complete_waits_a_moment_and_joins_the_next(
+    pair: Pair,
+) -> None:
+    answers = await begun_before_the_last_one_is_complete(pair)
+    pair.coordinator.clock.advance(20)
+    assert [answer.response for answer in answers] == [None, None]
+    gate = pair.wires[ANOTHER_BROKER].gate
+    assert gate is not None
+    gate.set()
+    await pair.state("CompleteCommit")
+    pair.coordinator.clock.advance(20)
+    assert [code(await response_of(answer)) for answer in answers] == [ErrorCode.NONE, ErrorCode.NONE]
+    assert pair.log(pair.coordinator, 0) == ["data 1", "data 1"]
+
+
+@pytest.mark.anyio
+async def test_producer_is_told_of_a_transaction_that_is_not_complete_for_long(pair: Pair) -> None:
+    answers = await begun_before_the_last_one_is_complete(pair)
+    pair.coordinator.clock.advance(100)
+    assert [code(await response_of(answer)) for answer in answers] == [ErrorCode.CONCURRENT_TRANSACTIONS] * 2
+
+
 @pytest.mark.anyio
 async def test_batch_for_a_partition_that_is_led_elsewhere_is_sent_away_and_not_called_outside_of_the_transaction(
     pair: Pair,
