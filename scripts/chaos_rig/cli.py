@@ -26,7 +26,16 @@ from chaos_rig.events import Events
 from chaos_rig.faults import Cut, Kind, plan
 from chaos_rig.gaps import summarise, table
 from chaos_rig.injector import STORE, Hurt, Injector
-from chaos_rig.load import CODECS, JavaProducer, NativeProducer, Reader, Recorder, Worker, native_settings
+from chaos_rig.load import (
+    CODECS,
+    JavaProducer,
+    NativeProducer,
+    Reader,
+    Recorder,
+    Worker,
+    client_log,
+    native_settings,
+)
 from chaos_rig.network import Network
 from chaos_rig.options import Options, parse
 from chaos_rig.rebalance import Rebalance
@@ -147,16 +156,12 @@ def run(options: Options, folder: Path, events: Events) -> list[str]:
 
 def _workers(options: Options, cluster: Cluster, recorder: Recorder, folder: Path) -> list[Worker]:
     rng = Random(options.seed)
-    workers: list[Worker] = [
-        NativeProducer(
-            recorder,
-            native_settings(cluster.bootstrap, acks=options.acks, codec=rng.choice(CODECS)),
-            TOPIC,
-            options.partitions,
-            options.rate,
-        )
-        for _ in range(options.producers)
-    ]
+    workers: list[Worker] = []
+    for number in range(1, options.producers + 1):
+        codec = rng.choice(CODECS)
+        settings = native_settings(cluster.bootstrap, acks=options.acks, codec=codec, debug=options.client_debug)
+        log = client_log(folder / f"producer-{number}.log") if options.client_debug else None
+        workers.append(NativeProducer(recorder, settings, TOPIC, options.partitions, options.rate, log))
     if options.java:
         rate = int(options.rate * options.partitions)
         workers.append(JavaProducer(recorder, tools(), folder, cluster.bootstrap, options.acks, TOPIC, rate))

@@ -14,6 +14,7 @@ Not here: what has to hold of it (history.py), how long the gaps were (gaps.py).
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import threading
 import time
@@ -100,13 +101,15 @@ class NativeProducer(Worker):
     topic: str
     partitions: int
     rate: float
+    log: logging.Logger | None = None
     _fatal: str = ""
     _outstanding: int = 0
 
     def run(self) -> None:
         while not self._ended.is_set():
             self._fatal = ""
-            self._produce(Producer({**self.settings, "error_cb": self._on_error}))
+            logged = {} if self.log is None else {"logger": self.log}
+            self._produce(Producer({**self.settings, "error_cb": self._on_error}, **logged))
 
     def _produce(self, producer: Producer) -> None:
         name = self.recorder.new_producer()
@@ -165,9 +168,20 @@ class NativeProducer(Worker):
             self._fatal = error.str()
 
 
-def native_settings(bootstrap: str, *, acks: str, codec: str) -> dict[str, str | int | bool]:
+def client_log(path: Path) -> logging.Logger:
+    """Return a logger that writes what librdkafka logs into a file."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.Logger(path.stem)
+    log.addHandler(handler)
+    return log
+
+
+def native_settings(bootstrap: str, *, acks: str, codec: str, debug: str = "") -> dict[str, str | int | bool]:
     """Return the settings of a NativeProducer; it is idempotent unless acks forbid it."""
+    logged: dict[str, str | int | bool] = {"debug": debug, "log_level": 7} if debug else {"log_level": 0}
     return {
+        **logged,
         "bootstrap.servers": bootstrap,
         "acks": acks,
         "enable.idempotence": acks == "all",
@@ -178,7 +192,6 @@ def native_settings(bootstrap: str, *, acks: str, codec: str) -> dict[str, str |
         "retry.backoff.max.ms": RETRY_MAX_MS,
         "reconnect.backoff.max.ms": RETRY_MAX_MS,
         "queue.buffering.max.messages": 2 * OUTSTANDING,
-        "log_level": 0,
     }
 
 

@@ -45,6 +45,7 @@ class Options:
     data_dir_root: Path | None
     keep: bool
     namespaces: bool
+    client_debug: str
 
     @property
     def session_s(self) -> float:
@@ -76,6 +77,7 @@ def parse() -> Options:
     add("--data-dir-root", type=Path, help="where data lies, e.g. on a tmpfs")
     add("--keep", action="store_true", help="keep data, logs and events even when nothing was wrong")
     add("--no-namespaces", action="store_true", help="run on loopback, without network partitions")
+    add("--client-debug", default="", metavar="CONTEXTS", help="of librdkafka, e.g. eos,msg: into producer-N.log")
     found = parser.parse_args()
     try:
         faults = tuple(Kind(name) for name in found.faults.split(","))
@@ -106,4 +108,5 @@ def parse() -> Options:
         data_dir_root=found.data_dir_root,
         keep=found.keep,
         namespaces=not found.no_namespaces,
+        client_debug=found.client_debug,
     )
