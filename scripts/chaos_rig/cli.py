@@ -39,8 +39,9 @@ from chaos_rig.load import (
 from chaos_rig.network import Network
 from chaos_rig.options import Options, parse
 from chaos_rig.rebalance import Rebalance
+from chaos_rig.transactions import TransactionalProducer, TransactionRecorder, read_committed
 
-TOPIC = "chaos"
+TOPIC, TRANSACTIONS = "chaos", "chaos-transactions"
 BROKERS = 3
 WARM_UP_S = 3.0
 KILL_BAR_S, STOP_BAR_S, AFTER_SESSION_S = 3.0, 1.0, 3.0
@@ -130,15 +131,16 @@ def run(options: Options, folder: Path, events: Events) -> list[str]:
     with _stage(options, folder) as stage:
         cluster = stage.cluster
         events.write("cluster", name=cluster.name, bootstrap=cluster.bootstrap, pids=cluster.pids)
-        served_topic(
-            Address.parse(cluster.bootstrap),
-            TOPIC,
-            options.partitions,
-            replication_factor=BROKERS,
-            configs=options.topic_configs,
-        )
-        recorder = Recorder()
-        workers = _workers(options, cluster, recorder, folder)
+        for topic in (TOPIC, TRANSACTIONS):
+            served_topic(
+                Address.parse(cluster.bootstrap),
+                topic,
+                options.partitions,
+                replication_factor=BROKERS,
+                configs=options.topic_configs,
+            )
+        recorder, transactions = Recorder(), TransactionRecorder()
+        workers = _workers(options, cluster, recorder, folder) + _transactional(options, cluster, transactions)
         for worker in workers:
             worker.start()
         injector = Injector(cluster, TOPIC, events, stage.network, stage.hosts, Rebalance(cluster.bootstrap))
@@ -147,7 +149,8 @@ def run(options: Options, folder: Path, events: Events) -> list[str]:
             worker.end()
         for worker in workers:
             worker.join()
-        complaints += recorder.complaints
+        complaints += recorder.complaints + transactions.complaints
+        complaints += _check_transactions(options, cluster, transactions, events)
         complaints += _verify(options, cluster, recorder, events)
     complaints += _report(options, injector, recorder, events)
     print(verify.shown(complaints) or "nothing acknowledged was lost, no replica differs")
@@ -167,6 +170,36 @@ def _workers(options: Options, cluster: Cluster, recorder: Recorder, folder: Pat
         workers.append(JavaProducer(recorder, tools(), folder, cluster.bootstrap, options.acks, TOPIC, rate))
     workers.append(Reader(recorder, cluster.bootstrap, TOPIC, options.partitions))
     return workers
+
+
+def _transactional(options: Options, cluster: Cluster, recorder: TransactionRecorder) -> list[Worker]:
+    settings = native_settings(cluster.bootstrap, acks="all", codec="none")
+    workers: list[Worker] = [
+        TransactionalProducer(
+            recorder, settings, TRANSACTIONS, options.partitions, options.rate, Random(options.seed + number)
+        )
+        for number in range(options.transactional)
+    ]
+    if workers:
+        workers.append(Reader(recorder, cluster.bootstrap, TRANSACTIONS, options.partitions))
+    return workers
+
+
+def _check_transactions(options: Options, cluster: Cluster, recorder: TransactionRecorder, events: Events) -> list[str]:
+    if not options.transactional:
+        return []
+    final, ends, wrong = read_committed(cluster.bootstrap, TRANSACTIONS, options.partitions)
+    history = recorder.history
+    events.write(
+        "read what is committed",
+        transactions=len(history.transactions),
+        committed=history.committed,
+        aborted_by_error=recorder.aborted_by_error,
+        records=sum(map(len, final.values())),
+    )
+    wrong += [] if history.committed else ["no transaction was committed"]
+    wrong += [f"in transactions: {violation}" for violation in history.check(final, ends)]
+    return wrong
 
 
 def _hurt(options: Options, stage: Stage, injector: Injector, events: Events, recorder: Recorder) -> list[str]:
@@ -197,14 +230,18 @@ def _verify(options: Options, cluster: Cluster, recorder: Recorder, events: Even
     )
     wrong += found
     events.write("read back", records=records)
-    wrong += verify.check_replicas(cluster, TOPIC, options.partitions)
-    ends = verify.high_watermarks(cluster, TOPIC)
-    events.write("compared replicas", high_watermarks=ends)
+    ends = {}
+    for topic in (TOPIC, TRANSACTIONS):
+        wrong += verify.check_replicas(cluster, topic, options.partitions)
+        ends[topic] = verify.high_watermarks(cluster, topic)
+        events.write("compared replicas", topic=topic, high_watermarks=ends[topic])
     wrong += verify.check_stop(cluster)
-    wrong += verify.check_files(cluster, TOPIC, ends)
+    for topic, its_ends in ends.items():
+        wrong += verify.check_files(cluster, topic, its_ends)
     if options.dump:
         try:
-            wrong += verify.check_dump(cluster, TOPIC, options.partitions, events)
+            for topic in ends:
+                wrong += verify.check_dump(cluster, topic, options.partitions, events)
         except Unavailable as error:
             print(f"WARNING: kafka-dump-log was skipped: {error}", file=sys.stderr)
     for complaint in wrong:

@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from attrs import define, field
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -29,6 +30,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from chaos_rig.history import History, Written, value_of
 
 REQUEST_TIMEOUT_MS = 1500
+SOCKET_TIMEOUT_MS = 60_000  # librdkafka's, for a request
 DELIVERY_TIMEOUT_MS = 300_000
 RETRY_MS, RETRY_MAX_MS = 50, 250
 TICK_S = 0.02
@@ -265,11 +267,19 @@ class JavaProducer(Worker):
             self.recorder.not_acknowledged(said.get("exception", "?"))
 
 
+class Observer(Protocol):
+    """Who is told what a consumer reads."""
+
+    complaints: list[str]
+
+    def observed(self, partition: int, offset: int, value: bytes) -> None: ...
+
+
 @define
 class Reader(Worker):
-    """Reads every partition from its beginning and goes on as records come."""
+    """Reads every partition from its beginning, what is committed of it, and goes on as records come."""
 
-    recorder: Recorder
+    recorder: Observer
     bootstrap: str
     topic: str
     partitions: int
@@ -281,6 +291,7 @@ class Reader(Worker):
                 "group.id": "chaos-reader",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
                 "check.crcs": True,
                 "socket.timeout.ms": 2 * REQUEST_TIMEOUT_MS,
                 "fetch.wait.max.ms": 100,
