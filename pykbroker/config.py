@@ -211,6 +211,8 @@ class BrokerConfig:
     transaction_state_log_num_partitions: int = integer(50, at_least(1))
     transaction_state_log_segment_bytes: int = integer(104_857_600, at_least(1))
     transaction_partition_verification_enable: bool = boolean(True, CLUSTER_WIDE)
+    add_partitions_to_txn_retry_backoff_ms: int = integer(20, at_least(1))
+    add_partitions_to_txn_retry_backoff_max_ms: int = integer(100, at_least(0))
     transactional_id_expiration_ms: int = integer(604_800_000, at_least(1))
     transaction_max_timeout_ms: int = integer(900_000, at_least(1))
     transaction_abort_timed_out_transaction_cleanup_interval_ms: int = integer(10_000, at_least(1))

@@ -72,7 +72,7 @@ class TransactionParts:
             from pykbroker.transactions.verification import TransactionVerifier
 
             self._verifier = TransactionVerifier(
-                self._config, self._cluster, self.coordinator(), self._other_brokers("questions")
+                self._config, self._clock, self._cluster, self.coordinator(), self._other_brokers("questions")
             )
         return self._verifier
 

@@ -53,6 +53,7 @@ class Verified:
     """What the coordinator said of the batches of one request."""
 
     api_version: int
+    led: set[TopicPartition] = attrs.field(factory=set)  # when the request came
     waiting: dict[TopicPartition, Verification] = attrs.field(factory=dict)
     errors: Errors = attrs.field(factory=dict)
     is_settled: bool = False
@@ -76,9 +77,15 @@ class Verified:
         raise KafkaError(error)
 
     def check(self, partition: Partition, records: memoryview) -> None:
-        """Check a batch right before it is appended. Raises: INVALID_TXN_STATE, OUT_OF_ORDER_SEQUENCE_NUMBER."""
+        """Check a batch right before it is appended.
+
+        Raises: NOT_LEADER_OR_FOLLOWER, INVALID_TXN_STATE, OUT_OF_ORDER_SEQUENCE_NUMBER.
+        """
         producer = _transactional_producer(records)
         if producer is not None:
+            # Nobody was asked about a partition that is led elsewhere, or is led here only since a moment ago.
+            if partition.topic_partition not in self.led:
+                raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
             verification = self.waiting.get(partition.topic_partition)
             partition.log.producers.check_verified(*producer, verification)
 
@@ -94,10 +101,11 @@ def produce_in_transaction(
     producers = set()
     for partition, producer_id, producer_epoch, sequence in _batches(ctx, request):
         producers.add((producer_id, producer_epoch))
+        verified.led.add(partition.topic_partition)
         states = partition.log.producers
         if not states.has_open_transaction(producer_id, producer_epoch):
             verified.waiting[partition.topic_partition] = states.begin_verification(
-                producer_id, producer_epoch, sequence
+                producer_id, producer_epoch, sequence, raises_epoch=adds
             )
     if len(producers) > 1:
         raise KafkaError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
@@ -159,7 +167,7 @@ class _Later:
 
 
 def _batches(ctx: RequestContext, request: ProduceRequest) -> Iterator[tuple[Partition, int, int, int]]:
-    """Yield partition, producer id and epoch, and base sequence of each transactional batch that can be appended."""
+    """Yield partition, producer id and epoch, and base sequence of each transactional batch for a leader here."""
     replicas = ctx.services.replicas
     by_id = ctx.api_version >= TOPIC_IDS_FROM
     for topic in request.topic_data:
@@ -175,7 +183,7 @@ def _batches(ctx: RequestContext, request: ProduceRequest) -> Iterator[tuple[Par
                 )
                 partition.check_leader()
             except KafkaError:
-                continue  # the same error comes again, as the answer, when it is to be appended
+                continue  # the answer will say so
             yield partition, *producer
 
 

@@ -113,7 +113,8 @@ class _Commit:
             self._store(shard, stored)
             return
         where = TopicPartition(OFFSETS_TOPIC, shard.partition.topic_partition.partition)
-        verification = producers.begin_verification(request.producer_id, request.producer_epoch, 0)
+        adds = self.ctx.api_version >= ADDS_GROUP_FROM
+        verification = producers.begin_verification(request.producer_id, request.producer_epoch, 0, raises_epoch=adds)
 
         def verified(errors: Errors) -> None:
             if where in errors:
@@ -134,7 +135,7 @@ class _Commit:
                 request.producer_id,
                 request.producer_epoch,
                 (where,),
-                add=self.ctx.api_version >= ADDS_GROUP_FROM,
+                add=adds,
             ),
             verified,
         )

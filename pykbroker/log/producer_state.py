@@ -100,13 +100,18 @@ class ProducerState:
 
 
 class Verification:
-    """That the coordinator is being asked whether a producer's transaction includes the partition (KIP-890)."""
+    """That the coordinator is being asked whether a producer's transaction includes the partition (KIP-890).
 
-    __slots__ = ("lowest_sequence", "producer_epoch")
+    `raises_epoch`: the transaction will end with a higher epoch (version 2), so that a marker of its own epoch is the
+    end of the one before.
+    """
 
-    def __init__(self, producer_epoch: int, sequence: int) -> None:
+    __slots__ = ("lowest_sequence", "producer_epoch", "raises_epoch")
+
+    def __init__(self, producer_epoch: int, sequence: int, *, raises_epoch: bool) -> None:
         self.producer_epoch = producer_epoch
         self.lowest_sequence = sequence
+        self.raises_epoch = raises_epoch
 
 
 class ProducerStates:
@@ -215,7 +220,9 @@ class ProducerStates:
         state = self.producers.get(producer_id)
         return state is not None and state.txn_first_offset >= 0 and state.producer_epoch == producer_epoch
 
-    def begin_verification(self, producer_id: int, producer_epoch: int, sequence: int) -> Verification:
+    def begin_verification(
+        self, producer_id: int, producer_epoch: int, sequence: int, *, raises_epoch: bool
+    ) -> Verification:
         """Note that a batch of a transaction waits for the coordinator's word, and return what it has to show then.
 
         The lowest sequence of those that wait comes first, whichever is verified first.
@@ -224,7 +231,8 @@ class ProducerStates:
         if verification is None or verification.producer_epoch != producer_epoch:
             if len(self._verifications) >= MAX_VERIFICATIONS:
                 del self._verifications[next(iter(self._verifications))]
-            verification = self._verifications[producer_id] = Verification(producer_epoch, sequence)
+            verification = Verification(producer_epoch, sequence, raises_epoch=raises_epoch)
+            self._verifications[producer_id] = verification
         verification.lowest_sequence = min(verification.lowest_sequence, sequence)
         return verification
 
@@ -233,7 +241,8 @@ class ProducerStates:
     ) -> None:
         """Check that a batch may begin or continue its transaction here.
 
-        A marker that was written since the coordinator was asked ended the transaction that it spoke of.
+        A marker that was written since the coordinator was asked ended the transaction that it spoke of, unless its
+        epoch tells that it belongs to the one before.
         Raises: INVALID_TXN_STATE, OUT_OF_ORDER_SEQUENCE_NUMBER.
         """
         if self.has_open_transaction(producer_id, producer_epoch):
@@ -289,7 +298,11 @@ class ProducerStates:
         self, header: BatchHeader, control_type: ControlType, coordinator_epoch: int
     ) -> AbortedTransaction | None:
         """Remember a marker; return the transaction if it was aborted and had any batch."""
-        self._verifications.pop(header.producer_id, None)
+        verification = self._verifications.get(header.producer_id)
+        if verification is not None and not (
+            verification.raises_epoch and verification.producer_epoch == header.producer_epoch
+        ):
+            del self._verifications[header.producer_id]
         state = self.producers.get(header.producer_id)
         if state is None:
             state = self.producers[header.producer_id] = ProducerState(header.producer_epoch)

@@ -4,6 +4,8 @@ Owns: the questions on their way, by transactional id.
 Rules
 - One question at a time for each transactional id, in the order in which they were asked, so that the batches that
   wait for the answers are appended in their order.
+- A transaction that is to include a partition while the one before it is being completed is asked for again, for
+  `add.partitions.to.txn.retry.backoff.max.ms`: that takes less than a producer's own pause.
 - What waits holds the batches of its request, so there is a limit for each transactional id: beyond it producers try
   again.
 - Producers know INVALID_PRODUCER_EPOCH where a coordinator says PRODUCER_FENCED.
@@ -16,6 +18,7 @@ from collections.abc import Callable
 
 import attrs
 
+from pykbroker.clock import Clock
 from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
@@ -40,6 +43,7 @@ class Question:
 class _Asked:
     question: Question
     done: Callable[[Errors], None]
+    retries_end_ms: float
 
 
 @attrs.define(eq=False)
@@ -53,9 +57,15 @@ class _Queue:
 
 class TransactionVerifier:
     def __init__(
-        self, config: BrokerConfig, cluster: Cluster, coordinator: TransactionCoordinator, brokers: OtherBrokers
+        self,
+        config: BrokerConfig,
+        clock: Clock,
+        cluster: Cluster,
+        coordinator: TransactionCoordinator,
+        brokers: OtherBrokers,
     ) -> None:
         self._config = config
+        self._clock = clock
         self._cluster = cluster
         self._coordinator = coordinator
         self._brokers = brokers
@@ -71,7 +81,9 @@ class TransactionVerifier:
         if len(queue.asked) >= self._config.pykbroker_max_waiting_transaction_checks:
             done(dict.fromkeys(question.partitions, ErrorCode.COORDINATOR_NOT_AVAILABLE))
             return
-        queue.asked.append(_Asked(question, done))
+        config = self._config
+        retries_ms = min(config.add_partitions_to_txn_retry_backoff_max_ms, config.request_timeout_ms)
+        queue.asked.append(_Asked(question, done, self._clock.monotonic_ms() + retries_ms))
         self._run(question.transactional_id, queue)
 
     def _run(self, transactional_id: str, queue: _Queue) -> None:
@@ -82,14 +94,26 @@ class TransactionVerifier:
         try:
             while queue.asked and not queue.is_out:
                 queue.is_out = True
-                self._put(queue.asked[0].question, lambda errors: self._answered(transactional_id, queue, errors))
+                self._put_first(transactional_id, queue)
         finally:
             queue.is_running = False
             if not queue.asked:
                 del self._queues[transactional_id]
 
+    def _put_first(self, transactional_id: str, queue: _Queue) -> None:
+        self._put(queue.asked[0].question, lambda errors: self._answered(transactional_id, queue, errors))
+
     def _answered(self, transactional_id: str, queue: _Queue, errors: Errors) -> None:
-        asked = queue.asked.popleft()
+        asked = queue.asked[0]
+        if (
+            asked.question.add
+            and ErrorCode.CONCURRENT_TRANSACTIONS in errors.values()
+            and self._clock.monotonic_ms() < asked.retries_end_ms
+        ):
+            backoff_ms = self._config.add_partitions_to_txn_retry_backoff_ms
+            self._clock.call_later(backoff_ms, lambda: self._put_first(transactional_id, queue))
+            return
+        queue.asked.popleft()
         queue.is_out = False
         try:
             asked.done({where: _for_producers(error) for where, error in errors.items() if error})

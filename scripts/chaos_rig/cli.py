@@ -16,8 +16,6 @@ from apache_kafka import start_cluster
 from attrs import define
 from clients import Unavailable
 from cluster import Cluster, Place
-from confluent_kafka import ElectionType, KafkaException
-from confluent_kafka.admin import AdminClient
 from crash.segments import tools
 from our_cluster import start_our_cluster
 from support.connection import Address, Refused, served_topic
@@ -28,14 +26,25 @@ from chaos_rig.events import Events
 from chaos_rig.faults import Cut, Kind, plan
 from chaos_rig.gaps import summarise, table
 from chaos_rig.injector import STORE, Hurt, Injector
-from chaos_rig.load import CODECS, JavaProducer, NativeProducer, Reader, Recorder, Worker, native_settings
+from chaos_rig.load import (
+    CODECS,
+    JavaProducer,
+    NativeProducer,
+    Reader,
+    Recorder,
+    Worker,
+    client_log,
+    native_settings,
+)
 from chaos_rig.network import Network
 from chaos_rig.options import Options, parse
+from chaos_rig.rebalance import Rebalance
+from chaos_rig.sent_again import raised_epochs, sent_again
+from chaos_rig.transactions import TransactionalProducer, TransactionRecorder, read_committed
 
-TOPIC = "chaos"
+TOPIC, TRANSACTIONS = "chaos", "chaos-transactions"
 BROKERS = 3
 WARM_UP_S = 3.0
-ELECT_S = 10.0
 KILL_BAR_S, STOP_BAR_S, AFTER_SESSION_S = 3.0, 1.0, 3.0
 
 
@@ -123,25 +132,27 @@ def run(options: Options, folder: Path, events: Events) -> list[str]:
     with _stage(options, folder) as stage:
         cluster = stage.cluster
         events.write("cluster", name=cluster.name, bootstrap=cluster.bootstrap, pids=cluster.pids)
-        served_topic(
-            Address.parse(cluster.bootstrap),
-            TOPIC,
-            options.partitions,
-            replication_factor=BROKERS,
-            configs=options.topic_configs,
-        )
-        recorder = Recorder()
-        workers = _workers(options, cluster, recorder, folder)
+        for topic in (TOPIC, TRANSACTIONS):
+            served_topic(
+                Address.parse(cluster.bootstrap),
+                topic,
+                options.partitions,
+                replication_factor=BROKERS,
+                configs=options.topic_configs,
+            )
+        recorder, transactions = Recorder(), TransactionRecorder()
+        workers = _workers(options, cluster, recorder, folder) + _transactional(options, cluster, transactions)
         for worker in workers:
             worker.start()
-        injector = Injector(cluster, TOPIC, events, stage.network, stage.hosts, _rebalancing(cluster))
+        injector = Injector(cluster, TOPIC, events, stage.network, stage.hosts, Rebalance(cluster.bootstrap))
         complaints = _hurt(options, stage, injector, events, recorder)
         for worker in workers:
             worker.end()
         for worker in workers:
             worker.join()
-        complaints += recorder.complaints
-        complaints += _verify(options, cluster, recorder, events)
+        complaints += recorder.complaints + transactions.complaints
+        complaints += _check_transactions(options, cluster, transactions, events)
+        complaints += _verify(options, cluster, recorder, folder, events)
     complaints += _report(options, injector, recorder, events)
     print(verify.shown(complaints) or "nothing acknowledged was lost, no replica differs")
     return complaints
@@ -149,21 +160,47 @@ def run(options: Options, folder: Path, events: Events) -> list[str]:
 
 def _workers(options: Options, cluster: Cluster, recorder: Recorder, folder: Path) -> list[Worker]:
     rng = Random(options.seed)
-    workers: list[Worker] = [
-        NativeProducer(
-            recorder,
-            native_settings(cluster.bootstrap, acks=options.acks, codec=rng.choice(CODECS)),
-            TOPIC,
-            options.partitions,
-            options.rate,
-        )
-        for _ in range(options.producers)
-    ]
+    workers: list[Worker] = []
+    for number in range(1, options.producers + 1):
+        codec = rng.choice(CODECS)
+        settings = native_settings(cluster.bootstrap, acks=options.acks, codec=codec, debug=options.client_debug)
+        log = client_log(folder / f"producer-{number}.log") if options.client_debug else None
+        workers.append(NativeProducer(recorder, settings, TOPIC, options.partitions, options.rate, log))
     if options.java:
         rate = int(options.rate * options.partitions)
         workers.append(JavaProducer(recorder, tools(), folder, cluster.bootstrap, options.acks, TOPIC, rate))
     workers.append(Reader(recorder, cluster.bootstrap, TOPIC, options.partitions))
     return workers
+
+
+def _transactional(options: Options, cluster: Cluster, recorder: TransactionRecorder) -> list[Worker]:
+    settings = native_settings(cluster.bootstrap, acks="all", codec="none")
+    workers: list[Worker] = [
+        TransactionalProducer(
+            recorder, settings, TRANSACTIONS, options.partitions, options.rate, Random(options.seed + number)
+        )
+        for number in range(options.transactional)
+    ]
+    if workers:
+        workers.append(Reader(recorder, cluster.bootstrap, TRANSACTIONS, options.partitions))
+    return workers
+
+
+def _check_transactions(options: Options, cluster: Cluster, recorder: TransactionRecorder, events: Events) -> list[str]:
+    if not options.transactional:
+        return []
+    final, ends, wrong = read_committed(cluster.bootstrap, TRANSACTIONS, options.partitions)
+    history = recorder.history
+    events.write(
+        "read what is committed",
+        transactions=len(history.transactions),
+        committed=history.committed,
+        aborted_by_error=recorder.aborted_by_error,
+        records=sum(map(len, final.values())),
+    )
+    wrong += [] if history.committed else ["no transaction was committed"]
+    wrong += [f"in transactions: {violation}" for violation in history.check(final, ends)]
+    return wrong
 
 
 def _hurt(options: Options, stage: Stage, injector: Injector, events: Events, recorder: Recorder) -> list[str]:
@@ -186,22 +223,31 @@ def _hurt(options: Options, stage: Stage, injector: Injector, events: Events, re
     return complaints
 
 
-def _verify(options: Options, cluster: Cluster, recorder: Recorder, events: Events) -> list[str]:
+def _verify(options: Options, cluster: Cluster, recorder: Recorder, folder: Path, events: Events) -> list[str]:
     events.write("verify", acknowledged=recorder.history.acknowledgements, failed=dict(recorder.failed))
-    wrong = [] if recorder.history.acknowledgements else ["nothing was acknowledged"]
-    found, records = verify.check_history(
+    wrong, found, records = verify.check_history(
         cluster, TOPIC, options.partitions, recorder.history, idempotent=options.acks == "all"
     )
-    wrong += found
+    wrong += [] if recorder.history.acknowledgements else ["nothing was acknowledged"]
     events.write("read back", records=records)
-    wrong += verify.check_replicas(cluster, TOPIC, options.partitions)
-    ends = verify.high_watermarks(cluster, TOPIC)
-    events.write("compared replicas", high_watermarks=ends)
+    ends = {}
+    for topic in (TOPIC, TRANSACTIONS):
+        wrong += verify.check_replicas(cluster, topic, options.partitions)
+        ends[topic] = verify.high_watermarks(cluster, topic)
+        events.write("compared replicas", topic=topic, high_watermarks=ends[topic])
+    reasons = raised_epochs(sorted(folder.glob("producer-*.log")))
+    directories = {each: cluster.nodes[0].data_dir / f"{TOPIC}-{each}" for each in range(options.partitions)}
+    again = sent_again(found, directories, ends[TOPIC], reasons)
+    if again:
+        events.write("a client raised its epoch and sent again", records=len(again), reasons=reasons)
+    wrong += [str(violation) for violation in found if violation not in again]
     wrong += verify.check_stop(cluster)
-    wrong += verify.check_files(cluster, TOPIC, ends)
+    for topic, its_ends in ends.items():
+        wrong += verify.check_files(cluster, topic, its_ends)
     if options.dump:
         try:
-            wrong += verify.check_dump(cluster, TOPIC, options.partitions, events)
+            for topic in ends:
+                wrong += verify.check_dump(cluster, topic, options.partitions, events)
         except Unavailable as error:
             print(f"WARNING: kafka-dump-log was skipped: {error}", file=sys.stderr)
     for complaint in wrong:
@@ -233,20 +279,3 @@ def _bars(options: Options) -> dict[str, float | None]:
         f"{Kind.PARTITION}: {Cut.STORE}": after_session,
         f"{Kind.PARTITION}: {Cut.ALL}": after_session,
     }
-
-
-def _rebalancing(cluster: Cluster) -> Rebalance:
-    return Rebalance(AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0}))
-
-
-@define
-class Rebalance:
-    """Moves leaders to where they are preferred, so that every broker has some to lose; as well as that goes."""
-
-    admin: AdminClient
-
-    def __call__(self) -> None:
-        try:
-            self.admin.elect_leaders(ElectionType.PREFERRED, None).result(ELECT_S)
-        except (KafkaException, TimeoutError) as error:
-            print(f"preferred leaders were not elected: {error}", file=sys.stderr)

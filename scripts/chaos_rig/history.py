@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -31,6 +31,9 @@ class Anomaly(enum.StrEnum):
     UNSEEN = "never sent"
     DUPLICATE = "duplicate"
     REORDERED = "out of order"
+    ABORTED = "aborted record read"
+    TORN = "torn transaction"
+    OPEN = "transaction left open"
 
 
 @frozen
@@ -39,6 +42,7 @@ class Violation:
     partition: int
     offset: int
     text: str
+    before: int = -1  # of a duplicate: the offset at which the record is already
 
     def __str__(self) -> str:
         return f"{self.anomaly}: partition {self.partition}, offset {self.offset}: {self.text}"
@@ -107,7 +111,7 @@ class History:
             found += self._check_read(partition, log)
             found += self._check_sent(partition, log, logs.get(partition, ()))
             if idempotent:
-                found += _check_order(partition, log)
+                found += check_order(partition, enumerate(log))
         return found
 
     def _check_acknowledged(self, partition: int, log: Sequence[Written | None]) -> Iterator[Violation]:
@@ -143,15 +147,16 @@ class History:
                 yield Violation(Anomaly.UNSEEN, partition, offset, f"{values[offset][:40]!r}")
 
 
-def _check_order(partition: int, log: Sequence[Written | None]) -> Iterator[Violation]:
+def check_order(partition: int, log: Iterable[tuple[int, Written | None]]) -> Iterator[Violation]:
+    """Yield what is there twice, and what comes before an earlier record of its producer, given offsets and records."""
     seen: dict[Written, int] = {}
     last: dict[int, Written] = {}
-    for offset, written in enumerate(log):
+    for offset, written in log:
         if written is None:
             continue
         if written in seen:
             text = f"{written} is at {seen[written]} already"
-            yield Violation(Anomaly.DUPLICATE, partition, offset, text)
+            yield Violation(Anomaly.DUPLICATE, partition, offset, text, seen[written])
             continue
         seen[written] = offset
         before = last.get(written.producer)

@@ -14,6 +14,7 @@ Not here: what has to hold of it (history.py), how long the gaps were (gaps.py).
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import threading
 import time
@@ -21,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from attrs import define, field
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -28,6 +30,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from chaos_rig.history import History, Written, value_of
 
 REQUEST_TIMEOUT_MS = 1500
+SOCKET_TIMEOUT_MS = 60_000  # librdkafka's, for a request
 DELIVERY_TIMEOUT_MS = 300_000
 RETRY_MS, RETRY_MAX_MS = 50, 250
 TICK_S = 0.02
@@ -100,13 +103,15 @@ class NativeProducer(Worker):
     topic: str
     partitions: int
     rate: float
+    log: logging.Logger | None = None
     _fatal: str = ""
     _outstanding: int = 0
 
     def run(self) -> None:
         while not self._ended.is_set():
             self._fatal = ""
-            self._produce(Producer({**self.settings, "error_cb": self._on_error}))
+            logged = {} if self.log is None else {"logger": self.log}
+            self._produce(Producer({**self.settings, "error_cb": self._on_error}, **logged))
 
     def _produce(self, producer: Producer) -> None:
         name = self.recorder.new_producer()
@@ -165,9 +170,20 @@ class NativeProducer(Worker):
             self._fatal = error.str()
 
 
-def native_settings(bootstrap: str, *, acks: str, codec: str) -> dict[str, str | int | bool]:
+def client_log(path: Path) -> logging.Logger:
+    """Return a logger that writes what librdkafka logs into a file."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.Logger(path.stem)
+    log.addHandler(handler)
+    return log
+
+
+def native_settings(bootstrap: str, *, acks: str, codec: str, debug: str = "") -> dict[str, str | int | bool]:
     """Return the settings of a NativeProducer; it is idempotent unless acks forbid it."""
+    logged: dict[str, str | int | bool] = {"debug": debug, "log_level": 7} if debug else {"log_level": 0}
     return {
+        **logged,
         "bootstrap.servers": bootstrap,
         "acks": acks,
         "enable.idempotence": acks == "all",
@@ -178,7 +194,6 @@ def native_settings(bootstrap: str, *, acks: str, codec: str) -> dict[str, str |
         "retry.backoff.max.ms": RETRY_MAX_MS,
         "reconnect.backoff.max.ms": RETRY_MAX_MS,
         "queue.buffering.max.messages": 2 * OUTSTANDING,
-        "log_level": 0,
     }
 
 
@@ -252,11 +267,19 @@ class JavaProducer(Worker):
             self.recorder.not_acknowledged(said.get("exception", "?"))
 
 
+class Observer(Protocol):
+    """Who is told what a consumer reads."""
+
+    complaints: list[str]
+
+    def observed(self, partition: int, offset: int, value: bytes) -> None: ...
+
+
 @define
 class Reader(Worker):
-    """Reads every partition from its beginning and goes on as records come."""
+    """Reads every partition from its beginning, what is committed of it, and goes on as records come."""
 
-    recorder: Recorder
+    recorder: Observer
     bootstrap: str
     topic: str
     partitions: int
@@ -268,6 +291,7 @@ class Reader(Worker):
                 "group.id": "chaos-reader",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
                 "check.crcs": True,
                 "socket.timeout.ms": 2 * REQUEST_TIMEOUT_MS,
                 "fetch.wait.max.ms": 100,

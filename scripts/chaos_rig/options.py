@@ -13,10 +13,12 @@ from chaos_rig.faults import Kind
 DESCRIPTION = """Hurt a cluster of three brokers at random under load, and look for everything it had acknowledged.
 
 Each broker is a process of its own, in a network namespace of its own where that can be made. Load comes from
-confluent-kafka and from Kafka's VerifiableProducer, on a topic with three replicas, while a consumer reads along.
-At the end all is healed; then every acknowledged record must be where it was acknowledged, each once, and the
-replicas must hold the same bytes, which kafka-dump-log must be able to read. The table says how long partitions took
-no writes after each kind of fault. Exit status: 0 when all holds, 1 when something does not, 2 when it could not run.
+confluent-kafka and from Kafka's VerifiableProducer, on a topic with three replicas, while a consumer reads along;
+a second topic is written in transactions, some of which are aborted.
+At the end all is healed; then every acknowledged record must be where it was acknowledged, each once, nothing that was
+aborted may ever have been read, and the replicas must hold the same bytes, which kafka-dump-log must be able to read.
+The table says how long partitions took no writes after each kind of fault.
+Exit status: 0 when all holds, 1 when something does not, 2 when it could not run.
 
   scripts/chaos --seconds 600 --store etcd
   scripts/chaos --against kafka --seconds 120
@@ -37,6 +39,7 @@ class Options:
     rate: float
     producers: int
     java: bool
+    transactional: int
     dump: bool
     overlapping: float
     session_ms: int
@@ -45,6 +48,7 @@ class Options:
     data_dir_root: Path | None
     keep: bool
     namespaces: bool
+    client_debug: str
 
     @property
     def session_s(self) -> float:
@@ -68,6 +72,7 @@ def parse() -> Options:
     add("--rate", type=float, default=40, help="records a second, producer and partition (default 40)")
     add("--producers", type=int, default=2, help="of confluent-kafka (default 2)")
     add("--no-java", action="store_true", help="without the VerifiableProducer")
+    add("--transactional", type=int, default=1, help="producers of transactions among them (default 1)")
     add("--no-dump", action="store_true", help="without kafka-dump-log")
     add("--overlapping", type=float, default=0.15, metavar="P", help="share of faults of two brokers at once (0.15)")
     add("--session-ms", type=int, default=9000, help="broker.session.timeout.ms of the cluster (default 9000)")
@@ -76,6 +81,7 @@ def parse() -> Options:
     add("--data-dir-root", type=Path, help="where data lies, e.g. on a tmpfs")
     add("--keep", action="store_true", help="keep data, logs and events even when nothing was wrong")
     add("--no-namespaces", action="store_true", help="run on loopback, without network partitions")
+    add("--client-debug", default="eos", metavar="CONTEXTS", help="of librdkafka, e.g. eos,msg: into producer-N.log")
     found = parser.parse_args()
     try:
         faults = tuple(Kind(name) for name in found.faults.split(","))
@@ -93,6 +99,7 @@ def parse() -> Options:
         rate=found.rate,
         producers=found.producers,
         java=not found.no_java,
+        transactional=found.transactional,
         dump=not found.no_dump,
         overlapping=found.overlapping,
         session_ms=found.session_ms,
@@ -106,4 +113,5 @@ def parse() -> Options:
         data_dir_root=found.data_dir_root,
         keep=found.keep,
         namespaces=not found.no_namespaces,
+        client_debug=found.client_debug,
     )

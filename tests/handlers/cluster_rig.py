@@ -46,7 +46,7 @@ class ClusterRig:
         )
         self.metrics = Metrics()
         self.connection = ConnectionInfo(id="c", listener=LISTENER, host="127.0.0.1")
-        verifier = TransactionVerifier(self.config, self.cluster, self.transactions, brokers)
+        verifier = TransactionVerifier(self.config, self.clock, self.cluster, self.transactions, brokers)
         services = Services(
             config=self.config,
             clock=self.clock,

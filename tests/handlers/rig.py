@@ -91,7 +91,7 @@ class HandlerRig:
             self.config, self.clock, self.cluster, self.replicas, groups=self.groups, brokers=brokers
         )
         self.metrics = Metrics()
-        verifier = TransactionVerifier(self.config, self.cluster, self.transactions, brokers)
+        verifier = TransactionVerifier(self.config, self.clock, self.cluster, self.transactions, brokers)
         self._dispatcher = Dispatcher(
             Services(
                 config=self.config,

@@ -225,7 +225,7 @@ def verification_error(
 def test_batch_that_nobody_vouched_for_is_outside_of_a_transaction(tmp_path: Path) -> None:
     _, log = new_log(tmp_path)
     assert verification_error(log, 0, None) is ErrorCode.INVALID_TXN_STATE
-    verification = log.producers.begin_verification(1, 0, 0)
+    verification = log.producers.begin_verification(1, 0, 0, raises_epoch=False)
     log.producers.check_verified(1, 0, 0, verification)
     produce(log, 0, transactional=True)
     log.producers.check_verified(1, 0, 1, None)  # it is in the transaction by now
@@ -234,28 +234,40 @@ def test_batch_that_nobody_vouched_for_is_outside_of_a_transaction(tmp_path: Pat
 
 def test_batch_vouched_for_before_a_marker_does_not_join_the_next_transaction(tmp_path: Path) -> None:
     _, log = new_log(tmp_path)
-    late = log.producers.begin_verification(1, 0, 0)
+    late = log.producers.begin_verification(1, 0, 0, raises_epoch=False)
     end(log, ControlType.ABORT)
-    again = log.producers.begin_verification(1, 0, 0)
+    again = log.producers.begin_verification(1, 0, 0, raises_epoch=False)
     assert verification_error(log, 0, late) is ErrorCode.INVALID_TXN_STATE
     log.producers.check_verified(1, 0, 0, again)
 
 
+def test_batch_vouched_for_before_the_marker_of_the_transaction_before_is_taken_where_ends_raise_the_epoch(
+    tmp_path: Path,
+) -> None:
+    _, log = new_log(tmp_path)
+    produce(log, 0, transactional=True)
+    verification = log.producers.begin_verification(1, 1, 0, raises_epoch=True)
+    end(log, ControlType.COMMIT, epoch=1)
+    log.producers.check_verified(1, 1, 0, verification)
+    end(log, ControlType.ABORT, epoch=2)
+    assert verification_error(log, 0, verification, epoch=1) is ErrorCode.INVALID_TXN_STATE
+
+
 def test_lowest_sequence_that_waits_comes_first(tmp_path: Path) -> None:
     _, log = new_log(tmp_path)
-    first = log.producers.begin_verification(1, 0, 0)
-    second = log.producers.begin_verification(1, 0, 1)
+    first = log.producers.begin_verification(1, 0, 0, raises_epoch=False)
+    second = log.producers.begin_verification(1, 0, 1, raises_epoch=False)
     assert verification_error(log, 1, second) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
     log.producers.check_verified(1, 0, 0, first)
-    next_epoch = log.producers.begin_verification(1, 1, 7)
+    next_epoch = log.producers.begin_verification(1, 1, 7, raises_epoch=False)
     log.producers.check_verified(1, 1, 7, next_epoch)
 
 
 def test_verifications_are_bounded(tmp_path: Path) -> None:
     _, log = new_log(tmp_path)
-    first = log.producers.begin_verification(1, 0, 0)
+    first = log.producers.begin_verification(1, 0, 0, raises_epoch=False)
     for producer_id in range(2, MAX_VERIFICATIONS + 2):
-        log.producers.begin_verification(producer_id, 0, 0)
+        log.producers.begin_verification(producer_id, 0, 0, raises_epoch=False)
     assert verification_error(log, 0, first) is ErrorCode.INVALID_TXN_STATE
 
 

@@ -12,7 +12,9 @@ Rules: a pure judgement over what clients saw and what the replicas hold in the 
 - two values: no offset was read or acknowledged with two values;
 - back: offsets that one consumer saw ascend; a high watermark that one client was told never goes back;
 - diverged: the replicas hold the same bytes.
-And of groups: a committed offset that was acknowledged is never followed by an older one, nor by none.
+And of groups: a committed offset that was acknowledged is never followed by an older one, nor by none; one that was
+committed in a transaction that is aborted is never there.
+Not here: transactions (committed).
 """
 
 from collections import Counter, defaultdict
@@ -20,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from tests.simulation.committed import TransactionHistory
 from wire.records import iter_batches, read_records
 
 Place = tuple[str, int]  # topic, partition
@@ -51,6 +54,9 @@ class History:
         self.acknowledged_at: dict[bytes, tuple[Place, int]] = {}  # with acks=all
         self.seen: dict[tuple[Place, int], bytes] = {}  # what consumers read
         self.found: list[Violation] = []  # what was wrong at once
+        self.transactions = TransactionHistory()
+        self._aborted: set[tuple[str, Place, int]] = set()
+        self._offsets_read: set[tuple[str, Place, int]] = set()
         self._positions: dict[tuple[str, Place], int] = {}
         self._high_watermarks: dict[tuple[str, Place], int] = {}
         self._committed: dict[tuple[str, Place], int] = {}
@@ -102,16 +108,24 @@ class History:
         """Nothing is known of this commit, whose connection was lost: it may be done at any time."""
         self._late.add((group, place, offset))
 
+    def commit_aborted(self, group: str, place: Place, offset: int) -> None:
+        """The transaction in which it was committed is aborted."""
+        self._aborted.add((group, place, offset))
+
     def committed(self, group: str, place: Place) -> int:
         """What a reader that asks from now on must find at least; -1: nothing."""
         return self._committed.get((group, place), -1)
 
     def commit_read(self, group: str, place: Place, offset: int, *, at_least: int) -> None:
         """A group's offset was fetched by a client that found `committed` to be `at_least` when it asked."""
+        self._offsets_read.add((group, place, offset))
         if offset < at_least and (group, place, offset) not in self._late:
             self.violation("group", f"{group} had committed {at_least} of {place}, then {offset} was there")
         if offset > self._attempted.get((group, place), -1):
             self.violation("group", f"{group} never committed {offset} of {place}")
+
+    def aborted_offsets_read(self) -> list[tuple[str, Place, int]]:
+        return sorted(self._aborted & self._offsets_read)
 
     def groups(self) -> list[tuple[str, Place]]:
         return list(self._committed)
@@ -141,6 +155,10 @@ def check(history: History, replicas: Mapping[Place, Sequence[Replica]]) -> list
         found += _lost(history, place, dict(records))
         found += _duplicates(history, place, records)
         found += _out_of_order(history, place, records)
+    for group, place, offset in history.aborted_offsets_read():
+        found.append(Violation("group", f"{group} had {offset} of {place}, whose transaction is aborted"))
+    logs = {place: copies[0].data for place, copies in replicas.items()}
+    found += [Violation(kind, text) for kind, text in history.transactions.check(logs)]
     return found
 
 

@@ -27,6 +27,7 @@ METADATA_VERSION = 12
 FIND_COORDINATOR_VERSION = 4
 REQUEST_TIMEOUT_MS = 4000
 CONNECT_TIMEOUT_MS = 1500
+GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
 MIN_BACKOFF_MS, MAX_BACKOFF_MS = 20, 250
 
 
@@ -117,7 +118,7 @@ class Client:
         self._connections: dict[int, Connection] = {}
         self._leaders: dict[Place, Leader] = {}
         self._known_epochs: dict[Place, int] = {}
-        self._coordinators: dict[str, int] = {}
+        self._coordinators: dict[tuple[str, int], int] = {}
 
     async def connection(self, broker_id: int) -> Connection:
         """Return a connection to a broker. Raises: OSError."""
@@ -156,23 +157,23 @@ class Client:
         """The leader may be another one by now."""
         self._leaders.pop(place, None)
 
-    async def coordinator(self, group: str) -> Connection:
-        """Return a connection to a group's coordinator. Raises: OSError."""
-        while group not in self._coordinators:
+    async def coordinator(self, key: str, kind: int = GROUP) -> Connection:
+        """Return a connection to the coordinator of a group, or of a transactional id. Raises: OSError."""
+        while (key, kind) not in self._coordinators:
             connection = await self.any_connection()
             answer = await connection.ask(
-                FindCoordinatorRequest(key_type=0, coordinator_keys=[group]), FIND_COORDINATOR_VERSION
+                FindCoordinatorRequest(key_type=kind, coordinator_keys=[key]), FIND_COORDINATOR_VERSION
             )
             (found,) = answer.coordinators
             if found.error_code == 0:
-                self._coordinators[group] = found.node_id
+                self._coordinators[key, kind] = found.node_id
             else:
-                self.problem = f"no coordinator of {group}: {found.error_code}"
+                self.problem = f"no coordinator of {key}: {found.error_code}"
                 await self.back_off()
-        return await self.connection(self._coordinators[group])
+        return await self.connection(self._coordinators[key, kind])
 
-    def forget_coordinator(self, group: str) -> None:
-        self._coordinators.pop(group, None)
+    def forget_coordinator(self, key: str, kind: int = GROUP) -> None:
+        self._coordinators.pop((key, kind), None)
 
     async def back_off(self) -> None:
         await self.world.sleep(self.world.random.uniform(MIN_BACKOFF_MS, MAX_BACKOFF_MS))

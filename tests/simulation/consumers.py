@@ -34,7 +34,9 @@ MAX_PAUSE_MS = 600
 
 
 class Consumer(Client):
-    """Reads one partition."""
+    """Reads one partition, committed or not."""
+
+    isolation_level = 0
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class Consumer(Client):
                 max_wait_ms=500,
                 min_bytes=1,
                 max_bytes=1_000_000,
-                isolation_level=0,
+                isolation_level=self.isolation_level,
                 session_epoch=-1,
                 topics=[FetchTopic(topic=topic, partitions=[wanted])],
             ),
@@ -96,11 +98,7 @@ class Consumer(Client):
             self.history.violation("vanished", f"{self.position} of {self.place} is out of range for {self.name}")
         if code:
             return f"{self.place}: {ErrorCode(code).name}"
-        for header, batch in iter_batches(memoryview(bytearray(partition.records or b""))):
-            for record in read_records(batch):
-                if record.offset >= self.position:
-                    self.history.read(self.name, self.place, record.offset, record.value or b"")
-            self.position = max(self.position, header.last_offset + 1)
+        self._take_records(partition)
         if partition.records and self.position > partition.high_watermark:
             self.history.violation(
                 "back",
@@ -108,6 +106,13 @@ class Consumer(Client):
             )
         self.note(f"is at {self.place[1]}:{self.position}")
         return ""
+
+    def _take_records(self, partition: Any) -> None:
+        for header, batch in iter_batches(memoryview(bytearray(partition.records or b""))):
+            for record in read_records(batch) if not header.is_control else ():
+                if record.offset >= self.position:
+                    self.history.read(self.name, self.place, record.offset, record.value or b"")
+            self.position = max(self.position, header.last_offset + 1)
 
     async def _look_at_end(self) -> str:
         leader = await self.leader(self.place)

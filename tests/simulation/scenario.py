@@ -24,10 +24,12 @@ from tests.simulation.clock import BrokerClock
 from tests.simulation.consumers import Committer, Consumer
 from tests.simulation.disk import new_folder
 from tests.simulation.faults import Nemesis
+from tests.simulation.members import Member, why_not_settled
 from tests.simulation.memory_store import StoreData
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.node import Node
 from tests.simulation.producers import ALL, Producer
+from tests.simulation.transactions import CommittedConsumer, TransactionalProducer
 from tests.simulation.world import Trace, World, run
 from wire.messages.topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from wire.records import iter_batches
@@ -46,6 +48,9 @@ PROPERTIES = {
     "min.insync.replicas": "2",
     "offsets.topic.num.partitions": "2",
     "offsets.commit.timeout.ms": "2000",
+    "group.initial.rebalance.delay.ms": "100",
+    "transaction.state.log.num.partitions": "2",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     "log.retention.check.interval.ms": "5000",
     "log.flush.offset.checkpoint.interval.ms": "5000",
     "replica.high.watermark.checkpoint.interval.ms": "2000",
@@ -62,7 +67,9 @@ class Settings:
     brokers: int = 3
     partitions: int = 2
     producers: int = 3
+    transactional: int = 1
     groups: int = 1
+    members: int = 3  # of one more group
     faults_ms: float = 15_000
     faults: Sequence[str] = ()  # only these; none: all
     properties: dict[str, str] = attrs.field(factory=dict)
@@ -74,6 +81,7 @@ class Outcome:
     digest: str
     violations: list[Violation]
     acknowledged: int  # records
+    transactions: int  # whose end the producer was told
     read: int
     simulated_ms: float
     took_s: float
@@ -111,8 +119,10 @@ class Scenario:
         ]
         self.nemesis = Nemesis(world, self.network, self.nodes, self._all_in_sync, kinds=settings.faults)
         self.producers: list[Producer] = []
+        self.transactional: list[TransactionalProducer] = []
         self.consumers: list[Consumer] = []
         self.committers: list[Committer] = []
+        self.members: list[Member] = []
         self._places: list[Place] = [(TOPIC, index) for index in range(settings.partitions)]
 
     async def play(self) -> Outcome:
@@ -135,7 +145,8 @@ class Scenario:
             seed=self.world.seed,
             digest="",
             violations=found,
-            acknowledged=sum(producer.acknowledged for producer in self.producers),
+            acknowledged=sum(producer.acknowledged for producer in (*self.producers, *self.transactional)),
+            transactions=self.history.transactions.ended,
             read=len(self.history.seen),
             simulated_ms=self.world.now_ms,
             took_s=0,
@@ -200,18 +211,23 @@ class Scenario:
             )
         for number, place in enumerate(self._places):
             self.consumers.append(Consumer(*common, f"c{number}", brokers, place=place))
+            self.consumers.append(CommittedConsumer(*common, f"r{number}", brokers, place=place))
+        for number in range(self.settings.transactional):
+            self.transactional.append(TransactionalProducer(*common, f"t{number}", brokers, places=self._places))
         for number in range(self.settings.groups):
             self.committers.append(
                 Committer(*common, f"g{number}", brokers, group=f"group-{number}", place=self._places[0])
             )
-        for client in (*self.producers, *self.consumers, *self.committers):
+        for number in range(self.settings.members):
+            self.members.append(Member(*common, f"m{number}", brokers, group="shared", places=self._places))
+        for client in (*self.producers, *self.transactional, *self.consumers, *self.committers, *self.members):
             self.world.tasks.start_soon(client.run)
 
     async def _settle(self) -> None:
         """Wait until everything that was sent is acknowledged, and all replicas hold it."""
         with trio.move_on_after(HEAL_MS / 1000) as scope:
             await self.world.sleep(self.world.random.uniform(0, 3000))
-            for client in (*self.producers, *self.committers):
+            for client in (*self.producers, *self.transactional, *self.committers, *self.members):
                 client.is_stopping = True
             while self._why_not_settled():
                 await self.world.sleep(200)
@@ -220,9 +236,11 @@ class Scenario:
 
     def _why_not_settled(self) -> list[str]:
         reasons = [f"{node.name} is down" for node in self.nodes if not node.is_running]
-        for client in (*self.producers, *self.committers):
+        for client in (*self.producers, *self.transactional, *self.committers):
             if not client.is_done:
                 reasons.append(f"{client.name} is not done ({client.problem})")
+        if not reasons and self.members and (unsettled := why_not_settled(self.members, self._places)):
+            reasons.append(unsettled)
         if not reasons:
             if not self._all_in_sync():
                 reasons.append(f"not all replicas are in sync: {self._states()}")

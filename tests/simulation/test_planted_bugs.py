@@ -10,10 +10,14 @@ import pytest
 
 from pykbroker.cluster import controller
 from pykbroker.cluster.membership import Cluster
+from pykbroker.groups.offsets import CommittedOffset, Key, OffsetStore
 from pykbroker.log.producer_state import ProducerStates
 from pykbroker.replication import isr
 from pykbroker.replication.fetcher import Fetchers
 from pykbroker.replication.partition import Partition
+from pykbroker.topic_partition import TopicPartition
+from pykbroker.transactions.markers import Ending, MarkerWriter
+from pykbroker.transactions.shard import TransactionShard
 from tests.simulation.scenario import Settings, simulate
 from wire.errors import ErrorCode
 
@@ -65,6 +69,41 @@ def trust_a_disk_that_lost_its_power(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cluster, "_leave_in_sync_replicas", stay)
 
 
+def read_over_open_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give readers of committed records all that is below the high watermark."""
+    monkeypatch.setattr(Partition, "last_stable_offset", property(lambda self: self.high_watermark))
+
+
+def write_markers_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a marker for written that a partition has refused, or that never arrived."""
+
+    def outcome(self: MarkerWriter, ending: Ending, topic_partition: TopicPartition, error: ErrorCode) -> None:
+        ending.missing.discard(topic_partition)
+
+    monkeypatch.setattr(MarkerWriter, "_outcome", outcome)
+
+
+def count_offsets_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let offsets of a transaction count before it is committed."""
+    put = OffsetStore.put
+
+    def put_at_once(
+        self: OffsetStore, key: Key, committed: CommittedOffset, *, producer_id: int = -1, is_committed: bool = True
+    ) -> None:
+        put(self, key, committed, is_committed=is_committed)
+
+    monkeypatch.setattr(OffsetStore, "put", put_at_once)
+
+
+def forget_the_end_that_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take what a coordinator finds decided, but not complete, for complete."""
+
+    def load(self: TransactionShard, is_complete: bool) -> None:
+        self.is_loading = False
+
+    monkeypatch.setattr(TransactionShard, "_loaded", load)
+
+
 @attrs.frozen
 class Planted:
     plant: Callable[[pytest.MonkeyPatch], None]
@@ -80,8 +119,12 @@ PLANTED = [
     Planted(acknowledge_at_once, frozenset({"lost"}), ("isolate and kill",)),
     Planted(show_what_is_not_committed, frozenset({"vanished", "lost", "two values"}), ("isolate and kill",)),
     Planted(forget_producers, frozenset({"duplicate", "order"}), ("lose connections", *PROCESSES)),
+    Planted(read_over_open_transactions, frozenset({"early read", "aborted read"}), ("slow",)),
+    Planted(count_offsets_at_once, frozenset({"group"}), ("slow",)),
 ]
 PLANTED_DEEPER = [  # these take more seeds
+    Planted(forget_the_end_that_was_decided, frozenset({"open", "torn", "stuck"}), PROCESSES),
+    Planted(write_markers_once, frozenset({"open", "torn"}), PROCESSES),
     Planted(truncate_to_the_high_watermark, frozenset({"lost", "vanished", "diverged", "two values"}), PROCESSES),
     Planted(elect_anybody, frozenset({"lost", "vanished"}), ("strand",)),
     Planted(trust_a_disk_that_lost_its_power, frozenset({"lost", "vanished"}), ("lose power", "all down")),

@@ -71,15 +71,23 @@ class Pair:
                 HandlerRig(folder / str(broker_id), {"node.id": str(broker_id)}, clock=clock, brokers=brokers)
             )
         self.wires = {broker_id: Wire(rig) for broker_id, rig in zip(BROKERS, self.rigs, strict=True)}
-        partitions = tuple(
-            attrs.evolve(PartitionImage.created(BROKERS), leader=leader, isr=(leader,)) for leader in BROKERS
-        )
         for rig in self.rigs:
-            rig.set_brokers({each: BrokerImage(each, None, 0, {}, fenced=False) for each in BROKERS})
-            rig.set_topics(TopicImage("t", TOPIC_ID, partitions, 1), transaction_topic())
+            rig.set_brokers({each: BrokerImage(each, None, {}, 0, fenced=False) for each in BROKERS})
+        self.lead(*BROKERS)
 
     def _connect(self, broker_id: int) -> Wire:
         return self.wires[broker_id]
+
+    def lead(self, *leaders: int, epoch: int = 0) -> None:
+        """Make these the leaders of the partitions."""
+        partitions = tuple(
+            attrs.evolve(
+                PartitionImage.created(BROKERS), leader=leader, isr=(leader,), leader_epoch=epoch, partition_epoch=epoch
+            )
+            for leader in leaders
+        )
+        for rig in self.rigs:
+            rig.set_topics(TopicImage("t", TOPIC_ID, partitions, 1), transaction_topic())
 
     @property
     def coordinator(self) -> HandlerRig:
@@ -207,6 +215,64 @@ async def test_batch_whose_transaction_ended_while_the_coordinator_answered_join
     assert code(await response_of(late)) is ErrorCode.INVALID_TXN_STATE
     partition = pair.other.replicas.partition("t", 1)
     assert partition.last_stable_offset == partition.log.log_end_offset
+
+
+async def begun_before_the_last_one_is_complete(pair: Pair) -> list[Answered]:
+    """Return two batches that wait, since the marker of the transaction before is not known to be written."""
+    pair.init()
+    await response_of(pair.produce(pair.other, 1, 0))
+    pair.wires[ANOTHER_BROKER].gate = anyio.Event()
+    assert pair.end(0) == [ErrorCode.NONE]
+    await pair.state("PrepareCommit")
+    return [pair.produce(pair.coordinator, 0, 1, sequence) for sequence in (0, 1)]
+
+
+@pytest.mark.anyio
+async def test_batch_that_comes_before_the_last_transaction_is_complete_waits_a_moment_and_joins_the_next(
+    pair: Pair,
+) -> None:
+    answers = await begun_before_the_last_one_is_complete(pair)
+    pair.coordinator.clock.advance(20)
+    assert [answer.response for answer in answers] == [None, None]
+    gate = pair.wires[ANOTHER_BROKER].gate
+    assert gate is not None
+    gate.set()
+    await pair.state("CompleteCommit")
+    pair.coordinator.clock.advance(20)
+    assert [code(await response_of(answer)) for answer in answers] == [ErrorCode.NONE, ErrorCode.NONE]
+    assert pair.log(pair.coordinator, 0) == ["data 1", "data 1"]
+
+
+@pytest.mark.anyio
+async def test_producer_is_told_of_a_transaction_that_is_not_complete_for_long(pair: Pair) -> None:
+    answers = await begun_before_the_last_one_is_complete(pair)
+    pair.coordinator.clock.advance(100)
+    assert [code(await response_of(answer)) for answer in answers] == [ErrorCode.CONCURRENT_TRANSACTIONS] * 2
+
+
+@pytest.mark.anyio
+async def test_batch_for_a_partition_that_is_led_elsewhere_is_sent_away_and_not_called_outside_of_the_transaction(
+    pair: Pair,
+) -> None:
+    pair.init()
+    assert code(await response_of(pair.produce(pair.coordinator, 1, 0))) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert code(await response_of(pair.produce(pair.other, 1, 0))) is ErrorCode.NONE
+
+
+@pytest.mark.anyio
+async def test_partition_that_is_led_here_only_since_the_coordinator_was_asked_about_others_takes_no_batch(
+    pair: Pair,
+) -> None:
+    pair.init()
+    wire = pair.wires[BROKER_ID]
+    wire.gate = anyio.Event()
+    first = pair.produce(pair.other, 1, 0)
+    second = pair.produce(pair.other, 0, 0)  # comes too early, and waits behind the question about the first
+    pair.lead(ANOTHER_BROKER, ANOTHER_BROKER, epoch=1)
+    wire.gate.set()
+    assert code(await response_of(first)) is ErrorCode.NONE
+    assert code(await response_of(second)) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert code(await response_of(pair.produce(pair.other, 0, 0))) is ErrorCode.NONE
 
 
 @pytest.mark.anyio
