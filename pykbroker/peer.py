@@ -22,13 +22,13 @@ import errno
 import itertools
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from struct import Struct
 from typing import Any
 
 import anyio
 
-from pykbroker.clock import Clock
+from pykbroker.clock import Clock, Result
 from pykbroker.config import BrokerConfig
 from wire import codec
 from wire.catalog import response_class
@@ -50,6 +50,13 @@ class Channel(ABC):
         """Send one request, its four size bytes included; return the response without them.
 
         The view is good until the next exchange. Raises: OSError when the connection is lost.
+        """
+
+    @abstractmethod
+    async def send(self, frame: bytes) -> None:
+        """Send one request that has no response, its four size bytes included.
+
+        Raises: OSError when the connection is lost.
         """
 
     @abstractmethod
@@ -106,6 +113,15 @@ class Peer:
 
     async def call(self, request: object, version: int, *, timeout_ms: int) -> Any:
         """Send a request and return its response. Raises: OSError."""
+        return await self._connected(lambda channel: self._exchange(channel, request, version, timeout_ms))
+
+    async def send(self, request: object, version: int, *, timeout_ms: int) -> None:
+        """Send a request that has no answer. Raises: OSError."""
+        frame, _, _ = self._encode(request, version)
+        await self._connected(lambda channel: self._clock.within(timeout_ms, channel.send(frame)))
+
+    async def _connected(self, use: Callable[[Channel], Awaitable[Result]]) -> Result:
+        """Use the connection, opened where there is none, and close it if that does not end well."""
         pause_ms = self._not_before_ms - self._clock.monotonic_ms()
         if pause_ms > 0:
             await self._clock.sleep(pause_ms)
@@ -113,7 +129,7 @@ class Peer:
         try:
             if self._channel is None:
                 self._channel = await self._connect()
-            response = await self._exchange(self._channel, request, version, timeout_ms)
+            result = await use(self._channel)
             is_complete = True
         except OSError:
             self._not_before_ms = self._clock.monotonic_ms() + self._backoff.failed(self._max_backoff_ms())
@@ -122,7 +138,7 @@ class Peer:
             if not is_complete:
                 await self.aclose()
         self._backoff.succeeded()
-        return response
+        return result
 
     async def aclose(self) -> None:
         """Close the connection; a later call opens another one."""
@@ -147,10 +163,7 @@ class Peer:
         return channel
 
     async def _exchange(self, channel: Channel, request: object, version: int, timeout_ms: int) -> object:
-        key = spec_of(type(request)).key
-        assert key is not None
-        correlation_id = next(self._correlation_ids) & 0x7FFFFFFF
-        sent = encode_request(RequestHeader(key, version, correlation_id, self._client_id), request)
+        sent, key, correlation_id = self._encode(request, version)
         frame = await self._clock.within(timeout_ms, channel.exchange(sent))
         try:
             answered, pos = decode_response_header(key, version, frame)
@@ -162,6 +175,17 @@ class Peer:
         except ProtocolError as error:
             raise ConnectionError(errno.EPROTO, str(error)) from error
         return response
+
+    def _encode(self, request: object, version: int) -> tuple[bytes, int, int]:
+        """Return the frame of a request, its API key and its correlation id."""
+        key = spec_of(type(request)).key
+        assert key is not None
+        correlation_id = next(self._correlation_ids) & 0x7FFFFFFF
+        return (
+            encode_request(RequestHeader(key, version, correlation_id, self._client_id), request),
+            key,
+            correlation_id,
+        )
 
 
 class SocketNetwork(Network):
@@ -207,13 +231,16 @@ class _SocketChannel(Channel):
         self._max_frame_bytes = max_frame_bytes
         self._buffer = memoryview(bytearray(_FIRST_BUFFER_BYTES))
 
-    async def exchange(self, frame: bytes) -> memoryview:
+    async def send(self, frame: bytes) -> None:
         left = memoryview(frame)
         while left:
             try:
                 left = left[self._socket.send(left) :]
             except BlockingIOError:
                 await anyio.wait_writable(self._socket)
+
+    async def exchange(self, frame: bytes) -> memoryview:
+        await self.send(frame)
         filled = 0
         wanted = 4
         while filled < wanted:

@@ -312,6 +312,9 @@ class NodeNetwork(Network):
 class LinkChannel(Channel):
     link: Link
 
+    async def send(self, frame: bytes) -> None:
+        self.link.send(frame)
+
     async def exchange(self, frame: bytes) -> memoryview:
         self.link.send(frame)
         return await self.link.receive_frame()

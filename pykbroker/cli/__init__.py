@@ -1,8 +1,11 @@
 """The command `pykbroker`.
 
-`start` runs one broker until SIGTERM or SIGINT, `cluster` several, each as a process of its own. What a person did
-wrong – a port that is taken, a folder that cannot be written or is in use, a bad property – is one line on stderr and
-exit status 1; everything else is a traceback, because it is a bug.
+`start` runs one broker until SIGTERM or SIGINT, `cluster` several, each as a process of its own: they are here, with
+argparse and few imports, because a broker's start is measured. All other commands are clients of some cluster; they
+are in `root` and the modules that it names, and imported when they are called.
+
+What a person did wrong – a port that is taken, a folder that cannot be written or is in use, a bad property – is one
+line on stderr and exit status 1; everything else is a traceback, because it is a bug.
 """
 
 import argparse
@@ -43,7 +46,12 @@ class Options(argparse.Namespace):
 def main(arguments: Sequence[str] | None = None) -> None:
     # What is imported stays for good: collecting garbage meanwhile finds nothing, and takes a tenth of the start.
     gc.disable()
-    options = _parser().parse_args(arguments, namespace=Options())
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] not in ("start", "cluster"):
+        from pykbroker.cli.root import run
+
+        run(words)
+    options = parser().parse_args(words, namespace=Options())
     logging.basicConfig(
         level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s (%(name)s)"
     )
@@ -51,10 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_start(options, folder) if options.brokers is None else _cluster(options, options.brokers, folder))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pykbroker", description="A Kafka broker that stock Kafka clients cannot tell from Apache Kafka."
-    )
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `start` and `cluster`."""
+    parser = argparse.ArgumentParser(prog="pykbroker")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     start = commands.add_parser(
         "start",

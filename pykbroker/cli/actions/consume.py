@@ -1,0 +1,126 @@
+"""What `pykbroker consume` does: find out where to begin and to stop, then print."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import typer
+
+from pykbroker.cli.format import FormatError, compile_format
+from pykbroker.cli.output import flush, json_line, progress, record_json, write
+from pykbroker.cli.positions import END, From, Position, PositionError, offset_at, parse_range
+from pykbroker.cli.running import run
+from pykbroker.client import Client
+from pykbroker.client import offsets as client_offsets
+from pykbroker.client.client import check
+from pykbroker.client.consumer import ConsumedRecord, Consumer
+from pykbroker.client.member import GroupConsumer
+from pykbroker.client.offsets import BEGINNING, IsolationLevel
+from pykbroker.topic_partition import TopicPartition
+from wire.errors import ErrorCode
+
+Printer = Callable[[ConsumedRecord, int], str | bytes]
+
+
+@attrs.frozen
+class Wanted:
+    topics: Sequence[str]
+    partitions: Sequence[int]  # empty: all
+    offset: str
+    number: int | None
+    at_end: bool
+    group: str | None
+    read_committed: bool
+
+    @property
+    def isolation(self) -> IsolationLevel:
+        return IsolationLevel.READ_COMMITTED if self.read_committed else IsolationLevel.READ_UNCOMMITTED
+
+
+def consume(bootstrap: str, wanted: Wanted, format_text: str | None) -> None:
+    """Print records; as JSON, one a line, without a format."""
+    printer = _printer(format_text)
+    try:
+        begin, end = parse_range(wanted.offset, int(time.time() * 1000))
+    except PositionError as error:
+        raise typer.BadParameter(str(error), param_hint="--offset") from None
+    if end is None and wanted.at_end:
+        end = END
+
+    async def work(client: Client) -> None:
+        if wanted.group is not None:
+            await _as_member(client, wanted, begin, printer)
+        else:
+            await _alone(client, wanted, begin, end, printer)
+
+    run(bootstrap, work)
+
+
+def _printer(format_text: str | None) -> Printer:
+    if format_text is None:
+        return lambda record, number: json_line(record_json(record))
+    try:
+        return compile_format(format_text)
+    except FormatError as error:
+        raise typer.BadParameter(str(error), param_hint="--format") from None
+
+
+async def _alone(client: Client, wanted: Wanted, begin: Position, end: Position | None, printer: Printer) -> None:
+    partitions = await _partitions(client, wanted)
+    starts = await client_offsets.beginnings(client, partitions)
+    ends = await client_offsets.ends(client, partitions, wanted.isolation)
+    first = await _resolve(client, begin, starts, ends)
+    until = None if end is None else await _resolve(client, end, starts, ends)
+    total = None if until is None else sum(max(until[tp] - first[tp], 0) for tp in partitions)
+    number = 0
+    with progress("consume", total if wanted.number is None else None, prints=True) as advance:
+        async with Consumer(client, first, until=until, isolation=wanted.isolation) as consumer:
+            while (records := await consumer.poll()) is not None:
+                number = _print(records, number, wanted.number, printer)
+                advance(len(records))
+                if number == wanted.number:
+                    return
+
+
+async def _as_member(client: Client, wanted: Wanted, begin: Position, printer: Printer) -> None:
+    if begin.anchor not in (From.START, From.END) or begin.number:
+        raise typer.BadParameter("a group without offsets begins at start or end", param_hint="--offset")
+    reset = client_offsets.END if begin.anchor is From.END else BEGINNING
+    number = 0
+    async with GroupConsumer(
+        client, wanted.group or "", wanted.topics, auto_offset_reset=reset, isolation=wanted.isolation
+    ) as member:
+        async for record in member:
+            number = _print([record], number, wanted.number, printer)
+            if number == wanted.number:
+                return
+
+
+def _print(records: Sequence[ConsumedRecord], number: int, most: int | None, printer: Printer) -> int:
+    """Print records, `most` in all; return how many were printed until now."""
+    for record in records if most is None else records[: most - number]:
+        write(printer(record, number))
+        number += 1
+    flush()
+    return number
+
+
+async def _partitions(client: Client, wanted: Wanted) -> list[TopicPartition]:
+    partitions = []
+    for name in dict.fromkeys(wanted.topics):
+        topic = await client.topic(name)
+        for index in wanted.partitions:
+            if not 0 <= index < len(topic.partitions):
+                check(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{name} has no partition {index}")
+        partitions += [TopicPartition(name, index) for index in wanted.partitions or range(len(topic.partitions))]
+    return partitions
+
+
+async def _resolve(
+    client: Client, position: Position, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """Return the offset that a position means in each partition. Raises: KafkaError."""
+    at_time: Mapping[TopicPartition, int] = {}
+    if position.anchor is From.TIME:
+        at_time = await client_offsets.list_offsets(client, dict.fromkeys(starts, position.number))
+    return {tp: offset_at(position, start, ends[tp], at_time.get(tp)) for tp, start in starts.items()}

@@ -1,0 +1,142 @@
+"""The words of `pykbroker configs`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pykbroker.cli.options import (
+    DEFAULT_BOOTSTRAP,
+    Bootstrap,
+    Json,
+    complete_groups,
+    complete_topics,
+    examples,
+    new_app,
+    parse_pairs,
+)
+
+app = new_app("Show and change the configs of topics, brokers and groups.")
+
+
+class Type(StrEnum):
+    TOPIC = "topic"
+    BROKER = "broker"
+    GROUP = "group"
+    BROKER_LOGGER = "broker-logger"
+    CLIENT_METRICS = "client-metrics"
+
+
+def _complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
+    chosen = ctx.params.get("type_")
+    if chosen == Type.TOPIC:
+        return complete_topics(ctx, incomplete)
+    return complete_groups(ctx, incomplete) if chosen == Type.GROUP else []
+
+
+OfType = Annotated[Type, typer.Argument(metavar="TYPE", help="topic, broker, group, broker-logger or client-metrics.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Of a broker: its id, or `default` for all of them.", autocompletion=_complete_name
+    ),
+]
+Pairs = Annotated[list[str], typer.Argument(metavar="CONFIG=VALUE")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only ask whether it would work.")]
+
+
+@app.command(
+    epilog=examples(
+        "configs describe topic orders",
+        "configs describe topic orders retention.ms --docs",
+        "configs describe broker 1 --all --json",
+    )
+)
+def describe(
+    type_: OfType,
+    name: Name,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="CONFIG")] = None,
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Defaults and what a file says, too.")] = False,
+    docs: Annotated[bool, typer.Option("--docs", help="With what they mean.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what is set, or these configs."""
+    from pykbroker.cli.actions import configs
+
+    configs.describe(bootstrap, configs.resource_of(type_, name), keys or (), everything=all_, docs=docs, json=json)
+
+
+@app.command(
+    "set",
+    epilog=examples(
+        "configs set topic orders retention.ms=86400000 cleanup.policy=delete",
+        "configs set broker default log.retention.ms=86400000",
+    ),
+)
+def set_(
+    type_: OfType,
+    name: Name,
+    pairs: Pairs,
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Set configs."""
+    from pykbroker.cli.actions import configs
+
+    changes = configs.changes_of("set", parse_pairs(pairs, "CONFIG=VALUE"))
+    configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
+
+
+@app.command(epilog=examples("configs delete topic orders retention.ms"))
+def delete(
+    type_: OfType,
+    name: Name,
+    keys: Annotated[list[str], typer.Argument(metavar="CONFIG")],
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Let configs have their defaults again."""
+    from pykbroker.cli.actions import configs
+
+    changes = configs.changes_of("delete", dict.fromkeys(keys, ""))
+    configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
+
+
+@app.command(epilog=examples("configs append topic orders cleanup.policy=compact"))
+def append(
+    type_: OfType,
+    name: Name,
+    pairs: Pairs,
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Add values to configs that are lists."""
+    from pykbroker.cli.actions import configs
+
+    changes = configs.changes_of("append", parse_pairs(pairs, "CONFIG=VALUE"))
+    configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
+
+
+@app.command(epilog=examples("configs subtract topic orders cleanup.policy=compact"))
+def subtract(
+    type_: OfType,
+    name: Name,
+    pairs: Pairs,
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Take values out of configs that are lists."""
+    from pykbroker.cli.actions import configs
+
+    changes = configs.changes_of("subtract", parse_pairs(pairs, "CONFIG=VALUE"))
+    configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)

@@ -1,0 +1,290 @@
+"""Reading the files of a data folder, without a broker: what `kafka-dump-log` does.
+
+    <offset>.log         record batches: an entry per batch, and per record if asked for
+    <offset>.index       offset -> position          <offset>.timeindex   timestamp -> offset
+    <offset>.txnindex    aborted transactions        <offset>.snapshot    producers
+    *-<epoch>.checkpoint  a snapshot of KRaft's metadata: batches, too
+    *-checkpoint, partition.metadata, meta.properties, .kafka_cleanshutdown: text, a line each
+
+Rules
+- An entry is a dict that can be printed as JSON; `kind` says what it is.
+- What cannot be read is an entry, too (`kind` "damage"), and reading goes on where that is possible.
+- Zeros at the end of an index are what Kafka reserves while it is in use; they are left out.
+- Records of internal topics are decoded, if the folder's name or an option says that they are.
+
+Not here: printing (actions.log).
+"""
+
+import mmap
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pykbroker.cli.output import named_bytes
+from wire import codec
+from wire.errors import ProtocolError
+from wire.messages.control_records import AbortedTxn, ProducerSnapshot
+from wire.primitives import uuid_text
+from wire.records import (
+    BATCH_HEADER_SIZE,
+    BATCH_OVERHEAD,
+    CODEC_MASK,
+    MAGIC,
+    MAGIC_POSITION,
+    BatchHeader,
+    Record,
+    batch_crc,
+    read_batch_header,
+    read_end_txn_marker,
+    read_records,
+)
+from wire.schema import Kind, spec_of
+
+Entry = dict[str, object]
+Decoder = Callable[[Record], Entry]
+
+OFFSETS_TOPIC, TRANSACTIONS_TOPIC, SHARE_TOPIC = "__consumer_offsets", "__transaction_state", "__share_group_state"
+_SUFFIXES = (".log", ".checkpoint", ".index", ".timeindex", ".txnindex", ".snapshot")
+_TEXTS = ("partition.metadata", "meta.properties", ".kafka_cleanshutdown")
+_OFFSET_ENTRY = struct.Struct(">II")
+_TIME_ENTRY = struct.Struct(">qI")
+_TRANSACTION_ENTRY_BYTES = 34
+_VERSION = struct.Struct(">h")
+
+
+def is_readable(path: Path) -> bool:
+    return path.suffix in _SUFFIXES or path.name in _TEXTS or path.name.endswith("-checkpoint")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return what can be read in a folder and those below it. Raises: OSError."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and is_readable(path))
+
+
+def read_file(path: Path, *, records: bool = False, decoder: Decoder | None = None) -> Iterator[Entry]:
+    """Yield what is in a file. Raises: OSError."""
+    if path.suffix in (".log", ".checkpoint"):
+        yield from _segment(path, records=records, decoder=decoder)
+    elif path.suffix == ".index":
+        yield from _index(path, _OFFSET_ENTRY, lambda base, first, second: {"offset": base + first, "position": second})
+    elif path.suffix == ".timeindex":
+        yield from _index(path, _TIME_ENTRY, lambda base, first, second: {"timestamp": first, "offset": base + second})
+    elif path.suffix == ".txnindex":
+        yield from _transactions(path)
+    elif path.suffix == ".snapshot":
+        yield from _snapshot(path)
+    else:
+        for line in path.read_text(errors="replace").splitlines():
+            yield {"kind": "line", "text": line}
+
+
+# Segments
+
+
+def _segment(path: Path, *, records: bool, decoder: Decoder | None) -> Iterator[Entry]:
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        if not size:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            position = 0
+            while position < size:
+                batch_size = _batch_size(data, position, size)
+                if batch_size is None:
+                    yield _damage(position, f"{size - position} bytes that are no batch")
+                    return
+                batch = data[position : position + batch_size]
+                header = read_batch_header(batch)
+                is_whole = header.crc == batch_crc(batch)
+                yield _batch(header, position, is_whole=is_whole)
+                if records and is_whole:
+                    yield from _records(header, batch, position, decoder)
+                position += batch_size
+
+
+def _batch_size(data: mmap.mmap, position: int, size: int) -> int | None:
+    if size - position < BATCH_HEADER_SIZE or data[position + MAGIC_POSITION] != MAGIC:
+        return None
+    (length,) = struct.unpack_from(">i", data, position + 8)
+    whole: int = BATCH_OVERHEAD + length
+    return whole if BATCH_HEADER_SIZE <= whole <= size - position else None
+
+
+def _batch(header: BatchHeader, position: int, *, is_whole: bool) -> Entry:
+    flags = {
+        "transactional": header.is_transactional,
+        "control": header.is_control,
+        "delete_horizon": header.has_delete_horizon,
+        "log_append_time": bool(header.timestamp_type),
+    }
+    try:
+        codec_name = header.codec.name.lower()
+    except ProtocolError:
+        codec_name = f"unknown {header.attributes & CODEC_MASK}"
+    return {
+        "kind": "batch",
+        "position": position,
+        "base_offset": header.base_offset,
+        "last_offset": header.last_offset,
+        "records": header.record_count,
+        "size": header.size,
+        "codec": codec_name,
+        "max_timestamp": header.max_timestamp,
+        "leader_epoch": header.partition_leader_epoch,
+        "producer_id": header.producer_id,
+        "producer_epoch": header.producer_epoch,
+        "base_sequence": header.base_sequence,
+        "flags": [name for name, is_set in flags.items() if is_set],
+        "crc": "ok" if is_whole else "wrong",
+    }
+
+
+def _records(header: BatchHeader, batch: bytes, position: int, decoder: Decoder | None) -> Iterator[Entry]:
+    try:
+        for record in read_records(batch):
+            told: Entry = {"kind": "record", "offset": record.offset, "timestamp": record.timestamp}
+            if header.is_control:
+                yield told | _control(record)
+            elif decoder is not None:
+                yield told | decoder(record)
+            else:
+                yield told | _plain_record(record)
+    except ProtocolError as error:
+        yield _damage(position, str(error))
+
+
+def _plain_record(record: Record) -> Entry:
+    return {
+        **named_bytes("key", record.key),
+        **named_bytes("value", record.value),
+        "headers": [{"name": name, **named_bytes("value", value)} for name, value in record.headers],
+    }
+
+
+def _control(record: Record) -> Entry:
+    marker = read_end_txn_marker(record)
+    if marker is None:
+        return {"control": "other"}
+    return {"control": marker[0].name.lower(), "coordinator_epoch": marker[1]}
+
+
+def _damage(position: int, text: str) -> Entry:
+    return {"kind": "damage", "position": position, "text": text}
+
+
+# Indexes and snapshots
+
+
+def _index(path: Path, entry: struct.Struct, told: Callable[[int, int, int], Entry]) -> Iterator[Entry]:
+    data = path.read_bytes()
+    used = len(data.rstrip(b"\0"))
+    whole = -(-used // entry.size) * entry.size
+    base = int(path.stem) if path.stem.isdecimal() else 0
+    for first, second in entry.iter_unpack(data[: min(whole, len(data) // entry.size * entry.size)]):
+        yield {"kind": "entry", **told(base, first, second)}
+    if len(data) % entry.size and used > len(data) // entry.size * entry.size:
+        yield _damage(len(data) // entry.size * entry.size, "an entry that is cut short")
+
+
+def _transactions(path: Path) -> Iterator[Entry]:
+    data = path.read_bytes()
+    for position in range(0, len(data), _TRANSACTION_ENTRY_BYTES):
+        part = data[position : position + _TRANSACTION_ENTRY_BYTES]
+        try:
+            entry, _ = codec.decode(AbortedTxn, 0, part, _VERSION.size)
+        except ProtocolError:
+            yield _damage(position, "an entry that is cut short")
+            return
+        yield {"kind": "aborted", **as_json(entry)}
+
+
+def _snapshot(path: Path) -> Iterator[Entry]:
+    data = path.read_bytes()
+    try:
+        (version,) = _VERSION.unpack_from(data)
+        snapshot, _ = codec.decode(ProducerSnapshot, version, data, _VERSION.size)
+    except (ProtocolError, struct.error) as error:
+        yield _damage(0, f"not a snapshot of producers: {error}")
+        return
+    for entry in snapshot.producer_entries:
+        yield {"kind": "producer", **as_json(entry)}
+
+
+# Internal topics
+
+
+def decoder_of(path: Path) -> Decoder | None:
+    """Return what decodes the records of a segment, by the name of its folder: `<topic>-<partition>`."""
+    topic = path.absolute().parent.name.rpartition("-")[0]
+    return decoder_for(topic) if topic in (OFFSETS_TOPIC, TRANSACTIONS_TOPIC, SHARE_TOPIC) else None
+
+
+def decoder_for(topic: str) -> Decoder:
+    messages = _messages_of(topic)
+
+    def decode(record: Record) -> Entry:
+        key = record.key or b""
+        try:
+            (key_type,) = _VERSION.unpack_from(key)
+            key_class, value_class = messages[key_type]
+            told: Entry = {"key": {"type": key_class.__name__, **as_json(codec.decode(key_class, 0, key, 2)[0])}}
+            if record.value is None:
+                return told | {"value": None}
+            (version,) = _VERSION.unpack_from(record.value)
+            value, _ = codec.decode(value_class, version, record.value, 2)
+            return told | {"value": {"version": version, **as_json(value)}}
+        except (ProtocolError, struct.error, KeyError):  # of a newer broker, perhaps
+            return _plain_record(record)
+
+    return decode
+
+
+def _messages_of(topic: str) -> Mapping[int, tuple[type[Any], type[Any]]]:
+    """Return the classes of key and value for each type of key."""
+    from wire.messages import control_records, log_records, share_records, streams_records
+
+    if topic == TRANSACTIONS_TOPIC:
+        return {0: (control_records.TransactionLogKey, control_records.TransactionLogValue)}
+    if topic == SHARE_TOPIC:
+        return {
+            0: (share_records.ShareSnapshotKey, share_records.ShareSnapshotValue),
+            1: (share_records.ShareUpdateKey, share_records.ShareUpdateValue),
+        }
+    found: dict[int, tuple[type[Any], type[Any]]] = {}
+    for module in (log_records, share_records, streams_records):
+        for name, key_class in vars(module).items():
+            value_class = getattr(module, name.removesuffix("Key") + "Value", None)
+            is_of_share_state = name.startswith(("ShareSnapshot", "ShareUpdate"))
+            if not name.endswith("Key") or value_class is None or is_of_share_state:
+                continue
+            key_type = spec_of(key_class).key
+            assert key_type is not None
+            found[key_type] = (key_class, value_class)
+    # The first form of a committed offset's key; its values are those of the second.
+    found[0] = found[1]
+    return found
+
+
+def as_json(message: object) -> Entry:
+    """Return a message as a dict: bytes as hex, ids of topics in Kafka's form."""
+    return {
+        field.name: _value_as_json(getattr(message, field.name), field.kind, field.element)
+        for field in spec_of(type(message)).fields
+    }
+
+
+def _value_as_json(value: Any, kind: Kind, element: object) -> object:
+    if value is None:
+        return None
+    match kind:
+        case Kind.ARRAY:
+            inner = element if isinstance(element, Kind) else Kind.STRUCT
+            return [_value_as_json(each, inner, None) for each in value]
+        case Kind.STRUCT:
+            return as_json(value)
+        case Kind.UUID:
+            return uuid_text(value)
+        case Kind.BYTES | Kind.RECORDS:
+            return bytes(value).hex()
+    return value

@@ -1,0 +1,53 @@
+"""Running a command's work with a client. What goes wrong outside of this program is one line and exit status 1."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+import typer
+
+from pykbroker.cli.output import fail
+from pykbroker.client import Client, ClientSettings, NoBrokerError, NotServedError
+from pykbroker.client.client import reason
+from pykbroker.errors import KafkaError
+from wire.errors import ProtocolError
+
+T = TypeVar("T")
+
+# A person waits: less than what programs give a cluster in trouble.
+SETTINGS = ClientSettings(client_id="pykbroker-cli", default_api_timeout_ms=15_000, unknown_topic_timeout_ms=1_500)
+
+
+class CommandError(Exception):
+    """Something that a person did wrong; the message says what."""
+
+
+def run(bootstrap: str, work: Callable[[Client], Awaitable[T]], settings: ClientSettings = SETTINGS) -> T:
+    """Do `work` with a client of the cluster. Raises: typer.Exit."""
+    try:
+        client = Client(bootstrap, settings=settings)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--bootstrap") from None
+
+    async def with_client() -> T:
+        async with client:
+            return await work(client)
+
+    try:
+        return anyio.run(with_client)
+    except (KafkaError, NoBrokerError, NotServedError, CommandError) as error:
+        raise fail(str(error)) from None
+    except ProtocolError as error:
+        raise fail(f"a broker sent what is not Kafka's: {error}") from None
+    except OSError as error:
+        raise fail(reason(error)) from None
+
+
+def report_failures(outcomes: dict[str, KafkaError | None]) -> None:
+    """Say what failed, a line for each. Raises: typer.Exit where something did."""
+    failed = {name: error for name, error in outcomes.items() if error is not None}
+    for name, error in failed.items():
+        print(f"pykbroker: {name}: {error}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)

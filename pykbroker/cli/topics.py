@@ -1,0 +1,123 @@
+"""The words of `pykbroker topics`."""
+
+from typing import Annotated
+
+import typer
+
+from pykbroker.cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Json, Topic, Topics, examples, new_app, parse_pairs
+
+app = new_app("List, describe, create, alter and delete topics.")
+
+Configs = Annotated[list[str] | None, typer.Option("--config", "-c", metavar="NAME=VALUE", help="Repeatable.")]
+
+
+@app.command(
+    "list", epilog=examples("topics list", "topics list --internal --json", "topics list -b kafka1:9092,kafka2:9092")
+)
+def list_(
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    internal: Annotated[bool, typer.Option("--internal", "-i", help="Those of Kafka itself, too.")] = False,
+    json: Json = False,
+) -> None:
+    """List topics."""
+    from pykbroker.cli.actions import topics
+
+    topics.list_topics(bootstrap, internal=internal, json=json)
+
+
+@app.command(epilog=examples("topics describe orders", "topics describe orders payments --json"))
+def describe(names: Topics, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> None:
+    """Show partitions, offsets and configs."""
+    from pykbroker.cli.actions import topics
+
+    topics.describe(bootstrap, names, json=json)
+
+
+@app.command(
+    epilog=examples(
+        "topics create orders",
+        "topics create orders payments --partitions 12 --replicas 3",
+        "topics create latest --config cleanup.policy=compact --if-not-exists",
+    )
+)
+def create(
+    names: Annotated[list[str], typer.Argument(metavar="TOPIC")],
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    partitions: Annotated[int, typer.Option("--partitions", "-p", help="-1: the broker's default.", min=-1)] = -1,
+    replicas: Annotated[
+        int, typer.Option("--replicas", "-r", help="Of each partition; -1: the broker's default.", min=-1)
+    ] = -1,
+    config: Configs = None,
+    if_not_exists: Annotated[bool, typer.Option("--if-not-exists", help="One that is there is no error.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only ask whether it would work.")] = False,
+    json: Json = False,
+) -> None:
+    """Create topics."""
+    from pykbroker.cli.actions import topics
+    from pykbroker.client.topics import NewTopic
+
+    pairs = parse_pairs(config or (), "--config")
+    wanted = [NewTopic(name, partitions, replicas, pairs) for name in dict.fromkeys(names)]
+    topics.create(bootstrap, wanted, if_not_exists=if_not_exists, dry_run=dry_run, json=json)
+
+
+@app.command(epilog=examples("topics delete orders", "topics delete orders payments"))
+def delete(
+    names: Topics,
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    if_exists: Annotated[bool, typer.Option("--if-exists", help="One that is not there is no error.")] = False,
+    json: Json = False,
+) -> None:
+    """Delete topics with all that is in them."""
+    from pykbroker.cli.actions import topics
+
+    topics.delete(bootstrap, names, if_exists=if_exists, json=json)
+
+
+@app.command(
+    epilog=examples(
+        "topics alter orders --partitions 24",
+        "topics alter orders --config retention.ms=86400000 --delete-config segment.bytes",
+    )
+)
+def alter(
+    name: Topic,
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    partitions: Annotated[int | None, typer.Option("--partitions", "-p", help="How many in all.", min=1)] = None,
+    config: Configs = None,
+    delete_config: Annotated[
+        list[str] | None, typer.Option("--delete-config", metavar="NAME", help="Back to the default; repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Give a topic more partitions, or other configs."""
+    from pykbroker.cli.actions import topics
+
+    pairs = parse_pairs(config or (), "--config")
+    if partitions is None and not pairs and not delete_config:
+        raise typer.BadParameter("nothing to alter: give --partitions, --config or --delete-config")
+    topics.alter(
+        bootstrap, name, partitions=partitions, set_configs=pairs, deleted_configs=delete_config or (), json=json
+    )
+
+
+@app.command(
+    "delete-records",
+    epilog=examples("topics delete-records orders", "topics delete-records orders --partition 0 --before 1000"),
+)
+def delete_records(
+    name: Topic,
+    *,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    partition: Annotated[list[int] | None, typer.Option("--partition", "-p", help="Repeatable; default: all.")] = None,
+    before: Annotated[int, typer.Option("--before", help="The first offset to keep; -1: keep none.", min=-1)] = -1,
+    json: Json = False,
+) -> None:
+    """Delete the oldest records of a topic, or all."""
+    from pykbroker.cli.actions import topics
+
+    topics.delete_records(bootstrap, name, partitions=partition or (), before=before, json=json)

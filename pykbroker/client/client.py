@@ -1,0 +1,322 @@
+"""The client: finds brokers, knows who does what, asks again where that helps.
+
+    async with Client("127.0.0.1:9092,127.0.0.1:9093") as client:
+        metadata = await client.metadata()
+        question = Question.of(DescribeGroupsRequest(["my-group"]))
+        answer = await client.ask_coordinator(CoordinatorType.GROUP, "my-group", question)
+
+Owns: the connections, one per broker and lane, and what it was told last: metadata and coordinators.
+
+Rules
+- Any bootstrap address will do: the first broker that answers tells of the others. If none does, that is a
+  NoBrokerError at once; later on, a broker that does not answer is a reason to try again.
+- `retry` is the one place where anything is tried again: while the error is retriable or the connection was lost, with
+  a pause that doubles, until `default.api.timeout.ms` is over. Before each attempt what the client knew is forgotten:
+  somebody else may lead, coordinate or control by now.
+- A lane is a connection for what waits: a fetch must not keep a heartbeat from being sent.
+
+Not here: what to ask (topics, configs, groups, offsets, transactions), records (producer, consumer).
+Source: Kafka's NetworkClient and AdminApiDriver, in spirit.
+"""
+
+import contextlib
+import enum
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import anyio
+
+from pykbroker.client.connection import Address, Connection, Question, address_text, parse_bootstrap
+from pykbroker.client.errors import NoBrokerError
+from pykbroker.client.metadata import NOBODY, BrokerMetadata, ClusterMetadata, TopicMetadata, cluster_metadata
+from pykbroker.client.settings import ClientSettings
+from pykbroker.clock import Clock, SystemClock
+from pykbroker.config import BrokerConfig
+from pykbroker.errors import KafkaError
+from pykbroker.peer import Network, SocketNetwork
+from pykbroker.topic_partition import TopicPartition
+from wire.errors import ErrorCode
+from wire.messages.metadata import FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic
+
+T = TypeVar("T")
+
+_UNKNOWN_TOPIC = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
+
+
+class Lane(enum.Enum):
+    GENERAL = enum.auto()
+    FETCH = enum.auto()
+    MEMBER = enum.auto()  # joining a group and staying in it
+
+
+class CoordinatorType(enum.IntEnum):
+    GROUP = 0
+    TRANSACTION = 1
+
+
+class Client:
+    def __init__(
+        self,
+        bootstrap: str | Sequence[Address],
+        *,
+        settings: ClientSettings | None = None,
+        clock: Clock | None = None,
+        network: Network | None = None,
+    ) -> None:
+        """`bootstrap` is host:port, several of them with commas between. Raises: ValueError."""
+        self.settings = settings or ClientSettings()
+        self.clock = clock or SystemClock()
+        self._bootstrap = parse_bootstrap(bootstrap) if isinstance(bootstrap, str) else list(bootstrap)
+        self._config = BrokerConfig.from_properties(
+            {
+                "socket.connection.setup.timeout.ms": str(self.settings.socket_connection_setup_timeout_ms),
+                "socket.request.max.bytes": str(self.settings.max_response_bytes),
+            }
+        )
+        self._network = network or SocketNetwork(self._config)
+        self._connections: dict[tuple[Address, Lane], Connection] = {}
+        self._brokers: Mapping[int, BrokerMetadata] = {}
+        self._controller = NOBODY
+        self._topics: dict[str, tuple[TopicMetadata, float]] = {}  # with the time at which they were asked for
+        self._coordinators: dict[tuple[CoordinatorType, str], Address] = {}
+        self._exit = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> "Client":
+        tasks = await self._exit.enter_async_context(anyio.create_task_group())
+        self._exit.callback(tasks.cancel_scope.cancel)
+        tasks.start_soon(self.clock.run)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close all connections. What was raised in the body goes on as it is, not in a group."""
+        for connection in self._connections.values():
+            await connection.aclose()
+        self._connections.clear()
+        await self._exit.aclose()
+
+    # What the cluster looks like
+
+    async def metadata(
+        self, topics: Iterable[str] | None = None, *, allow_auto_topic_creation: bool = False
+    ) -> ClusterMetadata:
+        """Ask for these topics, or for all; topics with an error are in the answer, too. Raises: NoBrokerError."""
+        asked = None if topics is None else [MetadataRequestTopic(name=name) for name in topics]
+        request = MetadataRequest(asked, allow_auto_topic_creation=allow_auto_topic_creation)
+        return await self.retry(lambda: self._ask_metadata(request))
+
+    async def _ask_metadata(self, request: MetadataRequest) -> ClusterMetadata:
+        metadata = cluster_metadata(await self._ask_any_once(Question.of(request)))
+        self._brokers = metadata.brokers
+        self._controller = metadata.controller
+        now = self.clock.monotonic_ms()
+        self._topics.update((topic.name, (topic, now)) for topic in metadata.topics.values() if not topic.error)
+        return metadata
+
+    async def topic(self, name: str, *, allow_auto_topic_creation: bool = False) -> TopicMetadata:
+        """Return what is known of a topic, asking where it is not known yet or any more.
+
+        Raises: KafkaError, UNKNOWN_TOPIC_OR_PARTITION after `unknown_topic_timeout_ms`.
+        """
+
+        async def ask() -> TopicMetadata:
+            metadata = await self.metadata([name], allow_auto_topic_creation=allow_auto_topic_creation)
+            topic = metadata.topics[name]
+            check(topic.error, name)
+            return topic
+
+        known = self._topics.get(name)
+        if known is not None and self.clock.monotonic_ms() - known[1] < self.settings.metadata_max_age_ms:
+            return known[0]
+        return await self.retry(ask)
+
+    async def leader_of(self, tp: TopicPartition) -> int:
+        """Return the broker that leads. Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody does."""
+        topic = await self.topic(tp.topic)
+        if not 0 <= tp.partition < len(topic.partitions):
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{tp.topic} has {len(topic.partitions)} partitions")
+        leader = topic.partitions[tp.partition].leader
+        if leader == NOBODY:
+            self._topics.pop(tp.topic, None)
+            raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, f"nobody leads {tp}")
+        return leader
+
+    def forget(self) -> None:
+        """Forget who leads, who coordinates and who controls."""
+        self._controller = NOBODY
+        self._topics.clear()
+        self._coordinators.clear()
+
+    # Asking
+
+    async def ask_any(self, question: Question) -> Any:
+        """Ask the first broker that answers. Raises: NoBrokerError, NotServedError, OSError."""
+        return await self.retry(lambda: self._ask_any_once(question))
+
+    async def ask_broker(
+        self, broker_id: int, question: Question, *, lane: Lane = Lane.GENERAL, timeout_ms: int | None = None
+    ) -> Any:
+        """Ask this broker, once. Raises: OSError, NotServedError, KafkaError where the broker is not known."""
+        return await (await self.connection_to(broker_id, lane)).ask(question, timeout_ms=timeout_ms)
+
+    async def ask_controller(self, question: Question, check_answer: Callable[[Any], None]) -> Any:
+        """Ask the controller, or who passes it on; `check_answer` raises what may be retriable."""
+
+        async def attempt() -> Any:
+            if self._controller == NOBODY:
+                await self._ask_metadata(MetadataRequest([]))
+            if self._controller == NOBODY:
+                raise KafkaError(ErrorCode.NOT_CONTROLLER, "the cluster has no controller")
+            answer = await self.ask_broker(self._controller, question)
+            check_answer(answer)
+            return answer
+
+        return await self.retry(attempt)
+
+    async def ask_coordinator(
+        self,
+        kind: CoordinatorType,
+        key: str,
+        question: Question,
+        check_answer: Callable[[Any], None] = lambda answer: None,
+        *,
+        lane: Lane = Lane.GENERAL,
+        timeout_ms: int | None = None,
+    ) -> Any:
+        """Ask who coordinates a group or a transactional id; `check_answer` raises what may be retriable."""
+
+        async def attempt() -> Any:
+            address = self._coordinators.get((kind, key)) or await self._find_coordinator(kind, key)
+            answer = await self._connection(address, lane).ask(question, timeout_ms=timeout_ms)
+            check_answer(answer)
+            return answer
+
+        return await self.retry(attempt)
+
+    async def per_leader(
+        self,
+        partitions: Iterable[TopicPartition],
+        ask: Callable[[int, list[TopicPartition]], Awaitable[dict[TopicPartition, T | KafkaError]]],
+    ) -> dict[TopicPartition, T | KafkaError]:
+        """Ask the leaders, each for its partitions, until each has a result or an error that stays."""
+        results: dict[TopicPartition, T | KafkaError] = {}
+        left = list(dict.fromkeys(partitions))
+
+        async def attempt() -> None:
+            by_leader: dict[int, list[TopicPartition]] = {}
+            for tp in left:
+                try:
+                    by_leader.setdefault(await self.leader_of(tp), []).append(tp)
+                except KafkaError as error:
+                    results[tp] = error
+            for leader, led in by_leader.items():
+                try:
+                    results.update(await ask(leader, led))
+                except OSError as error:
+                    message = f"broker {leader}: {reason(error)}"
+                    results.update((tp, KafkaError(ErrorCode.NETWORK_EXCEPTION, message)) for tp in led)
+            left[:] = [tp for tp in left if _may_pass(results[tp])]
+            if left:
+                failure = results[left[0]]
+                assert isinstance(failure, KafkaError)
+                raise failure
+
+        with contextlib.suppress(KafkaError):  # the results tell
+            await self.retry(attempt)
+        return results
+
+    async def retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return what `attempt` does, however often it takes. Raises: its last error, once time is up."""
+        started_ms = self.clock.monotonic_ms()
+        pause_ms = self.settings.retry_backoff_ms
+        while True:
+            try:
+                return await attempt()
+            except KafkaError as error:
+                if not error.code.retriable:
+                    raise
+                unknown = error.code in _UNKNOWN_TOPIC
+                limit_ms = self.settings.unknown_topic_timeout_ms if unknown else self.settings.default_api_timeout_ms
+                if self.clock.monotonic_ms() + pause_ms - started_ms > limit_ms:
+                    raise
+            except OSError:
+                if self.clock.monotonic_ms() + pause_ms - started_ms > self.settings.default_api_timeout_ms:
+                    raise
+            self.forget()
+            await self.clock.sleep(pause_ms)
+            pause_ms = min(2 * pause_ms, self.settings.retry_backoff_max_ms)
+
+    # Connections
+
+    async def connection_to(self, broker_id: int, lane: Lane = Lane.GENERAL) -> Connection:
+        """Raises: KafkaError where no such broker is known."""
+        if broker_id not in self._brokers:
+            await self._ask_metadata(MetadataRequest([]))
+        if broker_id not in self._brokers:
+            raise KafkaError(ErrorCode.BROKER_NOT_AVAILABLE, f"no broker {broker_id} is known")
+        return self._connection(self._brokers[broker_id].address, lane)
+
+    def _connection(self, address: Address, lane: Lane) -> Connection:
+        connection = self._connections.get((address, lane))
+        if connection is None:
+            connection = Connection(address, self._network, self.clock, self._config, self.settings)
+            self._connections[address, lane] = connection
+        return connection
+
+    async def _ask_any_once(self, question: Question) -> Any:
+        """Try the known brokers, then the bootstrap addresses. Raises: NoBrokerError if none was ever reached."""
+        known = [broker.address for broker in self._brokers.values()]
+        random.shuffle(known)
+        failures: dict[Address, OSError] = {}
+        for address in dict.fromkeys((*known, *self._bootstrap)):
+            try:
+                return await self._connection(address, Lane.GENERAL).ask(question)
+            except OSError as error:
+                failures[address] = error
+        if not known:
+            told = "; ".join(f"{address_text(address)} ({reason(error)})" for address, error in failures.items())
+            raise NoBrokerError(f"no broker answers at {told}")
+        raise next(iter(failures.values()))
+
+    async def _find_coordinator(self, kind: CoordinatorType, key: str) -> Address:
+        def build(version: int) -> FindCoordinatorRequest:
+            if version >= 4:
+                return FindCoordinatorRequest(key_type=kind, coordinator_keys=[key])
+            return FindCoordinatorRequest(key=key, key_type=kind)
+
+        answer = await self._ask_any_once(Question(FindCoordinatorRequest, build))
+        found = answer.coordinators[0] if answer.coordinators else answer
+        check(found.error_code, found.error_message)
+        address = (found.host, found.port)
+        self._coordinators[kind, key] = address
+        return address
+
+
+def check(error_code: int, message: str | None = None) -> None:
+    """Raises: KafkaError, unless the code is 0."""
+    if error_code:
+        raise KafkaError(error_of(error_code), message)
+
+
+def error_of(error_code: int) -> ErrorCode:
+    """A code that is newer than this client is some failure."""
+    try:
+        return ErrorCode(error_code)
+    except ValueError:
+        return ErrorCode.UNKNOWN_SERVER_ERROR
+
+
+def reason(error: OSError) -> str:
+    """Say in few words why a broker could not be asked."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return error.strerror or str(error)
+
+
+def _may_pass(result: object) -> bool:
+    return isinstance(result, KafkaError) and result.code.retriable

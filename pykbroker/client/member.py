@@ -1,0 +1,317 @@
+"""Being a member of a group: the classic protocol, with the range assignor, until told to stop.
+
+    async with GroupConsumer(client, "my-group", ["t"]) as consumer:
+        async for record in consumer:
+            ...
+
+Owns: the membership – member id, generation – and what it has to commit.
+
+Rules
+- Join, then sync: one member is the leader and assigns, all others get what it assigned. Then heartbeats, which tell
+  of the next rebalance; then join again.
+- Offsets are committed before each rebalance, every `auto.commit.interval.ms`, and at the end: of records that the
+  caller has taken. So a record is seen at least once.
+- Where the group has no offset, it begins as `auto_offset_reset` says.
+- All partitions are given up for a rebalance (the eager protocol).
+
+Not here: fetching (consumer), offsets from outside (groups). Sources: KIP-62, KIP-394; Kafka's RangeAssignor.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from pykbroker.client import groups
+from pykbroker.client.client import Client, CoordinatorType, Lane, check
+from pykbroker.client.connection import Question
+from pykbroker.client.consumer import FAILURES, ConsumedRecord, Consumer
+from pykbroker.client.offsets import BEGINNING, IsolationLevel, list_offsets
+from pykbroker.errors import KafkaError
+from pykbroker.topic_partition import TopicPartition
+from wire import codec
+from wire.errors import ErrorCode
+from wire.messages.classic_groups import (
+    HeartbeatRequest,
+    JoinGroupRequest,
+    JoinGroupRequestProtocol,
+    LeaveGroupRequest,
+    MemberIdentity,
+    SyncGroupRequest,
+    SyncGroupRequestAssignment,
+)
+from wire.messages.log_records import (
+    ConsumerProtocolAssignment,
+    ConsumerProtocolAssignmentTopicPartition,
+    ConsumerProtocolSubscription,
+)
+
+PROTOCOL_TYPE = "consumer"
+ASSIGNOR = "range"
+_VERSION = bytes(2)  # of subscriptions and assignments, which are read from version 0 on
+_REJOIN = (ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.ILLEGAL_GENERATION, ErrorCode.UNKNOWN_MEMBER_ID)
+
+
+def range_assignment(
+    members: Mapping[str, Sequence[str]], partitions: Mapping[str, int]
+) -> dict[str, list[TopicPartition]]:
+    """Divide each topic among its subscribers, in the order of their ids: the first ones get one partition more."""
+    assigned: dict[str, list[TopicPartition]] = {member: [] for member in members}
+    for topic, count in sorted(partitions.items()):
+        subscribers = sorted(member for member, topics in members.items() if topic in topics)
+        if not subscribers:
+            continue
+        each, more = divmod(count, len(subscribers))
+        start = 0
+        for number, member in enumerate(subscribers):
+            size = each + (number < more)
+            assigned[member] += [TopicPartition(topic, index) for index in range(start, start + size)]
+            start += size
+    return assigned
+
+
+@attrs.frozen
+class _Delivery:
+    records: Sequence[ConsumedRecord]
+    generation_id: int
+    positions: Mapping[TopicPartition, int]  # what to commit once the records are done with
+
+
+class GroupConsumer:
+    def __init__(
+        self,
+        client: Client,
+        group_id: str,
+        topics: Iterable[str],
+        *,
+        auto_offset_reset: int = BEGINNING,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+        auto_commit_interval_ms: int = 5_000,
+    ) -> None:
+        self.assignment: list[TopicPartition] = []  # of the present generation, once it is being fetched
+        self._client = client
+        self._group_id = group_id
+        self._topics = list(topics)
+        self._reset = auto_offset_reset
+        self._isolation = isolation
+        self._commit_interval_ms = auto_commit_interval_ms
+        self._member_id = ""
+        self._generation_id = -1
+        self._last: _Delivery | None = None  # what the caller is busy with
+        self._uncommitted: dict[TopicPartition, int] = {}
+        self._tasks: TaskGroup
+        self._arrived, self._arrivals = anyio.create_memory_object_stream[_Delivery | Exception](0)
+
+    async def __aenter__(self) -> "GroupConsumer":
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Commit and leave; a coordinator that cannot be reached finds out by itself."""
+        self._tasks.cancel_scope.cancel()
+        try:
+            with self._arrived, self._arrivals:
+                await self._tasks.__aexit__(None, None, None)
+        finally:
+            self._take_as_done()
+            with (
+                anyio.move_on_after(self._client.settings.leave_timeout_ms / 1000, shield=True),
+                contextlib.suppress(*FAILURES),
+            ):
+                await self.commit()
+                await self._leave()
+
+    async def __aiter__(self) -> AsyncIterator[ConsumedRecord]:
+        """Yield records of what is assigned, from one generation to the next. Raises: KafkaError, OSError."""
+        while True:
+            for record in await self.poll():
+                yield record
+
+    async def poll(self) -> Sequence[ConsumedRecord]:
+        """Wait for records of one partition; those of the poll before count as done with.
+
+        Raises: KafkaError, OSError.
+        """
+        self._take_as_done()
+        arrived = await self._arrivals.receive()
+        if isinstance(arrived, Exception):
+            raise arrived
+        self._last = arrived
+        return arrived.records
+
+    def _take_as_done(self) -> None:
+        last, self._last = self._last, None
+        if last is not None and last.generation_id == self._generation_id:
+            self._uncommitted.update(last.positions)
+
+    async def commit(self) -> None:
+        """Commit what is done with. Raises: KafkaError, OSError."""
+        offsets, self._uncommitted = self._uncommitted, {}
+        if offsets:
+            await groups.commit_offsets(
+                self._client,
+                self._group_id,
+                {tp: groups.CommittedOffset(offset) for tp, offset in offsets.items()},
+                generation_id=self._generation_id,
+                member_id=self._member_id,
+            )
+
+    # One generation after another
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                assigned = await self._join()
+                positions = await self._positions(assigned)
+                self.assignment = assigned
+                failure: Exception | None = None
+                async with (
+                    Consumer(self._client, positions, isolation=self._isolation) as consumer,
+                    anyio.create_task_group() as generation,
+                ):
+                    generation.start_soon(self._deliver, consumer)
+                    try:
+                        await self._stay()
+                    except FAILURES as error:
+                        failure = error
+                    generation.cancel_scope.cancel()
+                if failure is not None:
+                    raise failure
+        except FAILURES as error:
+            await self._arrived.send(error)
+
+    async def _deliver(self, consumer: Consumer) -> None:
+        try:
+            while (records := await consumer.poll()) is not None:
+                await self._arrived.send(_Delivery(records, self._generation_id, dict(consumer.positions)))
+        except FAILURES as error:
+            await self._arrived.send(error)
+
+    async def _stay(self) -> None:
+        """Send heartbeats and commit, until there is a rebalance. Raises: KafkaError, OSError."""
+        clock, interval_ms = self._client.clock, self._client.settings.heartbeat_interval_ms
+        committed_ms = clock.monotonic_ms()
+        while True:
+            await clock.sleep(interval_ms)
+            request = HeartbeatRequest(self._group_id, self._generation_id, self._member_id)
+            try:
+                await self._ask(request, lambda answer: check(answer.error_code))
+                if clock.monotonic_ms() - committed_ms >= self._commit_interval_ms:
+                    await self.commit()
+                    committed_ms = clock.monotonic_ms()
+            except KafkaError as error:
+                if error.code not in _REJOIN:
+                    raise
+                if error.code is ErrorCode.REBALANCE_IN_PROGRESS:
+                    with contextlib.suppress(KafkaError):
+                        await self.commit()
+                else:
+                    self._member_id = ""
+                return
+
+    async def _join(self) -> list[TopicPartition]:
+        """Enter the group, or its next generation, and return what is assigned. Raises: KafkaError, OSError."""
+        while True:
+            self._uncommitted.clear()
+            joined = await self._ask(self._join_request(), _check_joined, self._client.settings.rebalance_timeout_ms)
+            self._member_id = joined.member_id
+            if joined.error_code == ErrorCode.MEMBER_ID_REQUIRED:
+                continue
+            if joined.error_code:
+                self._member_id = ""
+                continue
+            self._generation_id = joined.generation_id
+            assignments = await self._assign(joined) if joined.leader == self._member_id else []
+            request = SyncGroupRequest(
+                self._group_id,
+                self._generation_id,
+                self._member_id,
+                protocol_type=PROTOCOL_TYPE,
+                protocol_name=joined.protocol_name,
+                assignments=assignments,
+            )
+            try:
+                timeout_ms = self._client.settings.rebalance_timeout_ms
+                synced = await self._ask(request, lambda answer: check(answer.error_code), timeout_ms)
+            except KafkaError as error:
+                if error.code not in _REJOIN:
+                    raise
+                continue
+            return list(groups.assigned_partitions(synced.assignment))
+
+    def _join_request(self) -> JoinGroupRequest:
+        settings = self._client.settings
+        subscription = _VERSION + codec.encode_bytes(ConsumerProtocolSubscription(self._topics), 0)
+        return JoinGroupRequest(
+            self._group_id,
+            settings.session_timeout_ms,
+            settings.rebalance_timeout_ms,
+            self._member_id,
+            protocol_type=PROTOCOL_TYPE,
+            protocols=[JoinGroupRequestProtocol(ASSIGNOR, subscription)],
+        )
+
+    async def _assign(self, joined: Any) -> list[SyncGroupRequestAssignment]:
+        """As the leader, say what each member gets."""
+        members = {}
+        for member in joined.members:
+            subscription, _ = codec.decode(ConsumerProtocolSubscription, 0, member.metadata, len(_VERSION))
+            members[member.member_id] = subscription.topics
+        topics = {topic for subscribed in members.values() for topic in subscribed}
+        known = (await self._client.metadata(topics)).topics
+        partitions = {name: len(topic.partitions) for name, topic in known.items()}
+        return [
+            SyncGroupRequestAssignment(member_id, _VERSION + codec.encode_bytes(_as_message(assigned), 0))
+            for member_id, assigned in range_assignment(members, partitions).items()
+        ]
+
+    async def _positions(self, assigned: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where to go on: behind what was committed, or where a group without an offset begins."""
+        committed = await groups.committed_offsets(self._client, self._group_id, assigned)
+        others = [tp for tp in assigned if tp not in committed]
+        found = await list_offsets(self._client, dict.fromkeys(others, self._reset), self._isolation)
+        return {tp: each.offset for tp, each in committed.items()} | found
+
+    async def _leave(self) -> None:
+        if self._member_id:
+
+            def build(version: int) -> LeaveGroupRequest:
+                if version >= 3:
+                    return LeaveGroupRequest(self._group_id, members=[MemberIdentity(self._member_id)])
+                return LeaveGroupRequest(self._group_id, self._member_id)
+
+            question = Question(LeaveGroupRequest, build)
+            await self._client.ask_coordinator(CoordinatorType.GROUP, self._group_id, question, lane=Lane.MEMBER)
+
+    async def _ask(self, request: object, check_answer: Callable[[Any], None], extra_ms: int = 0) -> Any:
+        return await self._client.ask_coordinator(
+            CoordinatorType.GROUP,
+            self._group_id,
+            Question.of(request),
+            check_answer,
+            lane=Lane.MEMBER,
+            timeout_ms=self._client.settings.request_timeout_ms + extra_ms,
+        )
+
+
+def _check_joined(answer: Any) -> None:
+    """Let through what the next attempt to join deals with."""
+    if answer.error_code not in (ErrorCode.MEMBER_ID_REQUIRED, ErrorCode.UNKNOWN_MEMBER_ID):
+        check(answer.error_code)
+
+
+def _as_message(assigned: Iterable[TopicPartition]) -> ConsumerProtocolAssignment:
+    by_topic: dict[str, list[int]] = {}
+    for tp in assigned:
+        by_topic.setdefault(tp.topic, []).append(tp.partition)
+    return ConsumerProtocolAssignment(
+        [ConsumerProtocolAssignmentTopicPartition(topic, indexes) for topic, indexes in by_topic.items()]
+    )

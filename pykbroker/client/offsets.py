@@ -1,0 +1,104 @@
+"""Offsets of partitions: where they begin and end, what belongs to a time; and deleting what is before an offset."""
+
+import enum
+from collections.abc import Iterable, Mapping
+
+from pykbroker.client.client import Client, error_of
+from pykbroker.client.connection import Question
+from pykbroker.errors import KafkaError
+from pykbroker.topic_partition import TopicPartition
+from wire.messages.offsets import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsTopic,
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsTopic,
+)
+
+CONSUMER = -1
+END = -1
+BEGINNING = -2
+TO_HIGH_WATERMARK = -1
+
+
+class IsolationLevel(enum.IntEnum):
+    READ_UNCOMMITTED = 0
+    READ_COMMITTED = 1
+
+
+async def list_offsets(
+    client: Client,
+    timestamps: Mapping[TopicPartition, int],
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[TopicPartition, int]:
+    """Return the first offset at or after a time, in ms, or of BEGINNING or END; -1 where no record is that young.
+
+    Raises: KafkaError of the first partition that has none.
+    """
+
+    async def ask(leader: int, led: list[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
+        by_topic: dict[str, list[ListOffsetsPartition]] = {}
+        for tp in led:
+            wanted = ListOffsetsPartition(tp.partition, timestamp=timestamps[tp])
+            by_topic.setdefault(tp.topic, []).append(wanted)
+        topics = [ListOffsetsTopic(name, partitions) for name, partitions in by_topic.items()]
+        timeout_ms = client.settings.request_timeout_ms
+        request = ListOffsetsRequest(CONSUMER, isolation, topics, timeout_ms)
+        answer = await client.ask_broker(leader, Question.of(request))
+        return {
+            TopicPartition(topic.name, told.partition_index): KafkaError(error_of(told.error_code))
+            if told.error_code
+            else told.offset
+            for topic in answer.topics
+            for told in topic.partitions
+        }
+
+    return _without_errors(await client.per_leader(timestamps, ask))
+
+
+async def beginnings(client: Client, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return the log start offsets. Raises: KafkaError."""
+    return await list_offsets(client, dict.fromkeys(partitions, BEGINNING))
+
+
+async def ends(
+    client: Client,
+    partitions: Iterable[TopicPartition],
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[TopicPartition, int]:
+    """Return the high watermarks, or with read_committed the last stable offsets. Raises: KafkaError."""
+    return await list_offsets(client, dict.fromkeys(partitions, END), isolation)
+
+
+async def delete_records(
+    client: Client, before: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int | KafkaError]:
+    """Delete what is before the offsets, TO_HIGH_WATERMARK: all; return where each partition begins now."""
+
+    async def ask(leader: int, led: list[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
+        by_topic: dict[str, list[DeleteRecordsPartition]] = {}
+        for tp in led:
+            by_topic.setdefault(tp.topic, []).append(DeleteRecordsPartition(tp.partition, before[tp]))
+        topics = [DeleteRecordsTopic(name, partitions) for name, partitions in by_topic.items()]
+        answer = await client.ask_broker(
+            leader, Question.of(DeleteRecordsRequest(topics, client.settings.request_timeout_ms))
+        )
+        return {
+            TopicPartition(topic.name, told.partition_index): KafkaError(error_of(told.error_code))
+            if told.error_code
+            else told.low_watermark
+            for topic in answer.topics
+            for told in topic.partitions
+        }
+
+    return await client.per_leader(before, ask)
+
+
+def _without_errors(results: Mapping[TopicPartition, int | KafkaError]) -> dict[TopicPartition, int]:
+    offsets = {}
+    for tp, result in results.items():
+        if isinstance(result, KafkaError):
+            raise KafkaError(result.code, f"{tp}: {result.message}" if result.message else str(tp))
+        offsets[tp] = result
+    return offsets

@@ -1,0 +1,205 @@
+"""Producing records: batches by partition, one request to each leader at a time, tried again until they are in.
+
+    async with Producer(client, acks=-1, codec=Codec.ZSTD) as producer:
+        sent = await producer.send("t", b"value", key=b"key", headers=[("h", b"1")])
+        await producer.flush()
+        sent.partition, sent.offset
+
+Owns: the records that wait, and as an idempotent producer the producer id and the sequence of each partition.
+
+Rules
+- `send` collects; it sends where a partition has a full batch or `buffer.memory` is used up. `flush` sends all.
+- A partition has one batch under way at most, so order holds across retries, idempotent or not.
+- A record without a key goes where the last one went; with the next flush the next partition has its turn.
+- An idempotent producer repeats a batch with the sequence that it had: DUPLICATE_SEQUENCE_NUMBER then means that an
+  answer was lost, and that the batch is in.
+
+Not here: transactions. Sources: KIP-98 (idempotence), KIP-480 (records without a key).
+"""
+
+import itertools
+from collections.abc import Iterable
+from types import TracebackType
+
+import attrs
+
+from pykbroker.client.client import Client, check, error_of
+from pykbroker.client.connection import Question
+from pykbroker.client.partitioner import partition_of_key
+from pykbroker.errors import KafkaError
+from pykbroker.topic_partition import TopicPartition
+from wire.compression import Codec
+from wire.errors import ErrorCode
+from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from wire.messages.transactions import InitProducerIdRequest
+from wire.records import NO_PRODUCER_ID, Record, build_batch, increment_sequence
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+NOT_KNOWN = -1
+_MAX_PRODUCE_VERSION = 12  # later ones name topics by id
+_RECORD_OVERHEAD = 32
+
+
+@attrs.define(eq=False)
+class SentRecord:
+    """A record on its way. `offset` is set by the flush that sends it; -1 where the broker does not tell (acks=0)."""
+
+    tp: TopicPartition
+    record: Record
+    offset: int = NOT_KNOWN
+
+
+@attrs.define(eq=False)
+class _Batch:
+    tp: TopicPartition
+    encoded: bytearray
+    records: list[SentRecord]
+
+
+class Producer:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        acks: int = -1,
+        codec: Codec = Codec.NONE,
+        level: int | None = None,
+        is_idempotent: bool = False,
+        allow_auto_topic_creation: bool = True,
+    ) -> None:
+        if is_idempotent and acks != -1:
+            raise ValueError("an idempotent producer needs acks=all")
+        self._client = client
+        self._acks = acks
+        self._codec = codec
+        self._level = level
+        self._is_idempotent = is_idempotent
+        self._creates_topics = allow_auto_topic_creation
+        self._waiting: dict[TopicPartition, list[SentRecord]] = {}
+        self._waiting_bytes: dict[TopicPartition, int] = {}
+        self._turns: dict[str, itertools.count[int]] = {}
+        self._sticky: dict[str, int] = {}
+        self._producer_id, self._producer_epoch = NO_PRODUCER_ID, -1
+        self._sequences: dict[TopicPartition, int] = {}
+
+    async def __aenter__(self) -> "Producer":
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Send what waits, unless the body failed."""
+        if exc_type is None:
+            await self.flush()
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Iterable[tuple[str, bytes | None]] = (),
+        timestamp: int | None = None,
+        partition: int | None = None,
+    ) -> SentRecord:
+        """Take a record. Raises: KafkaError, of this record or of those that had to be sent before."""
+        size = _RECORD_OVERHEAD + len(key or b"") + len(value or b"")
+        if size > self._client.settings.max_request_size:
+            raise KafkaError(ErrorCode.MESSAGE_TOO_LARGE, f"a record of {size} bytes")
+        count = len((await self._client.topic(topic, allow_auto_topic_creation=self._creates_topics)).partitions)
+        if partition is None:
+            partition = self._turn(topic, count) if key is None else partition_of_key(key, count)
+        elif not 0 <= partition < count:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{topic} has no partition {partition}")
+        tp = TopicPartition(topic, partition)
+        if self._waiting_bytes.get(tp, 0) + size > self._client.settings.batch_size or (
+            sum(self._waiting_bytes.values()) + size > self._client.settings.buffer_memory
+        ):
+            await self.flush()
+        timestamp = self._client.clock.time_ms() if timestamp is None else timestamp
+        sent = SentRecord(tp, Record(timestamp=timestamp, key=key, value=value, headers=tuple(headers)))
+        self._waiting.setdefault(tp, []).append(sent)
+        self._waiting_bytes[tp] = self._waiting_bytes.get(tp, 0) + size
+        return sent
+
+    async def flush(self) -> None:
+        """Send all records that wait. Raises: KafkaError of the first batch that was refused for good."""
+        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, {}
+        self._sticky.clear()
+        if not waiting:
+            return
+        if self._is_idempotent and self._producer_id == NO_PRODUCER_ID:
+            await self._init_producer_id()
+        batches = {tp: self._build(tp, records) for tp, records in waiting.items()}
+
+        async def ask(leader: int, led: list[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
+            return await self._produce(leader, [batches[tp] for tp in led])
+
+        results = await self._client.per_leader(batches, ask)
+        failed = {tp: result for tp, result in results.items() if isinstance(result, KafkaError)}
+        for tp, result in results.items():
+            if not isinstance(result, KafkaError):
+                for number, sent in enumerate(batches[tp].records):
+                    sent.offset = result + number if result >= 0 else NOT_KNOWN
+        if failed:
+            # The broker does not know the sequences of what was given up: go on as another producer.
+            self._producer_id, self._producer_epoch = NO_PRODUCER_ID, -1
+            self._sequences.clear()
+            tp, error = next(iter(failed.items()))
+            raise KafkaError(error.code, f"{tp}: {error.message}" if error.message else str(tp))
+
+    def _turn(self, topic: str, partitions: int) -> int:
+        """The partition of a record without a key: the same one until the next flush."""
+        if topic not in self._sticky:
+            self._sticky[topic] = next(self._turns.setdefault(topic, itertools.count())) % partitions
+        return self._sticky[topic]
+
+    def _build(self, tp: TopicPartition, records: list[SentRecord]) -> _Batch:
+        sequence = -1
+        if self._is_idempotent:
+            sequence = self._sequences.get(tp, 0)
+            self._sequences[tp] = increment_sequence(sequence, len(records))
+        encoded = build_batch(
+            [sent.record for sent in records],
+            codec=self._codec,
+            level=self._level,
+            producer_id=self._producer_id,
+            producer_epoch=self._producer_epoch,
+            base_sequence=sequence,
+        )
+        return _Batch(tp, encoded, records)
+
+    async def _produce(self, leader: int, batches: list[_Batch]) -> dict[TopicPartition, int | KafkaError]:
+        """Send one request, and return the base offset or the error of each partition. Raises: OSError."""
+        by_topic: dict[str, list[PartitionProduceData]] = {}
+        for batch in batches:
+            by_topic.setdefault(batch.tp.topic, []).append(PartitionProduceData(batch.tp.partition, batch.encoded))
+        request = ProduceRequest(
+            acks=self._acks,
+            timeout_ms=self._client.settings.request_timeout_ms,
+            topic_data=[TopicProduceData(name, partition_data=data) for name, data in by_topic.items()],
+        )
+        question = Question.of(request, _MAX_PRODUCE_VERSION)
+        connection = await self._client.connection_to(leader)
+        if self._acks == 0:
+            await connection.send(question)
+            return {batch.tp: NOT_KNOWN for batch in batches}
+        answer = await connection.ask(question)
+        results: dict[TopicPartition, int | KafkaError] = {}
+        for topic in answer.responses:
+            for told in topic.partition_responses:
+                error = error_of(told.error_code)
+                if error is ErrorCode.DUPLICATE_SEQUENCE_NUMBER and self._is_idempotent:
+                    error = ErrorCode.NONE
+                result = KafkaError(error, told.error_message) if error else told.base_offset
+                results[TopicPartition(topic.name, told.index)] = result
+        return results
+
+    async def _init_producer_id(self) -> None:
+        async def attempt() -> None:
+            answer = await self._client.ask_any(Question.of(InitProducerIdRequest(None, 60_000)))
+            check(answer.error_code)
+            self._producer_id, self._producer_epoch = answer.producer_id, answer.producer_epoch
+
+        await self._client.retry(attempt)

@@ -1,0 +1,94 @@
+"""The commands against a real Apache Kafka. Slow: it is a JVM; skipped where there is no Java or no jars."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import Commands
+
+COMPAT = Path(__file__).resolve().parent.parent.parent / "compat"
+STOP_S = 60.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.xdist_group("compat")]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def bootstrap() -> Iterator[str]:
+    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"Apache Kafka needs {' and '.join(missing)} on the PATH")
+    command = [sys.executable, "-u", str(COMPAT / "apache_kafka.py"), "1"]
+    with subprocess.Popen(command, cwd=COMPAT, stdout=subprocess.PIPE, text=True) as kafka:
+        try:
+            assert kafka.stdout is not None
+            found = re.search(r"accepts clients on (\S+)", kafka.stdout.readline())
+            if found is None:
+                pytest.skip("Apache Kafka does not start here; what it says is above")
+            yield found[1]
+        finally:
+            kafka.send_signal(signal.SIGINT)
+            kafka.wait(STOP_S)
+
+
+async def test_topics_and_records(bootstrap: str, tmp_path: Path) -> None:
+    run = Commands(bootstrap)
+    assert (await run("topics", "create", "t", "-p", "2", "-c", "retention.ms=100000000000")).out == "t: created\n"
+    assert ["t", "2", "1"] in (await run("topics", "list")).lines
+    file = tmp_path / "lines"
+    file.write_text("a:1\nb:2\nc:3\n")
+    for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
+        await run("produce", "t", str(file), "-K", ":", "-H", "h=1", "-z", codec, "--idempotent")
+    await run("produce", "t", "-v", "x", "-k", "k", "--acks", "0")
+    read = (await run("consume", "t", "-n", "16", "-f", r"%t %k=%v %h\n")).out.splitlines()
+    assert sorted(read) == sorted(["t a=1 h=1", "t b=2 h=1", "t c=3 h=1"] * 5 + ["t k=x "])
+    await run("topics", "alter", "t", "-p", "3")
+    await run("topics", "delete-records", "t", "-p", "0", "--before", "1")
+    (told,) = (await run("topics", "describe", "t", "--json")).json
+    assert told["configs"]["retention.ms"] == "100000000000"
+    assert len(told["partitions"]) == 3
+    assert told["partitions"][0]["log_start_offset"] == 1
+    assert (await run("consume", "t", "-o", "@2020-01-01:@2020-01-02")).out == ""
+    assert (await run("topics", "delete", "t")).out == "t: deleted\n"
+    assert (await run("topics", "describe", "t", status=1)).err.startswith("pykbroker: UNKNOWN_TOPIC_OR_PARTITION")
+
+
+async def test_groups(bootstrap: str) -> None:
+    run = Commands(bootstrap)
+    await run("topics", "create", "g", "-p", "1")
+    for value in ("0", "1", "2"):
+        await run("produce", "g", "-v", value)
+    assert (await run("consume", "g", "-g", "readers", "-n", "3")).out == "0\n1\n2\n"
+    assert ["readers", "Empty", "classic", "1"] in (await run("groups", "list")).lines
+    await run("groups", "reset", "readers", "--to-offset", "1")
+    described = await run("groups", "describe", "readers")
+    assert described.lines[0] == ["readers", "Empty", "classic", "members", "0", "lag", "2"]
+    await run("groups", "reset", "readers", "--to-datetime=-1h")
+    assert (await run("groups", "describe", "readers", "--json")).json[0]["lag"] == 3
+    assert (await run("groups", "delete-offsets", "readers", "-t", "g")).out == "g-0: forgotten\n"
+    assert (await run("groups", "delete", "readers")).out == "readers: deleted\n"
+    assert (await run("groups", "describe", "readers", status=1)).err.startswith("pykbroker: GROUP_ID_NOT_FOUND")
+
+
+async def test_configs_and_health(bootstrap: str) -> None:
+    run = Commands(bootstrap)
+    await run("topics", "create", "c")
+    await run("configs", "append", "topic", "c", "cleanup.policy=compact")
+    lines = (await run("configs", "describe", "topic", "c", "cleanup.policy")).lines
+    assert lines[1] == ["cleanup.policy", "delete,compact", "DYNAMIC_TOPIC"]
+    await run("configs", "delete", "topic", "c", "cleanup.policy")
+    await run("configs", "set", "broker", "default", "log.retention.ms=1000000000")
+    lines = (await run("configs", "describe", "broker", "default", "log.retention.ms")).lines
+    assert lines[1] == ["log.retention.ms", "1000000000", "DYNAMIC_DEFAULT_BROKER"]
+    assert (await run("configs", "set", "topic", "c", "nope=1", status=1)).err.startswith("pykbroker: INVALID_CONFIG")
+    assert (await run("check")).out.startswith("healthy (brokers: 1, ")

@@ -1,0 +1,74 @@
+"""docs/CLI.md and README: the examples are run in their order, and print what stands below them (… is anything)."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+
+from pykbroker.broker import Broker
+from pykbroker.config import BrokerConfig
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+EXAMPLE = re.compile(r"^```sh\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+DEADLINE_S = 60.0
+
+
+def run(commands: str, folder: Path, environment: dict[str, str]) -> str:
+    """Run them in a shell that stops at the first failure; return stdout and stderr as a person would see them."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def as_pattern(expected: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, expected.split("…"))), re.DOTALL)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_examples_print_what_the_page_says(tmp_path: Path) -> None:
+    examples = EXAMPLE.findall((REPOSITORY / "docs" / "CLI.md").read_text())
+    assert len(examples) > 10
+    of_readme = [commands for commands, _ in EXAMPLE.findall((REPOSITORY / "README.md").read_text())]
+    (clients,) = (commands for commands in of_readme if "pykbroker topics create" in commands)
+    await run_examples(tmp_path / "readme", [(clients, "…")])
+    await run_examples(tmp_path / "page", examples)
+
+
+async def run_examples(folder: Path, examples: Sequence[tuple[str, str]]) -> None:
+    bin_folder, data_dir = folder / "bin", folder / "data"
+    bin_folder.mkdir(parents=True)
+    program = bin_folder / "pykbroker"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pykbroker "$@"\n')
+    program.chmod(0o755)
+    properties = {
+        "group.initial.rebalance.delay.ms": "0",
+        "listeners": "PLAINTEXT://127.0.0.1:0",
+        "log.dirs": str(data_dir),
+    }
+    async with Broker(BrokerConfig.from_properties(properties), is_ephemeral=True) as broker:
+        environment = os.environ | {
+            "PATH": f"{bin_folder}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "PYKBROKER_BOOTSTRAP": broker.bootstrap,
+            "DATA_DIR": str(data_dir),
+            "TERM": "dumb",
+        }
+        for commands, expected in examples:
+            printed = await anyio.to_thread.run_sync(run, commands, folder, environment)
+            assert as_pattern(expected).fullmatch(printed), (commands, printed)
+        assert broker.metrics.bugs_total == 0

@@ -1,0 +1,259 @@
+"""The command as a process: quick to start, quiet when it is interrupted or nobody reads, and known to shells."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pykbroker.cli.root import COMMANDS
+
+DEADLINE_S = 30.0
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+PROGRAM = [sys.executable, "-m", "pykbroker"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "TERM": "dumb"}
+
+
+@pytest.fixture(scope="module")
+def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker in a process of its own, with a topic `t` of three records."""
+    command = [*PROGRAM, "start", "--ephemeral", "--port", "0", "--log-level", "warning"]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as broker:
+        try:
+            assert broker.stdout is not None
+            broker.stdout.readline()
+            address = broker.stdout.readline().split()[-1]
+            run("produce", "t", bootstrap=address, stdin=b"a\nb\nc\n")
+            yield address
+        finally:
+            broker.send_signal(signal.SIGTERM)
+
+
+def run(
+    *words: str, bootstrap: str = "127.0.0.1:1", stdin: bytes = b"", status: int = 0, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [*PROGRAM, *words],
+        input=stdin,
+        env=ENVIRONMENT | {"PYKBROKER_BOOTSTRAP": bootstrap} | environment,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == status, done
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+@contextlib.contextmanager
+def started(*words: str, bootstrap: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        [*PROGRAM, *words, "-b", bootstrap],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def modules_of(*words: str) -> set[str]:
+    """Which modules a command has imported when it ends."""
+    code = (
+        "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
+        f"from pykbroker.cli import main; main({list(words)!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=True
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("topics", "--help"), ("consume", "-h"), ("groups", "reset", "--help")])
+def test_help_imports_only_what_it_needs(words: tuple[str, ...]) -> None:
+    """That is what keeps it under 0.15 s: each of these takes tens of milliseconds."""
+    imported = modules_of(*words)
+    assert "typer" in imported
+    assert not imported & {"anyio", "attrs", "pydantic", "rich.console", "pykbroker.client", "wire.codec", "asyncio"}
+
+
+def test_start_imports_nothing_of_the_other_commands() -> None:
+    imported = modules_of("start", "--help")
+    assert not {name for name in imported if name.startswith(("typer", "rich", "pydantic", "pykbroker.client"))}
+    assert {name for name in imported if name.startswith("pykbroker")} == {"pykbroker", "pykbroker.cli"}
+
+
+def test_help_lists_all_commands() -> None:
+    lines = run("--help").stdout.decode().splitlines()
+    listed = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line.startswith("  ")]
+    assert listed[: len(COMMANDS)] == list(COMMANDS)
+    assert run("-h").stdout == run("--help").stdout
+
+
+def test_no_command_is_answered_with_the_help() -> None:
+    assert b"Commands:" in run(status=2).stderr
+
+
+def test_help_of_a_command_that_is_none_is_an_error() -> None:
+    assert b"No such command 'nope'" in run("nope", "--help", status=2).stderr
+    assert b"No such command 'nope'" in run("topics", "nope", "--help", status=2).stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("topics", "list"),
+        ("topics", "describe"),
+        ("topics", "create"),
+        ("topics", "delete"),
+        ("topics", "alter"),
+        ("topics", "delete-records"),
+        ("produce",),
+        ("consume",),
+        ("groups", "list"),
+        ("groups", "describe"),
+        ("groups", "delete"),
+        ("groups", "reset"),
+        ("groups", "delete-offsets"),
+        ("configs", "describe"),
+        ("configs", "set"),
+        ("configs", "delete"),
+        ("configs", "append"),
+        ("configs", "subtract"),
+        ("check",),
+        ("log", "dump"),
+    ],
+    ids=" ".join,
+)
+def test_help_of_each_command_shows_examples(words: tuple[str, ...]) -> None:
+    from pykbroker.cli.root import help_of
+
+    lines = (help_of([*words, "--help"]) or "").splitlines()
+    assert lines[0].startswith(f"Usage: pykbroker {' '.join(words)} ")
+    shown = [line.strip() for line in lines[lines.index("  Examples:") + 1 :]]
+    assert shown
+    assert all(line.startswith(f"pykbroker {' '.join(words)}") for line in shown)
+    assert any(line.strip().startswith("--json") for line in lines)
+
+
+@pytest.mark.parametrize("words", [("start",), ("cluster",)])
+def test_help_of_what_runs_brokers_is_that_of_argparse(words: tuple[str, ...]) -> None:
+    assert run(*words, "--help").stdout.startswith(f"usage: pykbroker {words[0]} ".encode())
+
+
+# Pipes and signals
+
+
+def test_lines_from_stdin_are_read_as_they_come(bootstrap: str) -> None:
+    with started("produce", "piped", "--json", bootstrap=bootstrap) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for offset in range(2):
+            process.stdin.write(b"line\n")
+            process.stdin.flush()
+            assert b'"offset": %d' % offset in read_line(process)
+        process.stdin.close()
+        assert process.wait(DEADLINE_S) == 0
+
+
+def test_last_line_needs_no_end(bootstrap: str) -> None:
+    done = run("produce", "unended", bootstrap=bootstrap, stdin=b"1\n2")
+    assert done.stderr == b"2 records written to unended\n"
+
+
+def test_consumer_that_follows_ends_on_sigint(bootstrap: str) -> None:
+    with started("consume", "t", bootstrap=bootstrap) as process:
+        assert [read_line(process) for _ in range(3)] == [b"a\n", b"b\n", b"c\n"]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (128 + signal.SIGINT, b"")
+
+
+def test_member_of_a_group_leaves_on_sigint(bootstrap: str) -> None:
+    with started("consume", "t", "-g", "leaving", bootstrap=bootstrap) as process:
+        read_line(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (128 + signal.SIGINT, b"")
+    assert b"leaving  Empty" in run("groups", "describe", "leaving", bootstrap=bootstrap).stdout
+
+
+def test_producer_that_waits_for_input_ends_on_sigint(bootstrap: str) -> None:
+    with started("produce", "t2", "--json", bootstrap=bootstrap) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"line\n")
+        process.stdin.flush()
+        read_line(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (128 + signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize("words", [("consume", "t", "-f", "%v" + "x" * 100_000), ("topics", "list", "--json")])
+def test_output_that_nobody_reads_ends_the_command_quietly(bootstrap: str, words: tuple[str, ...]) -> None:
+    with started(*words, bootstrap=bootstrap) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+        assert (process.wait(DEADLINE_S), err) == (128 + signal.SIGPIPE, b"")
+
+
+def read_line(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], DEADLINE_S)
+    assert ready or process.stdout.peek(1), "nothing came"
+    return process.stdout.readline()
+
+
+# Completion
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("", list(COMMANDS)),
+        ("con", ["consume", "configs"]),
+        ("completion f", ["fish"]),
+        ("start --e", ["--ephemeral"]),
+        ("start --log-level ", ["debug", "info", "warning", "error"]),
+        ("cluster --b", ["--brokers"]),
+        ("groups de", ["describe", "delete", "delete-offsets"]),
+        ("configs describe b", ["broker", "broker-logger"]),
+        ("produce t -z z", ["zstd"]),
+        ("topics describe t", ["t"]),
+        ("configs describe topic t", ["t"]),
+    ],
+)
+def test_bash_completes_words(bootstrap: str, typed: str, expected: list[str]) -> None:
+    words = f"pykbroker {typed}"
+    position = str(len(words.split(" ")) - 1)
+    done = run(bootstrap=bootstrap, _PYKBROKER_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=position)
+    assert [name for name in done.stdout.decode().split() if name not in ("t2",)] == expected
+
+
+def test_zsh_and_fish_are_told_what_words_mean(bootstrap: str) -> None:
+    typed = {"_TYPER_COMPLETE_ARGS": "pykbroker topics descr"}
+    zsh = run(_PYKBROKER_COMPLETE="complete_zsh", **typed).stdout
+    assert b'"describe":"Show partitions, offsets and configs."' in zsh
+    fish = run(_PYKBROKER_COMPLETE="complete_fish", _TYPER_COMPLETE_FISH_ACTION="get-args", **typed).stdout
+    assert fish == b"describe\tShow partitions, offsets and configs.\n"
+
+
+def test_names_are_completed_to_nothing_where_nobody_answers() -> None:
+    done = run(_PYKBROKER_COMPLETE="complete_bash", COMP_WORDS="pykbroker topics describe ", COMP_CWORD="3")
+    assert (done.stdout.strip(), done.stderr) == (b"", b"")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_are_given_a_script(shell: str) -> None:
+    assert b"_PYKBROKER_COMPLETE=complete_" + shell.encode() in run("completion", shell).stdout
