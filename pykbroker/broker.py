@@ -41,7 +41,7 @@ from pykbroker.replication.fetch_session import FetchSessions
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.connection import ServerContext
-from pykbroker.server.dispatch import HANDLERS, Dispatcher
+from pykbroker.server.dispatch import HANDLERS, Dispatcher, RequestDispatcher
 from pykbroker.server.listener import Listener, ListenError, Server
 from pykbroker.transaction_parts import TransactionParts
 from pykbroker.waiters import Wakeups
@@ -86,6 +86,7 @@ class Broker:
         self._new_flusher = new_flusher
         self._listens = listens
         self._server: Server
+        self._context: ServerContext
         self._is_killed = False
         self._stopping: anyio.CancelScope | None = None  # while a part is being stopped
         self._exit = contextlib.AsyncExitStack()
@@ -103,6 +104,15 @@ class Broker:
     def addresses(self) -> list[tuple[str, int]]:
         """What it listens on, in the order of `listeners`."""
         return [listener.address for listener in self._listeners]
+
+    @property
+    def dispatcher(self) -> RequestDispatcher:
+        """What requests are given to; another one may take its place while the broker runs."""
+        return self._context.dispatcher
+
+    @dispatcher.setter
+    def dispatcher(self, dispatcher: RequestDispatcher) -> None:
+        self._context.dispatcher = dispatcher
 
     async def __aenter__(self) -> "Broker":
         """Start, and return when clients are accepted. Raises: StartError."""
@@ -222,18 +232,16 @@ class Broker:
 
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)
-        self._server = Server(
-            config,
-            ServerContext(
-                dispatcher=Dispatcher(self.services),
-                buffers=Buffers(),
-                wakeups=wakeups,
-                metrics=self.metrics,
-                clock=clock,
-                task_group=connections,
-                max_request_bytes=config.socket_request_max_bytes,
-            ),
+        self._context = ServerContext(
+            dispatcher=Dispatcher(self.services),
+            buffers=Buffers(),
+            wakeups=wakeups,
+            metrics=self.metrics,
+            clock=clock,
+            task_group=connections,
+            max_request_bytes=config.socket_request_max_bytes,
         )
+        self._server = Server(config, self._context)
         self._server.start_idle_sweep()
         for listener in self._listeners:
             connections.start_soon(self._server.serve, listener)

@@ -33,7 +33,7 @@ from pykbroker.errors import CloseConnection
 from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.metrics import Metrics
 from pykbroker.server.buffers import Buffers
-from pykbroker.server.dispatch import Dispatcher, Started
+from pykbroker.server.dispatch import RequestDispatcher, Started
 from pykbroker.server.outbox import Outbox, memory_of
 from pykbroker.server.readiness import call_when_readable, call_when_writable, forget
 from pykbroker.waiters import Parked, Wakeups
@@ -59,7 +59,7 @@ _size_at = Struct(">i").unpack_from
 class ServerContext:
     """What all connections of a broker share."""
 
-    dispatcher: Dispatcher
+    dispatcher: RequestDispatcher  # read for each buffer, so that another one may take its place at any time
     buffers: Buffers
     wakeups: Wakeups
     metrics: Metrics

@@ -13,6 +13,7 @@ Not here: bytes, order and sending (connection).
 import importlib
 import inspect
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from struct import Struct
 from types import CoroutineType
@@ -108,16 +109,37 @@ class Started:
     request: object
 
 
-class Dispatcher:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._routes: dict[tuple[int, int], Route] = {}
+class RequestDispatcher(ABC):
+    """What a connection gives its requests to. What looks at them or changes them wraps another dispatcher."""
 
+    @abstractmethod
     def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
         """Run the handler of one request; return the frame of its answer (None: there is none), or what to wait for.
 
         Raises: ProtocolError, CloseConnection: the connection has to be closed.
         """
+
+    @abstractmethod
+    async def finish(self, started: Started) -> object:
+        """Wait for a handler that is a coroutine and return its response or Parked."""
+
+    @abstractmethod
+    def encode(self, started: Started, response: object) -> bytes | list[Records]:
+        """Return the frame of the answer to a request that had to wait."""
+
+    @abstractmethod
+    def build(self, started: Started, build: Callable[[], object]) -> object:
+        """Build the response of a parked request."""
+
+
+class Dispatcher(RequestDispatcher):
+    """Calls the handlers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._routes: dict[tuple[int, int], Route] = {}
+
+    def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
         key, version, correlation_id, client_id, _, pos = read_request_header(frame)
         services = self._services
         route = self._routes.get((key, version)) or self._route(key, version)
@@ -162,7 +184,6 @@ class Dispatcher:
         return route
 
     async def finish(self, started: Started) -> object:
-        """Wait for a handler that is a coroutine and return its response or Parked."""
         assert inspect.isawaitable(started.outcome)
         awaitable: Awaitable[object] = started.outcome
         try:
@@ -171,7 +192,6 @@ class Dispatcher:
             return self._failed(started.route, started.request, error)
 
     def encode(self, started: Started, response: object) -> bytes | list[Records]:
-        """Return the frame of the answer to a request that had to wait."""
         return self._encode(started.route, started.correlation_id, started.request, response)
 
     def _encode(self, route: Route, correlation_id: int, request: object, response: object) -> bytes | list[Records]:
@@ -194,7 +214,6 @@ class Dispatcher:
         return _SIZE_AND_ID(4 + len(head) + len(body), correlation_id) + head + body
 
     def build(self, started: Started, build: Callable[[], object]) -> object:
-        """Build the response of a parked request."""
         try:
             return build()
         except Exception as error:  # as in `start`
