@@ -13,11 +13,15 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from pykbroker.broker import Broker
 
 DEFAULT_DATA_DIR = Path("pykbroker-data")
 DEFAULT_CLUSTER_DIR = Path("pykbroker-cluster")
 DEFAULT_PORT = 9092
+DEFAULT_TRACE = "pykbroker.trace"
 
 
 class Options(argparse.Namespace):
@@ -27,6 +31,8 @@ class Options(argparse.Namespace):
     node_id: int | None = None
     store: str | None = None
     advertised_listener: str | None = None
+    trace: str | None = None
+    trace_tree: list[str] | None = None
     unsynced: bool = False
     until_stdin_closes: bool = False
     port: int | None
@@ -41,6 +47,11 @@ class Options(argparse.Namespace):
 def main(arguments: Sequence[str] | None = None) -> None:
     # What is imported stays for good: collecting garbage meanwhile finds nothing, and takes a tenth of the start.
     gc.disable()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["wire"]:  # a program of its own
+        from pykbroker.study.commands import main as wire
+
+        sys.exit(wire(list(arguments[1:])))
     options = _parser().parse_args(arguments, namespace=Options())
     logging.basicConfig(
         level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s (%(name)s)"
@@ -67,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--node-id", type=int, metavar="N", help="the broker's id in its cluster (default: 1)")
     start.add_argument("--store", metavar="URL", help="the cluster's store: etcd://host:2379/prefix or sqlite:PATH")
     start.add_argument("--advertised-listener", metavar="HOST:PORT", help="where clients are told to connect")
+    start.add_argument(
+        "--trace", nargs="?", const=DEFAULT_TRACE, metavar="FILE",
+        help=f"write every request and answer to a file (default: {DEFAULT_TRACE}), or show them as lines with -",
+    )  # fmt: skip
+    start.add_argument("--trace-tree", action="append", metavar="API", help="with --trace -: every byte of that API")
     # What `cluster` tells its brokers: the data goes with it, and so do they.
     start.add_argument("--unsynced", action="store_true", help=argparse.SUPPRESS)
     start.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
@@ -160,12 +176,17 @@ def _start(options: Options, folder: Path | None) -> int:
     from pykbroker.config import BrokerConfig, ConfigError
 
     async def serve() -> int:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with (
+            anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+            contextlib.ExitStack() as stack,
+        ):
             try:
                 is_ephemeral = options.ephemeral or options.unsynced
                 broker = Broker(BrokerConfig.from_properties(properties), is_ephemeral=is_ephemeral)
                 _say(f"pykbroker keeps its data in {broker.data_dir}")
                 async with broker:
+                    if options.trace is not None:
+                        stack.enter_context(_traced(broker, options.trace, options.trace_tree or ()))
                     gc.freeze()
                     gc.enable()
                     _say(f"pykbroker accepts clients on {broker.bootstrap}")
@@ -186,6 +207,16 @@ def _start(options: Options, folder: Path | None) -> int:
         scope.cancel()
 
     return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _traced(broker: "Broker", where: str, trees: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    from pykbroker.study.commands import trace_sink, traced
+    from wire.study.commands import CommandError
+
+    try:
+        return traced(broker, trace_sink(where, trees))
+    except (OSError, CommandError) as error:
+        _fail(f"--trace {where}: {error}")
 
 
 def _cluster(options: Options, brokers: int, folder: Path | None) -> int:

@@ -222,5 +222,3 @@ def _nearest(ancestors: list[Node], name: str) -> object:
         if child is not None:
             return child.value
     return None
-
-

@@ -96,7 +96,7 @@ def _decode(parsed: argparse.Namespace) -> int:
             source = sys.stdin.buffer
         start = source.read(4096) if source is not None else b""
         if source is not None and _is_recording(start):
-            return _Output(parsed).show_events(_events(_joined(start, source), parsed.port))
+            return _Output(parsed).show_events(recorded_events(_joined(start, source), parsed.port))
         text = parsed.input.encode() if source is None else start + source.read()
         return _Output(parsed).show(_hex_trees(text, parsed.response))
 
@@ -124,7 +124,8 @@ def _joined(start: bytes, rest: BinaryIO) -> BinaryIO:
     return io.BytesIO(start + rest.read())
 
 
-def _events(file: BinaryIO, ports: list[int] | None) -> Iterator[Event]:
+def recorded_events(file: BinaryIO, ports: list[int] | None) -> Iterator[Event]:
+    """Yield what a trace or a capture holds. Raises: ProtocolError, CommandError."""
     from wire.study.pcap import MissingLibrary, read_capture
 
     start = file.read(8)
@@ -262,5 +263,3 @@ class _Output:
 
 def _print_object(value: dict[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False))
-
-

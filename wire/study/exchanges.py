@@ -76,6 +76,8 @@ class Exchanges:
     def response(self, connection: str, data: bytes | memoryview) -> tuple[int, int]:
         """Return key and version of the request that this answers, (UNKNOWN, UNKNOWN) where none was seen."""
         asked = self._asked.get(connection, OrderedDict())
+        if len(data) < 4:
+            return UNKNOWN, UNKNOWN
         return asked.pop(int.from_bytes(data[:4], "big", signed=True), (UNKNOWN, UNKNOWN))
 
     def awaits(self, connection: str, correlation_id: int) -> bool:

@@ -87,6 +87,8 @@ def value_text(node: Node) -> str:
     if isinstance(value, bytes):
         if node.kind == "uuid":
             return value.hex()
+        if node.children and node.children[-1].children:  # shown below
+            return f"{len(value)} bytes"
         text = repr(value[:MAX_SHOWN_BYTES])[1:]
         return f"{text}… ({len(value)} bytes)" if len(value) > MAX_SHOWN_BYTES else text
     return str(value)

@@ -16,6 +16,20 @@ from wire.study.trace import Lost
 from wire.study.tree import TAGS, Node
 
 MAX_FIELDS_TEXT = 160
+_USUAL = (0, "", None, False, -1)
+# What 0 means something for.
+_ALWAYS = frozenset(
+    {
+        "partition",
+        "partition_index",
+        "index",
+        "api_key",
+        "fetch_offset",
+        "base_offset",
+        "committed_offset",
+        "high_watermark",
+    }
+)
 _LEFT_OUT = frozenset({"throttle_time_ms", "cluster_id"})
 
 
@@ -121,7 +135,7 @@ def _fields(node: Node) -> Iterator[str]:
                 yield f"{separator}{child.name}={{"
                 yield from _fields(child)
                 yield "}"
-        elif child.value in (0, "", None, False, -1) or child.is_container:
+        elif child.is_container or (child.value in _USUAL and child.name not in _ALWAYS) or child.note == "none":
             continue
         elif child.kind == "records":
             yield f"{separator}{child.name}={_records(child)}"

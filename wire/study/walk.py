@@ -74,7 +74,7 @@ class Walker:
         self.open.pop()
 
     def guarded(self, read: Callable[[], None]) -> bool:
-        """Do some reading; where it breaks, mark the rest, to the present end, as not understood. True: it was whole."""
+        """Do some reading, and return whether it did not break. Where it does, the rest is marked as not understood."""
         depth, end = len(self.open), self.end
         try:
             read()
@@ -276,11 +276,11 @@ class _Fields:
         """Read a length or a count, None for null."""
         walker = self._walker
         if self._flexible:
-            size = walker.uvarint(name, lambda value: f"{value - 1}, as one more" if value else "null") - 1
+            size = walker.uvarint(name, lambda value: f"means {value - 1}" if value else "means null") - 1
         else:
             node = walker.fixed(name, width)
             size = node.value
-            node.note = "null" if size < 0 else ""
+            node.note = "means null" if size < 0 else ""
         if size >= 0:
             return size
         if not nullable:
