@@ -94,13 +94,19 @@ class TracingDispatcher(RequestDispatcher):
             TracedFrame(
                 time_us=time.time_ns() // 1000,
                 connection=connection.id,
-                peer=connection.host,
+                peer=_peer(connection),
                 direction=direction,
                 api_key=key,
                 api_version=version,
                 data=public(direction, key, version, data),
             )
         )
+
+
+def _peer(connection: ConnectionInfo) -> str:
+    """Return the client's address, with its port where the connection came through a listener of ours."""
+    parts = connection.id.rsplit("-", 2)
+    return parts[1] if len(parts) == 3 and parts[1].startswith(f"{connection.host}:") else connection.host
 
 
 def _in_memory(chunks: list[Records]) -> bytes:

@@ -88,9 +88,7 @@ class Contents:
     def records(self, walker: Walker, content: Node, topic: str | None) -> None:
         """Read batches where a node of bytes is."""
         read = record_contents(topic)
-        inside = Walker(walker.buffer, content, max_nodes=walker.nodes_left)
-        inside.guarded(lambda: walk_batches(inside, read))
-        walker.nodes_left = inside.nodes_left
+        walker.inside(walker.buffer, content, lambda inside: walk_batches(inside, read))
 
     def _topic(self, ancestors: list[Node]) -> str | None:
         for node in reversed(ancestors):
@@ -200,16 +198,12 @@ def _principal(walker: Walker) -> None:
 def _inside(walker: Walker, content: Node, read: Callable[[Walker], None]) -> None:
     """Give a node of bytes children, if the bytes are what they are taken for, to the last one."""
 
-    def read_all() -> None:
+    def read_all(inside: Walker) -> None:
         read(inside)
         if inside.pos != inside.end:
             raise ProtocolError(f"{inside.end - inside.pos} bytes are left")
 
-    inside = Walker(walker.buffer, content, max_nodes=walker.nodes_left)
-    inside.contents = walker.contents
-    is_whole = inside.guarded(read_all)
-    walker.nodes_left = inside.nodes_left
-    if not is_whole:
+    if not walker.inside(walker.buffer, content, read_all):
         error = next(node.error for node in content.walk() if node.error)
         content.children = []
         content.note = f"not what is expected here: {error}"

@@ -38,8 +38,7 @@ def walk_request(
     """Read the frame of a request into a tree."""
     api = known_request(frame, 4 if has_size else 0)
     root = Node("request", "request", 0, len(frame))
-    walker = Walker(frame, root, max_nodes=max_nodes)
-    walker.contents = Contents(topic_names)
+    walker = Walker(frame, root, max_nodes=max_nodes, contents=Contents(topic_names))
     if api is None:
         walker.guarded(lambda: _unknown(walker, has_size))
         return root
@@ -62,8 +61,7 @@ def walk_response(
 ) -> Node:
     """Read the frame of an answer to a request of that key and version into a tree."""
     root = Node("response", "response", 0, len(frame))
-    walker = Walker(frame, root, max_nodes=max_nodes)
-    walker.contents = Contents(topic_names)
+    walker = Walker(frame, root, max_nodes=max_nodes, contents=Contents(topic_names))
     if not is_known(key, version):
         if key == API_VERSIONS:
             version = 0  # the version is refused, in one that everybody understands (KIP-511)

@@ -126,9 +126,7 @@ def _compressed(walker: Walker, header: BatchHeader, contents: RecordContents | 
         return
     node.note = f"{codec.name.lower()}, {len(data)} bytes when decompressed"
     root = Node("records", "[Record]", 0, len(data))
-    inside = Walker(data, root, max_nodes=walker.nodes_left)
-    inside.guarded(lambda: _records(inside, header, contents))
-    walker.nodes_left = inside.nodes_left
+    walker.inside(data, root, lambda inside: _records(inside, header, contents))
     node.inner = Inner(f"{codec.name.lower()}, decompressed", data, root)
 
 

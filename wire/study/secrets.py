@@ -92,9 +92,11 @@ def _judge_config(config: Node) -> None:
         return
     name, sensitive = config.child("name"), config.child("is_sensitive")
     is_whole = not any(child.error for child in config.walk())
+    synonyms = config.child("synonyms")
     if name is None or name.value is None or not is_whole:
+        if synonyms is not None:
+            synonyms.hide()
         return
     value.is_secret = bool(sensitive is not None and sensitive.value) or is_sensitive_config(str(name.value))
-    synonyms = config.child("synonyms")
     if value.is_secret and synonyms is not None:
         synonyms.hide()

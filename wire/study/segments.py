@@ -13,7 +13,7 @@ from pathlib import PurePath
 from wire.messages.control_records import AbortedTxn, ProducerSnapshot
 from wire.records import BATCH_OVERHEAD
 from wire.schema import Kind
-from wire.study.contents import record_contents
+from wire.study.contents import Contents, record_contents
 from wire.study.explain import time_text
 from wire.study.records import walk_batches
 from wire.study.tree import Node
@@ -37,7 +37,7 @@ def batch_bytes(start: bytes) -> int:
 
 def walk_segment_batch(batch: bytes, topic: str | None) -> Node:
     root = Node("batch", "RecordBatch", 0, len(batch))
-    walker = Walker(batch, root)
+    walker = Walker(batch, root, contents=Contents())
     walker.guarded(lambda: walk_batches(walker, record_contents(topic)))
     return root
 

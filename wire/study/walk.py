@@ -45,13 +45,30 @@ Contents = Callable[["Walker", Node, Node], None]
 class Walker:
     """A position in a buffer, and the nodes that are open there."""
 
-    def __init__(self, buffer: bytes | memoryview, root: Node, *, max_nodes: int = MAX_NODES) -> None:
+    def __init__(
+        self,
+        buffer: bytes | memoryview,
+        root: Node,
+        *,
+        max_nodes: int = MAX_NODES,
+        contents: "Contents | None" = None,
+    ) -> None:
         self.buffer = memoryview(buffer)
         self.pos = root.start
         self.end = root.end  # exclusive; what follows is not to be read now
         self.open: list[Node] = [root]
         self.nodes_left = max_nodes
-        self.contents: Contents | None = None
+        self.contents = contents
+
+    def inside(self, buffer: bytes | memoryview, root: Node, read: "Callable[[Walker], None]") -> bool:
+        """Read what lies below `root`, in this buffer or in another; return whether it did not break.
+
+        It counts for the same tree.
+        """
+        walker = Walker(buffer, root, max_nodes=self.nodes_left, contents=self.contents)
+        is_whole = walker.guarded(lambda: read(walker))
+        self.nodes_left = walker.nodes_left
+        return is_whole
 
     # Nodes
 
