@@ -14,7 +14,6 @@ Rules
 Not here: TLS (both ends are plain); who looks at the frames (recorder).
 """
 
-import contextlib
 import itertools
 import logging
 import time
@@ -87,8 +86,12 @@ class Proxy:
         async def serve(client: SocketStream) -> None:
             await self._serve(client, broker)
 
+        async def listen() -> None:
+            async with listener:
+                await listener.serve(serve, self._tasks)
+
         port = self._ports[broker] = listener.extra(SocketAttribute.local_port)
-        self._tasks.start_soon(listener.serve, serve)
+        self._tasks.start_soon(listen)
         return port
 
     async def _listener(self) -> Listener[SocketStream]:
@@ -150,24 +153,27 @@ class _Connection:
 
     async def run(self) -> None:
         """Pass frames on until one side has had enough."""
-        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._requests)
-                await self._guarded(self._responses)
-                tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._requests, tasks.cancel_scope)
+            await self._guarded(self._pump_responses)
+            tasks.cancel_scope.cancel()
 
-    async def _guarded(self, pump: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, pump: Callable[[], Awaitable[None]]) -> bool:
+        """Pass on what comes; return whether it came to its end."""
         try:
             await pump()
         except FramingError as error:
             logger.warning("closing %s: %s", self._id, error)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass
+            return False
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            return False
+        return True
 
-    async def _requests(self) -> None:
-        await self._guarded(self._pump_requests)
-        with contextlib.suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await self._broker.send_eof()
+    async def _requests(self, connection: anyio.CancelScope) -> None:
+        """A client that has no more to ask still gets its answers; one that is gone does not."""
+        has_ended = await self._guarded(self._pump_requests)
+        if not has_ended or not await self._guarded(self._broker.send_eof):
+            connection.cancel()
 
     async def _pump_requests(self) -> None:
         reader = FrameReader(self._client)
@@ -176,7 +182,7 @@ class _Connection:
             self._publish(Direction.REQUEST, known, frame)
             await self._broker.send(framed(frame))
 
-    async def _responses(self) -> None:
+    async def _pump_responses(self) -> None:
         reader = FrameReader(self._broker)
         while (frame := await reader.read()) is not None:
             known = self._proxy.exchanges.response(self._id, frame)

@@ -141,14 +141,16 @@ def use_with_a_stock_client(bootstrap: str) -> tuple[list[bytes], set[tuple[str,
 @pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", BACKENDS[:1])
 async def test_stock_client_of_three_brokers_stays_on_the_proxy(tmp_path: Path) -> None:
+    addresses: list[tuple[str, int]] = []
     with anyio.fail_after(3 * DEADLINE_S):
         async with cluster(tmp_path) as brokers, proxied(brokers[0]) as (proxy, seen):
+            addresses += [broker.addresses[0] for broker in brokers]
             bootstrap = "{}:{}".format(*proxy.address)
             values, told = await anyio.to_thread.run_sync(use_with_a_stock_client, bootstrap)
             frames: list[TracedFrame] = seen.take()
             assert sorted(values) == sorted(b"%d" % number for number in range(60))
             assert len(told) == 3
-            assert told.isdisjoint(broker.addresses[0] for broker in brokers)
+            assert told.isdisjoint(addresses)
     produced = {frame.connection.split("-")[0] for frame in frames if frame.api_key == 0}
-    assert produced == {"{}:{}".format(*broker.addresses[0]) for broker in brokers}
+    assert produced == {"{}:{}".format(*address) for address in addresses}
     assert not [error for frame in frames for error in frame.tree().errors()]

@@ -15,6 +15,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from wire.errors import ProtocolError
+from wire.records import BATCH_HEADER_SIZE, iter_batches
 from wire.schema import Kind, spec_of
 from wire.study.secrets import CONFIG_CLASSES, is_sensitive_config
 
@@ -126,8 +128,8 @@ class Pairing:
         return self._forth.get((kind, expected), expected)
 
     def corresponds(self, kind: str, expected: object, actual: object) -> bool:
-        if _is_nothing(expected) or _is_nothing(actual):
-            return expected == actual
+        if _is_nothing(expected) or _is_nothing(actual) or expected == actual == 0:
+            return expected == actual  # 0 is an id, too, and what stands where there is none
         return (
             self._forth.setdefault((kind, expected), actual) == actual
             and self._back.setdefault((kind, actual), expected) == expected
@@ -192,10 +194,31 @@ def _leaves(name: str, version: int, value: Any, path: Path) -> dict[Path, objec
                     found[f"{at}[{index}]"] = item
         elif spec.kind is Kind.STRUCT and held is not None:
             found |= _leaves(name, version, held, at)
+        elif spec.kind is Kind.RECORDS and held is not None:
+            found |= _batches(bytes(held), at)
         else:
-            if isinstance(held, memoryview):
-                held = bytes(held)
             found[at] = held
+    return found
+
+
+def _batches(records: bytes, path: Path) -> dict[Path, object]:
+    """Return what is in record batches; the bytes as they are where they cannot be read.
+
+    The records themselves are compared as bytes. A checksum covers the producer's id, which brokers make up.
+    """
+    found: dict[Path, object] = {}
+    try:
+        batches = list(iter_batches(records))
+    except ProtocolError:
+        return {path: records}
+    for index, (header, batch) in enumerate(batches):
+        at = f"{path}[{index}]"
+        found |= {f"{at}.{name}": value for name, value in header._asdict().items() if name != "crc"}
+        if header.producer_id < 0:
+            found[f"{at}.crc"] = header.crc
+        found[f"{at}.records"] = bytes(batch[BATCH_HEADER_SIZE:])
+    found[f"{path}.count"] = len(batches)
+    found[f"{path}.cut"] = len(records) - sum(header.size for header, _ in batches)
     return found
 
 
