@@ -128,7 +128,7 @@ async def test_names_that_brokers_make_up_are_translated(tmp_path: Path) -> None
 async def test_answer_that_is_different_is_found_field_by_field(tmp_path: Path) -> None:
     frames = await record(tmp_path)
     changed = [
-        attrs.evolve(frame, data=frame.data.replace(b"\0\0\0\0\0\0\0\0\0\0", b"\0\0\0\0\0\0\0\0\0\7", 1))
+        attrs.evolve(frame, data=frame.data.replace(bytes(14), bytes(13) + b"\7", 1))
         if frame.api_key == 0 and frame.direction is Direction.RESPONSE
         else frame
         for frame in frames

@@ -10,7 +10,6 @@ Sources: KIP-152, KIP-554, KIP-48; the configs of type PASSWORD in Apache Kafka.
 """
 
 import functools
-import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -44,14 +43,23 @@ CONFIG_CLASSES = frozenset(
 # Keys with such fields, for who must not look at every message: tests hold this against the declarations.
 SECRET_KEYS = frozenset({19, 32, 33, 36, 38, 39, 40, 41, 44, 51, 58})
 
-_SENSITIVE_NAME = re.compile(
-    r"password|passphrase|secret|credential|jaas\.config|keystore\.key|private\.key|certificate|token\.master\.key",
-    re.IGNORECASE,
+# A config is sensitive whose name has one of them in it.
+SENSITIVE_WORDS = (
+    "password",
+    "passphrase",
+    "secret",
+    "credential",
+    "jaas.config",
+    "keystore.key",
+    "private.key",
+    "certificate",
+    "token.master.key",
 )
 
 
 def is_sensitive_config(name: str) -> bool:
-    return _SENSITIVE_NAME.search(name) is not None
+    name = name.lower()
+    return any(word in name for word in SENSITIVE_WORDS)
 
 
 def _look_for_secrets(cls: type[Any]) -> bool:
@@ -90,13 +98,11 @@ def _judge_config(config: Node) -> None:
         return
     if value.value is NoValue.HIDDEN:
         return
-    name, sensitive = config.child("name"), config.child("is_sensitive")
+    name, sensitive, synonyms = config.child("name"), config.child("is_sensitive"), config.child("synonyms")
     is_whole = not any(child.error for child in config.walk())
-    synonyms = config.child("synonyms")
-    if name is None or name.value is None or not is_whole:
-        if synonyms is not None:
-            synonyms.hide()
-        return
-    value.is_secret = bool(sensitive is not None and sensitive.value) or is_sensitive_config(str(name.value))
+    if name is not None and name.value is not None and is_whole:
+        value.is_secret = bool(sensitive is not None and sensitive.value) or is_sensitive_config(str(name.value))
     if value.is_secret and synonyms is not None:
-        synonyms.hide()
+        for node in synonyms.walk():
+            if node.name == "value" and node.owner is not None:
+                node.hide()

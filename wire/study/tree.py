@@ -77,7 +77,10 @@ class Node:
         return node
 
     def hide(self) -> None:
-        """Take the value away, and mark the bytes as not to be shown."""
+        """Take the value away, and mark the bytes as not to be shown. Null is no secret."""
+        if self.value is None:
+            self.is_secret = False
+            return
         for node in self.walk():
             node.is_secret = True
             if not node.is_container:
