@@ -13,7 +13,7 @@ import tokenize
 from collections.abc import Mapping
 from typing import Any
 
-_VERSION = re.compile(r"- (\d+): ?(.*)")
+_VERSION = re.compile(r"- (\d+(?:(?:, | to )\d+)*): ?(.*)")
 
 
 def field_comment(cls: type[Any], name: str) -> str:
@@ -36,20 +36,26 @@ def version_notes(cls: type[Any]) -> Mapping[int, str]:
 def _split_docstring(doc: str) -> tuple[str, dict[int, str]]:
     paragraphs: list[list[str]] = [[]]
     notes: dict[int, str] = {}
-    last: int | None = None
+    last: list[int] = []  # the versions that the line before was about
     for line in doc.splitlines():
         match = _VERSION.fullmatch(line)
         if match:
-            last = int(match[1])
-            notes[last] = match[2].strip()
-        elif last is not None and line.startswith("  "):
-            notes[last] += f" {line.strip()}"
+            last = _numbers(match[1])
+            notes |= dict.fromkeys(last, match[2].strip())
+        elif last and line.startswith("  "):
+            notes |= {version: f"{notes[version]} {line.strip()}" for version in last}
         elif not line.strip():
-            last = None
+            last = []
             paragraphs.append([])
         else:
             paragraphs[-1].append(line.strip())
     return "\n".join(" ".join(lines) for lines in paragraphs if lines), notes
+
+
+def _numbers(text: str) -> list[int]:
+    """Read versions as they stand before a colon: "5", "5, 6" or "5 to 8"."""
+    first, _, last = text.partition(" to ")
+    return list(range(int(first), int(last) + 1)) if last else [int(number) for number in text.split(", ")]
 
 
 @functools.cache
