@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from pykbroker.broker import Broker
+    from pykbroker.study.recorder import Sink
 
 DEFAULT_DATA_DIR = Path("pykbroker-data")
 DEFAULT_CLUSTER_DIR = Path("pykbroker-cluster")
@@ -175,6 +175,8 @@ def _start(options: Options, folder: Path | None) -> int:
     from pykbroker.broker import Broker, StartError
     from pykbroker.config import BrokerConfig, ConfigError
 
+    sink = None if options.trace is None else _trace_sink(options.trace, options.trace_tree or ())
+
     async def serve() -> int:
         with (
             anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
@@ -185,8 +187,10 @@ def _start(options: Options, folder: Path | None) -> int:
                 broker = Broker(BrokerConfig.from_properties(properties), is_ephemeral=is_ephemeral)
                 _say(f"pykbroker keeps its data in {broker.data_dir}")
                 async with broker:
-                    if options.trace is not None:
-                        stack.enter_context(_traced(broker, options.trace, options.trace_tree or ()))
+                    if sink is not None:
+                        from pykbroker.study.tracing import traced
+
+                        stack.enter_context(traced(broker, sink))
                     gc.freeze()
                     gc.enable()
                     _say(f"pykbroker accepts clients on {broker.bootstrap}")
@@ -209,14 +213,14 @@ def _start(options: Options, folder: Path | None) -> int:
     return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
 
 
-def _traced(broker: "Broker", where: str, trees: Sequence[str]) -> contextlib.AbstractContextManager[None]:
-    from pykbroker.study.commands import trace_sink, traced
+def _trace_sink(where: str, trees: Sequence[str]) -> "Sink":
+    from pykbroker.study.commands import trace_sink
     from wire.study.commands import CommandError
 
     try:
-        return traced(broker, trace_sink(where, trees))
+        return trace_sink(where, trees)
     except (OSError, CommandError) as error:
-        _fail(f"--trace {where}: {error}")
+        _fail(f"--trace {where}: {error.strerror if isinstance(error, OSError) else error}")
 
 
 def _cluster(options: Options, brokers: int, folder: Path | None) -> int:

@@ -29,7 +29,7 @@ COMMANDS = [
 PYTHON = [block for language, block in BLOCKS if language == "python"]
 
 
-def run(command: str, folder: Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+def run(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """Run a command of the page in a folder, with the interpreter and the program of these tests."""
     words = shlex.split(command)
     program = {"python": [sys.executable], "pykbroker": [sys.executable, "-m", "pykbroker"]}
@@ -37,12 +37,10 @@ def run(command: str, folder: Path, **options: Any) -> "subprocess.CompletedProc
         [*program.get(words[0], words[:1]), *words[1:]],
         cwd=folder,
         env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "PYTHONUTF8": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=DEADLINE_S,
         check=False,
-        **options,
     )
 
 

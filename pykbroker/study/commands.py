@@ -3,7 +3,6 @@
 """
 
 import argparse
-import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from wire.study.lines import Line, print_lines
 
 if TYPE_CHECKING:
     from pykbroker.study.replay import Call, Replay
-    from pykbroker.study.tracing import HasDispatcher
 
 PROGRAM = "pykbroker wire"
 MAX_SHOWN = 200  # differences
@@ -146,12 +144,3 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is not host:port")
     return host.strip("[]"), int(port)
-
-
-@contextlib.contextmanager
-def traced(broker: "HasDispatcher", sink: Sink) -> Iterator[None]:
-    """Trace a broker while the block runs."""
-    from pykbroker.study.tracing import Tracing
-
-    with record(Tracing(broker).frames, sink):
-        yield

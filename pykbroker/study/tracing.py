@@ -12,8 +12,9 @@ Rules
 Not here: who takes the frames (frames, recorder).
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,7 @@ from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.log.files import FileSlice
 from pykbroker.server.dispatch import RequestDispatcher, Started
 from pykbroker.study.frames import Frames
+from pykbroker.study.recorder import Sink, record
 from wire.schema import Records
 from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, public
 from wire.study.frames import known_request
@@ -48,6 +50,13 @@ class Tracing:
             self._broker.dispatcher = self._dispatcher.inner
             self._dispatcher = None
         # Where another dispatcher was put around ours meanwhile, ours stays, and publishes to nobody.
+
+
+@contextlib.contextmanager
+def traced(broker: HasDispatcher, sink: Sink) -> Iterator[None]:
+    """Record the frames of a broker while the block runs."""
+    with record(Tracing(broker).frames, sink):
+        yield
 
 
 class TracingDispatcher(RequestDispatcher):

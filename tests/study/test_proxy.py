@@ -74,10 +74,9 @@ async def test_every_frame_is_seen_and_belongs_to_its_connection(tmp_path: Path)
 
 
 async def test_client_of_a_broker_that_is_gone_is_disconnected(tmp_path: Path) -> None:
-    async with running(tmp_path) as broker:
-        async with proxied(broker) as (proxy, _), client_of(proxy) as client:
-            await client.ask(MetadataRequest(), 9)
-            port = broker.addresses[0]
+    async with running(tmp_path) as broker, proxied(broker) as (proxy, _), client_of(proxy) as client:
+        await client.ask(MetadataRequest(), 9)
+        port = broker.addresses[0]
     gone = Proxy(("127.0.0.1", 0), port, Frames())
     with anyio.fail_after(DEADLINE_S):
         async with anyio.create_task_group() as tasks:

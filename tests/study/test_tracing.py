@@ -110,7 +110,7 @@ async def test_answer_that_had_to_wait_is_seen(tmp_path: Path) -> None:
                     frames += seen.take()
                 await other.ask(produce(b"value"), 9)
             frames += seen.take()
-        assert [(frame.api_key, frame.direction.name) for frame in frames][0] == (1, "REQUEST")
+        assert (frames[0].api_key, frames[0].direction.name) == (1, "REQUEST")
         assert (1, "RESPONSE") in [(frame.api_key, frame.direction.name) for frame in frames]
 
 

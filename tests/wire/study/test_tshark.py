@@ -5,12 +5,12 @@ Needs tshark; without it these tests are skipped, which says so.
 
 import shutil
 import subprocess
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import attrs
 import pytest
