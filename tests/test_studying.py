@@ -17,7 +17,7 @@ from tests.support.client import Client
 from tests.support.running import DEADLINE_S, running
 from tests.wire.study.golden import golden_frames
 from wire.messages.metadata import MetadataRequest
-from wire.study.trace import MAGIC, encode_frame
+from wire.study.trace import MAGIC, encode
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = (REPOSITORY / "docs" / "STUDYING.md").read_text()
@@ -55,7 +55,7 @@ def test_command_prints_what_the_page_shows(block: str, tmp_path: Path) -> None:
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     """A folder with the recordings that the page speaks of."""
-    (tmp_path / "app.trace").write_bytes(MAGIC + b"".join(map(encode_frame, golden_frames()[:40])))
+    (tmp_path / "app.trace").write_bytes(MAGIC + b"".join(map(encode, golden_frames()[:40])))
     assert run("python -m wire pcapng app.trace app.pcapng", tmp_path).returncode == 0
     return tmp_path
 
@@ -102,7 +102,7 @@ def test_proxy_and_replay_of_the_page_work(tmp_path: Path) -> None:
         with subprocess.Popen(listen, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as proxy:
             through = said(proxy, "clients connect to ")
             # A replay is a client like others, and its session becomes a trace.
-            (tmp_path / "golden.trace").write_bytes(MAGIC + b"".join(map(encode_frame, golden_frames()[:2])))
+            (tmp_path / "golden.trace").write_bytes(MAGIC + b"".join(map(encode, golden_frames()[:2])))
             assert run(f"pykbroker wire replay golden.trace {through}", tmp_path).returncode == 0
             proxy.send_signal(signal.SIGTERM)
         assert proxy.returncode == 0

@@ -25,11 +25,13 @@ from wire.study.exchanges import TracedFrame, learn_topics
 from wire.study.lines import Line, print_lines
 from wire.study.show_tree import tree_lines
 from wire.study.summary import Summaries, missing_line
-from wire.study.trace import MAGIC, Lost, encode_frame, encode_lost
+from wire.study.trace import MAGIC, Lost, TraceEncoder
 
 logger = logging.getLogger("pykbroker.study")
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
+INTERVAL_S = 0.02  # how often what is queued is written
+_FILE_BUFFER_BYTES = 256 * 1024
 
 
 class Sink(ABC):
@@ -48,62 +50,61 @@ class Recorder(Subscriber):
         self._sink = sink
         self._max_bytes = max_bytes
         self._queue: deque[TracedFrame | Lost] = deque()
-        self._bytes = 0
-        self._changed = threading.Condition()
-        self._is_closed = False
+        # Without a lock: one counter is the loop's alone, the other the thread's.
+        self._offered_bytes = 0
+        self._taken_bytes = 0
+        self._lost = 0  # since the last frame that was queued
+        self._lost_since_us = 0
         self._has_failed = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="trace")
         self._thread.start()
 
     def offer(self, frame: TracedFrame) -> None:
         size = len(frame.data) + FRAME_COST
-        with self._changed:
-            if self._has_failed:
-                return
-            if self._bytes + size > self._max_bytes:
-                self._lose(frame.time_us)
-                return
-            self._bytes += size
-            self._queue.append(frame)
-            if len(self._queue) == 1:
-                self._changed.notify()
+        if self._offered_bytes - self._taken_bytes + size > self._max_bytes:
+            self._lost_since_us = self._lost_since_us if self._lost else frame.time_us
+            self._lost += 1
+            return
+        if self._lost:
+            self._tell_loss()
+        self._offered_bytes += size
+        self._queue.append(frame)
 
-    def _lose(self, time_us: int) -> None:
-        last = self._queue[-1] if self._queue else None
-        if isinstance(last, Lost):
-            self._queue[-1] = Lost(last.time_us, last.count + 1)
-        else:
-            self._queue.append(Lost(time_us, 1))
+    def _tell_loss(self) -> None:
+        self._queue.append(Lost(self._lost_since_us, self._lost))
+        self._lost = 0
 
     def close(self) -> None:
         """Write what is queued and end the thread."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
+        if self._lost:
+            self._tell_loss()
+        self._closing.set()
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            while events := self._take():
-                self._sink.write(events)
-        except OSError as error:
-            logger.error("the trace ends here: %s", error)
-            with self._changed:
-                self._has_failed = True
-                self._queue.clear()
+            is_last = False
+            while not is_last:
+                # Being woken for each frame would cost more than all the rest.
+                is_last = self._closing.wait(INTERVAL_S)
+                self._write_queued()
         finally:
             with contextlib.suppress(OSError):
                 self._sink.close()
 
-    def _take(self) -> list[TracedFrame | Lost]:
-        """Wait for frames; nothing: it is over."""
-        with self._changed:
-            while not self._queue and not self._is_closed:
-                self._changed.wait()
-            events = list(self._queue)
-            self._queue.clear()
-            self._bytes = 0
-            return events
+    def _write_queued(self) -> None:
+        queue = self._queue
+        events = [queue.popleft() for _ in range(len(queue))]
+        if not events:
+            return
+        try:
+            if not self._has_failed:
+                self._sink.write(events)
+        except OSError as error:
+            logger.error("the trace ends here: %s", error)
+            self._has_failed = True
+        self._taken_bytes += sum(len(event.data) + FRAME_COST for event in events if isinstance(event, TracedFrame))
 
 
 @contextlib.contextmanager
@@ -121,13 +122,14 @@ def record(frames: Frames, sink: Sink) -> Iterator[Recorder]:
 class TraceFile(Sink):
     def __init__(self, path: Path) -> None:
         """Begin a new file. Raises: OSError."""
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=_FILE_BUFFER_BYTES)
+        self._encoder = TraceEncoder()
         self._file.write(MAGIC)
         self._file.flush()
 
     def write(self, events: Sequence[TracedFrame | Lost]) -> None:
         for event in events:
-            self._file.write(encode_lost(event) if isinstance(event, Lost) else encode_frame(event))
+            self._file.writelines(self._encoder.pieces(event))
         self._file.flush()
 
     def close(self) -> None:

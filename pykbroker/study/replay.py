@@ -119,13 +119,13 @@ class Replay:
             place = (frame.connection, frame.correlation_id)
             if frame.direction is Direction.REQUEST:
                 name = API_BY_KEY[frame.api_key].name
-                call = Call(len(self.calls) + 1, name, frame.api_version, frame.connection, frame.data)
+                call = Call(len(self.calls) + 1, name, frame.api_version, frame.connection, bytes(frame.data))
                 self.calls.append(call)
                 waiting[place] = call
                 yield _Event(call, is_answer=False)
             elif place in waiting:
                 call = waiting.pop(place)
-                call.received = frame.data
+                call.received = bytes(frame.data)
                 yield _Event(call, is_answer=True)
         for call in self.calls:
             call.left_out = "its secrets are not in the recording" if _holds_secrets(call) else ""

@@ -13,6 +13,7 @@ Not here: who takes the frames (frames, recorder).
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -26,6 +27,7 @@ from pykbroker.study.recorder import Sink, record
 from wire.schema import Records
 from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, public
 from wire.study.frames import known_request
+from wire.study.secrets import SECRET_KEYS
 
 
 class HasDispatcher(Protocol):
@@ -64,6 +66,7 @@ class TracingDispatcher(RequestDispatcher):
         self.inner = inner
         self._frames = frames
         self._waiting: WeakKeyDictionary[Started, tuple[ConnectionInfo, int, int]] = WeakKeyDictionary()
+        self._peers: WeakKeyDictionary[ConnectionInfo, str] = WeakKeyDictionary()
 
     def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
         if not self._frames.is_wanted:
@@ -95,21 +98,19 @@ class TracingDispatcher(RequestDispatcher):
     ) -> None:
         if not self._frames.is_wanted:
             return
-        data = answer[4:] if isinstance(answer, bytes) else _in_memory(answer)[4:]
+        data = answer[4:] if isinstance(answer, bytes) else _without_size(answer)
         self._publish(connection, Direction.RESPONSE, key, version, data)
 
-    def _publish(self, connection: ConnectionInfo, direction: Direction, key: int, version: int, data: bytes) -> None:
-        self._frames.publish(
-            TracedFrame(
-                time_us=time.time_ns() // 1000,
-                connection=connection.id,
-                peer=_peer(connection),
-                direction=direction,
-                api_key=key,
-                api_version=version,
-                data=public(direction, key, version, data),
-            )
-        )
+    def _publish(
+        self, connection: ConnectionInfo, direction: Direction, key: int, version: int, data: bytes | bytearray
+    ) -> None:
+        peer = self._peers.get(connection)
+        if peer is None:
+            peer = self._peers[connection] = _peer(connection)
+        if key in SECRET_KEYS or key == UNKNOWN:
+            data = public(direction, key, version, data)
+        time_us = time.time_ns() // 1000
+        self._frames.publish(TracedFrame(time_us, connection.id, peer, direction, key, version, data))
 
 
 def _peer(connection: ConnectionInfo) -> str:
@@ -118,5 +119,16 @@ def _peer(connection: ConnectionInfo) -> str:
     return parts[1] if len(parts) == 3 and parts[1].startswith(f"{connection.host}:") else connection.host
 
 
-def _in_memory(chunks: list[Records]) -> bytes:
-    return b"".join(chunk.read() if isinstance(chunk, FileSlice) else chunk for chunk in chunks)  # type: ignore[misc]
+def _without_size(chunks: list[Records]) -> bytearray:
+    """Put an answer together, reading the slices of files in it; its first piece begins with the size."""
+    data = bytearray(sum(map(len, chunks)) - 4)
+    view = memoryview(data)
+    pos = -4
+    for chunk in chunks:
+        if isinstance(chunk, FileSlice):
+            os.preadv(chunk.fileno(), [view[pos : pos + len(chunk)]], chunk.position)
+        else:
+            start = max(-pos, 0)
+            view[max(pos, 0) : pos + len(chunk)] = memoryview(chunk)[start:]  # type: ignore[arg-type]
+        pos += len(chunk)
+    return data

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import attrs
 import pytest
 from golden.compare import justification
 from golden.frames import RECORDED_WITH
@@ -49,7 +48,7 @@ async def replayed(frames: list[TracedFrame], broker: Broker) -> list[Call]:
 async def test_recorded_session_of_apache_kafka_is_answered_alike(tmp_path: Path) -> None:
     """All frames that Apache Kafka 4.4 was recorded with, as a capture."""
     in_order = sorted(golden_frames(), key=lambda frame: (frame.correlation_id, frame.direction))
-    frames = [attrs.evolve(frame, time_us=number) for number, frame in enumerate(in_order)]
+    frames = [frame._replace(time_us=number) for number, frame in enumerate(in_order)]
     writer = PcapngWriter()
     capture = io.BytesIO(writer.header() + b"".join(map(writer.frame, frames)))
     captured = [event for event in read_capture(capture) if isinstance(event, TracedFrame)]
@@ -128,7 +127,7 @@ async def test_names_that_brokers_make_up_are_translated(tmp_path: Path) -> None
 async def test_answer_that_is_different_is_found_field_by_field(tmp_path: Path) -> None:
     frames = await record(tmp_path)
     changed = [
-        attrs.evolve(frame, data=frame.data.replace(bytes(14), bytes(13) + b"\7", 1))
+        frame._replace(data=frame.data.replace(bytes(14), bytes(13) + b"\7", 1))
         if frame.api_key == 0 and frame.direction is Direction.RESPONSE
         else frame
         for frame in frames

@@ -179,7 +179,7 @@ def test_recorder_that_is_too_slow_says_how_many_it_lost() -> None:
         recorder.offer(frame())
     sink.go.set()
     recorder.close()
-    assert [event.count if isinstance(event, Lost) else 1 for event in sink.events] == [1, 1, 1, 3]
+    assert [event.count if isinstance(event, Lost) else 1 for event in sink.events] == [1, 1, 4]
     assert isinstance(sink.events[-1], Lost)
 
 

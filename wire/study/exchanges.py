@@ -12,9 +12,9 @@ Not here: files of such frames (trace, pcapng), cutting frames out of streams (s
 
 import enum
 from collections import OrderedDict
+from typing import NamedTuple
 
-import attrs
-
+from wire.primitives import Buffer
 from wire.study.frames import known_request, walk_request, walk_response
 from wire.study.secrets import SECRET_KEYS
 from wire.study.tree import Node
@@ -30,8 +30,7 @@ class Direction(enum.IntEnum):
     RESPONSE = 1
 
 
-@attrs.frozen
-class TracedFrame:
+class TracedFrame(NamedTuple):
     """One frame without its size. A response has key and version of what it answers."""
 
     time_us: int  # since 1970
@@ -40,7 +39,7 @@ class TracedFrame:
     direction: Direction
     api_key: int  # UNKNOWN: it could not be told
     api_version: int
-    data: bytes
+    data: bytes | bytearray
 
     @property
     def correlation_id(self) -> int | None:
@@ -59,7 +58,7 @@ class Exchanges:
     def __init__(self) -> None:
         self._asked: OrderedDict[str, OrderedDict[int, tuple[int, int]]] = OrderedDict()
 
-    def request(self, connection: str, data: bytes | memoryview) -> tuple[int, int]:
+    def request(self, connection: str, data: Buffer) -> tuple[int, int]:
         """Return key and version of a request, (UNKNOWN, UNKNOWN) where it is none that we know."""
         known = known_request(data)
         if known is None or len(data) < 8:
@@ -73,7 +72,7 @@ class Exchanges:
             self._asked.popitem(last=False)
         return known
 
-    def response(self, connection: str, data: bytes | memoryview) -> tuple[int, int]:
+    def response(self, connection: str, data: Buffer) -> tuple[int, int]:
         """Return key and version of the request that this answers, (UNKNOWN, UNKNOWN) where none was seen."""
         asked = self._asked.get(connection, OrderedDict())
         if len(data) < 4:
@@ -84,7 +83,7 @@ class Exchanges:
         return correlation_id in self._asked.get(connection, ())
 
 
-def public(direction: Direction, key: int, version: int, data: bytes) -> bytes:
+def public(direction: Direction, key: int, version: int, data: bytes | bytearray) -> bytes | bytearray:
     """Return the frame with asterisks where it has secrets."""
     if key != UNKNOWN and key not in SECRET_KEYS:
         return data

@@ -11,6 +11,7 @@ Rules
 Not here: which request an answer belongs to (exchanges).
 """
 
+import functools
 from collections.abc import Mapping
 from struct import Struct
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from wire.catalog import API_BY_KEY, request_class, response_class
 from wire.errors import ErrorCode, ProtocolError
 from wire.frame import API_VERSIONS, request_header_version, response_header_version
+from wire.primitives import Buffer
 from wire.schema import Kind, spec_of
 from wire.study.contents import Contents
 from wire.study.secrets import has_secrets, hide_secrets
@@ -29,7 +31,7 @@ _KEY_AND_VERSION = Struct(">hh")
 
 
 def walk_request(
-    frame: bytes | memoryview,
+    frame: Buffer,
     *,
     has_size: bool = False,
     topic_names: Mapping[bytes, str] | None = None,
@@ -53,7 +55,7 @@ def walk_request(
 def walk_response(
     key: int,
     version: int,
-    frame: bytes | memoryview,
+    frame: Buffer,
     *,
     has_size: bool = False,
     topic_names: Mapping[bytes, str] | None = None,
@@ -77,7 +79,7 @@ def walk_response(
     return root
 
 
-def known_request(frame: bytes | memoryview, pos: int = 0) -> tuple[int, int] | None:
+def known_request(frame: Buffer, pos: int = 0) -> tuple[int, int] | None:
     """Return key and version of a request, None where we have no declaration of it."""
     if len(frame) - pos < _KEY_AND_VERSION.size:
         return None
@@ -85,11 +87,13 @@ def known_request(frame: bytes | memoryview, pos: int = 0) -> tuple[int, int] | 
     return (key, version) if is_known(key, version) else None
 
 
+@functools.lru_cache(maxsize=1024)
 def is_known(key: int, version: int) -> bool:
+    """Tell whether we have a declaration of that."""
     return key in API_BY_KEY and version in spec_of(request_class(key)).versions
 
 
-def _refuses_version(frame: bytes | memoryview, has_size: bool) -> bool:
+def _refuses_version(frame: Buffer, has_size: bool) -> bool:
     start = 8 if has_size else 4
     return bytes(frame[start : start + 2]) == ErrorCode.UNSUPPORTED_VERSION.to_bytes(2, "big")
 

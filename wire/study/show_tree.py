@@ -16,7 +16,7 @@ MAX_SHOWN_BYTES = 32
 _HEX_WIDTH = 2 * HEX_BYTES + 1
 
 
-def tree_lines(root: Node, buffer: bytes, *, expand: bool = False, base: int = 0) -> Iterator[Line]:
+def tree_lines(root: Node, buffer: bytes | bytearray, *, expand: bool = False, base: int = 0) -> Iterator[Line]:
     """Show a tree; `expand`: the parts of a string and of other values in lines of their own, too.
 
     `base` is where the buffer lies in its file.
@@ -33,7 +33,7 @@ class _Shower:
         self._base = base
         self._explained: set[tuple[type[Any], str]] = set()
 
-    def lines(self, node: Node, buffer: bytes, depth: int, mark: str) -> Iterator[Line]:
+    def lines(self, node: Node, buffer: bytes | bytearray, depth: int, mark: str) -> Iterator[Line]:
         is_value = not node.is_container
         held = buffer[node.start : node.end] if is_value or not node.children else b""
         offset = f"{mark}{node.start + (0 if mark else self._base)}"
@@ -120,7 +120,7 @@ def tree_json(node: Node) -> dict[str, Any]:
     return made
 
 
-def _hex(held: bytes, is_secret: bool) -> str:
+def _hex(held: bytes | bytearray, is_secret: bool) -> str:
     if is_secret:
         return "**" if held else ""
     text = held[:HEX_BYTES].hex()

@@ -21,13 +21,14 @@ from struct import error as StructError  # noqa: N812
 import attrs
 
 from wire.errors import ProtocolError
-from wire.study.exchanges import Direction, TracedFrame
+from wire.study.exchanges import MAX_CONNECTIONS, Direction, TracedFrame
 
 MAGIC = b"KTRACE\x00\x01"
 MAX_RECORD_BYTES = 256 * 1024 * 1024
 
-_SIZE = Struct(">I")
-_HEAD = Struct(">Bqhh")
+_COUNT = Struct(">I")
+_HEAD = Struct(">IBqhh")  # the size is that of what follows it
+_NO_ENDS = bytes(4)
 _LENGTH = Struct(">H")
 _LOST = 2
 
@@ -40,19 +41,33 @@ class Lost:
     count: int
 
 
-def encode_frame(frame: TracedFrame) -> bytes:
-    """Return the record of a frame."""
-    connection, peer = frame.connection.encode()[:65535], frame.peer.encode()[:65535]
-    head = _HEAD.pack(frame.direction, frame.time_us, frame.api_key, frame.api_version)
-    size = len(head) + 4 + len(connection) + len(peer) + len(frame.data)
-    return b"".join(
-        (_SIZE.pack(size), head, _LENGTH.pack(len(connection)), connection, _LENGTH.pack(len(peer)), peer, frame.data)
-    )
+class TraceEncoder:
+    """Writes records; what is the same for all frames of a connection is made once."""
+
+    def __init__(self) -> None:
+        self._ends: dict[tuple[str, str], bytes] = {}
+
+    def pieces(self, event: TracedFrame | Lost) -> tuple[bytes | bytearray, ...]:
+        """Return a record in pieces, of which the frame is not copied."""
+        if isinstance(event, Lost):
+            count = _COUNT.pack(event.count)
+            return (_HEAD.pack(_HEAD.size + len(_NO_ENDS), _LOST, event.time_us, 0, 0), _NO_ENDS, count)
+        time_us, connection, peer, direction, key, version, data = event
+        ends = self._ends.get((connection, peer)) or self._ends_of(connection, peer)
+        return (_HEAD.pack(_HEAD.size + len(ends) + len(data) - 4, direction, time_us, key, version), ends, data)
+
+    def _ends_of(self, connection: str, peer: str) -> bytes:
+        if len(self._ends) >= MAX_CONNECTIONS:
+            self._ends.clear()
+        parts = [text.encode()[:65535] for text in (connection, peer)]
+        ends = b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+        self._ends[connection, peer] = ends
+        return ends
 
 
-def encode_lost(lost: Lost) -> bytes:
-    body = _HEAD.pack(_LOST, lost.time_us, 0, 0) + bytes(4) + _SIZE.pack(lost.count)
-    return _SIZE.pack(len(body)) + body
+def encode(event: TracedFrame | Lost) -> bytes:
+    """Return the record of a frame, or of a loss."""
+    return b"".join(TraceEncoder().pieces(event))
 
 
 def is_trace(start: bytes) -> bool:
@@ -80,24 +95,24 @@ class TraceDecoder:
             self._has_begun = True
             pos = len(MAGIC)
         while len(buffer) - pos >= 4:
-            (size,) = _SIZE.unpack_from(buffer, pos)
+            (size,) = _COUNT.unpack_from(buffer, pos)
             if size > MAX_RECORD_BYTES:
                 raise ProtocolError(f"a record of {size} bytes")
             if len(buffer) - pos - 4 < size:
                 break
+            found.append(_decode(buffer[pos : pos + 4 + size]))
             pos += 4 + size
-            found.append(_decode(buffer[pos - size : pos]))
         self._kept = buffer[pos:]
         return found
 
 
 def _decode(record: bytes) -> TracedFrame | Lost:
     try:
-        kind, time_us, key, version = _HEAD.unpack_from(record)
+        _, kind, time_us, key, version = _HEAD.unpack_from(record)
         connection, pos = _string(record, _HEAD.size)
         peer, pos = _string(record, pos)
         if kind == _LOST:
-            return Lost(time_us, _SIZE.unpack_from(record, pos)[0])
+            return Lost(time_us, _COUNT.unpack_from(record, pos)[0])
         return TracedFrame(time_us, connection, peer, Direction(kind), key, version, record[pos:])
     except (ValueError, IndexError, StructError) as error:
         raise ProtocolError(f"a record of a trace that cannot be read: {error}") from None

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from wire.errors import ProtocolError
-from wire.primitives import MAX_STRING_BYTES, MAX_TAGS, read_uvarint, read_varint, read_varlong
+from wire.primitives import MAX_STRING_BYTES, MAX_TAGS, Buffer, read_uvarint, read_varint, read_varlong
 from wire.schema import FieldSpec, Kind, spec_of
 from wire.study.explain import explain
 from wire.study.tree import TAGS, Node
@@ -47,7 +47,7 @@ class Walker:
 
     def __init__(
         self,
-        buffer: bytes | memoryview,
+        buffer: Buffer,
         root: Node,
         *,
         max_nodes: int = MAX_NODES,
@@ -60,7 +60,7 @@ class Walker:
         self.nodes_left = max_nodes
         self.contents = contents
 
-    def inside(self, buffer: bytes | memoryview, root: Node, read: "Callable[[Walker], None]") -> bool:
+    def inside(self, buffer: Buffer, root: Node, read: "Callable[[Walker], None]") -> bool:
         """Read what lies below `root`, in this buffer or in another; return whether it did not break.
 
         It counts for the same tree.
@@ -308,7 +308,7 @@ class _Fields:
 def walk_message(
     cls: type[Any],
     version: int,
-    buffer: bytes | memoryview,
+    buffer: Buffer,
     pos: int = 0,
     end: int | None = None,
     *,

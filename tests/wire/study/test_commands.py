@@ -10,7 +10,7 @@ from wire.records import Record, build_batch
 from wire.study.commands import main
 from wire.study.exchanges import Direction
 from wire.study.pcapng import PcapngWriter
-from wire.study.trace import MAGIC, Lost, encode_frame, encode_lost
+from wire.study.trace import MAGIC, Lost, encode
 
 METADATA = next(frame for frame in golden_frames() if frame.api_key == 3 and frame.api_version == 9)
 
@@ -23,7 +23,7 @@ def out_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0)
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
     path = tmp_path / "app.trace"
-    path.write_bytes(MAGIC + b"".join(map(encode_frame, golden_frames()[:20])) + encode_lost(Lost(0, 3)))
+    path.write_bytes(MAGIC + b"".join(map(encode, golden_frames()[:20])) + encode(Lost(0, 3)))
     return path
 
 

@@ -5,7 +5,6 @@ import struct
 from collections.abc import Iterator
 from random import Random
 
-import attrs
 import pytest
 
 from tests.wire.study.golden import golden_frames
@@ -14,7 +13,7 @@ from wire.study.exchanges import Direction, TracedFrame, public
 from wire.study.pcap import is_capture, read_capture
 from wire.study.pcapng import PcapngWriter
 from wire.study.streams import Missing
-from wire.study.trace import MAGIC, Lost, TraceDecoder, encode_frame, encode_lost, is_trace
+from wire.study.trace import MAGIC, Lost, TraceDecoder, encode, is_trace
 
 dpkt = pytest.importorskip("dpkt")
 
@@ -32,7 +31,7 @@ def read_back(data: bytes) -> list[TracedFrame | Missing]:
 
 def test_trace_is_read_back_in_pieces_of_any_size() -> None:
     events: list[TracedFrame | Lost] = [*golden_frames()[:50], Lost(5, 17), golden_frames()[50]]
-    data = MAGIC + b"".join(encode_lost(e) if isinstance(e, Lost) else encode_frame(e) for e in events)
+    data = MAGIC + b"".join(encode(e) for e in events)
     assert is_trace(data)
     for size in (1, 7, 1000, len(data)):
         decoder = TraceDecoder()
@@ -41,8 +40,8 @@ def test_trace_is_read_back_in_pieces_of_any_size() -> None:
 
 
 def test_last_record_of_a_trace_that_is_cut_short_is_left_out() -> None:
-    data = MAGIC + encode_frame(FRAME) + encode_frame(FRAME)
-    for size in range(len(MAGIC) + len(encode_frame(FRAME)), len(data)):
+    data = MAGIC + encode(FRAME) + encode(FRAME)
+    for size in range(len(MAGIC) + len(encode(FRAME)), len(data)):
         assert TraceDecoder().feed(data[:size]) == [FRAME]
 
 
@@ -56,7 +55,7 @@ def test_file_that_is_no_trace_is_a_protocol_error(data: bytes) -> None:
 
 
 def test_changed_bytes_of_a_trace_are_read_or_a_protocol_error() -> None:
-    data = MAGIC + encode_frame(FRAME) * 3
+    data = MAGIC + encode(FRAME) * 3
     random = Random(1)
     for _ in range(300):
         changed = bytearray(data)
@@ -71,8 +70,7 @@ def test_changed_bytes_of_a_trace_are_read_or_a_protocol_error() -> None:
 def test_capture_holds_every_recorded_frame() -> None:
     found = read_back(capture_of(golden_frames()))
     expected = [
-        attrs.evolve(
-            frame,
+        frame._replace(
             connection="127.0.0.1:9092-127.0.0.1:50000-1",
             data=public(frame.direction, frame.api_key, frame.api_version, frame.data),
         )
@@ -84,7 +82,7 @@ def test_capture_holds_every_recorded_frame() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "[2001:db8::1]", "not-an-address"])
 def test_capture_has_right_checksums_and_large_frames_in_several_packets(address: str) -> None:
     large = FRAME.data + bytes(100_001)
-    frame = attrs.evolve(FRAME, data=large, connection=f"{address}:9092-{address}:50000-0")
+    frame = FRAME._replace(data=large, connection=f"{address}:9092-{address}:50000-0")
     data = capture_of((frame,))
     packets = 0
     for _, packet in dpkt.pcapng.Reader(io.BytesIO(data)):
@@ -113,7 +111,7 @@ def links() -> Iterator[tuple[int, bytes, bytes]]:
 @pytest.mark.parametrize(("link", "v4", "v6"), list(links()))
 def test_classic_captures_of_every_link_are_read(link: int, v4: bytes, v6: bytes) -> None:
     for address, head in (("127.0.0.1", v4), ("[::1]", v6)):
-        frame = attrs.evolve(FRAME, connection=f"{address}:9092-{address}:50000-0")
+        frame = FRAME._replace(connection=f"{address}:9092-{address}:50000-0")
         data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, link)
         for moment, packet in dpkt.pcapng.Reader(io.BytesIO(capture_of((frame,)))):
             size = len(head) + len(packet)

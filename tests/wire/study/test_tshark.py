@@ -12,7 +12,6 @@ from random import Random
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-import attrs
 import pytest
 
 from tests.wire.study.golden import CONNECTION, golden_frames
@@ -166,7 +165,7 @@ def test_dissector_shows_no_secrets(tmp_path: Path) -> None:
         each
         for frame in frames
         for each in (
-            attrs.evolve(frame, direction=Direction.REQUEST, data=requests[frame.api_key, frame.api_version]),
+            frame._replace(direction=Direction.REQUEST, data=requests[frame.api_key, frame.api_version]),
             frame,
         )
     ]
@@ -187,10 +186,10 @@ def test_dissector_says_where_a_frame_is_malformed(tmp_path: Path) -> None:
     for frame in random.sample([*all_pairs()], 120):
         # The dissector does not look into records and envelopes.
         if frame.direction is Direction.REQUEST and len(frame.data) > 20 and frame.api_key not in (0, 58):
-            frames.append(attrs.evolve(frame, data=frame.data[: random.randrange(14, len(frame.data))]))
+            frames.append(frame._replace(data=frame.data[: random.randrange(14, len(frame.data))]))
             changed = bytearray(frame.data)
             changed[random.randrange(8, len(changed))] ^= 1 << random.randrange(8)
-            frames.append(attrs.evolve(frame, data=bytes(changed)))
+            frames.append(frame._replace(data=bytes(changed)))
     protos = pdml(tmp_path, frames, "kafka_wire", "-X", f"lua_script:{script}")
     for frame, proto in zip(frames, protos, strict=True):
         complains = any(
