@@ -54,12 +54,14 @@ def _add_proxy(commands: Any) -> None:
 
 
 def _proxy(parsed: argparse.Namespace) -> int:
+    import logging
     import signal
 
     import anyio
 
     from pykbroker.study.proxy import ListenError, Proxy
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     sink = trace_sink(parsed.trace, parsed.trace_tree)
     frames = Frames()
     proxy = Proxy(parsed.listen, parsed.target, frames)

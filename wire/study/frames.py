@@ -65,13 +65,10 @@ def walk_response(
     root = Node("response", "response", 0, len(frame))
     walker = Walker(frame, root, max_nodes=max_nodes, contents=Contents(topic_names))
     if not is_known(key, version):
-        if key == API_VERSIONS:
-            version = 0  # the version is refused, in one that everybody understands (KIP-511)
-        else:
-            walker.guarded(lambda: _unknown(walker, has_size))
-            return root
+        walker.guarded(lambda: _unknown(walker, has_size))
+        return root
     if key == API_VERSIONS and _refuses_version(frame, has_size):
-        version = 0
+        version = 0  # which everybody understands (KIP-511)
     cls = response_class(key)
     root.name = f"{API_BY_KEY[key].name} v{version} response"
     walker.guarded(lambda: _response(walker, cls, key, version, has_size))
@@ -89,7 +86,9 @@ def known_request(frame: Buffer, pos: int = 0) -> tuple[int, int] | None:
 
 @functools.lru_cache(maxsize=1024)
 def is_known(key: int, version: int) -> bool:
-    """Tell whether we have a declaration of that."""
+    """Tell whether we have a declaration of that. Every later version of ApiVersions is taken for the last one."""
+    if key == API_VERSIONS:
+        return version >= 0
     return key in API_BY_KEY and version in spec_of(request_class(key)).versions
 
 

@@ -3,7 +3,6 @@
 Rules
 - A last batch that is cut short, as a fetch may bring one, is no error; batches of the formats before v2 are shown as
   bytes.
-- Not more than MAX_DECOMPRESSED_BYTES of a batch are decompressed.
 - Keys and values are given to `contents`, which knows the records of internal topics and control records.
 
 Not here: what keys and values mean (contents). The format itself stands in wire.records.
@@ -33,8 +32,6 @@ from wire.schema import Kind
 from wire.study.explain import time_text
 from wire.study.tree import Inner, Node, NoValue
 from wire.study.walk import Walker
-
-MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024
 
 # Asked of each record: (walker, the batch's header, the nodes of its key and its value).
 RecordContents = Callable[[Walker, BatchHeader, Node, Node], None]
@@ -120,10 +117,11 @@ def _compressed(walker: Walker, header: BatchHeader, contents: RecordContents | 
     node = walker.raw("records", walker.end - walker.pos)
     try:
         codec = codec_of(header.attributes)
-        data = decompress(codec, bytes(node.value), MAX_DECOMPRESSED_BYTES)
+        data = decompress(codec, bytes(node.value), walker.decompressed_bytes_left)
     except ProtocolError as error:
         node.error = str(error)
         return
+    walker.decompressed_bytes_left -= len(data)
     node.note = f"{codec.name.lower()}, {len(data)} bytes when decompressed"
     root = Node("records", "[Record]", 0, len(data))
     walker.inside(data, root, lambda inside: _records(inside, header, contents))

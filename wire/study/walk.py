@@ -6,7 +6,8 @@ Rules
 - The same schemas as the codec's, and the same verdicts: a tree has an error where `codec.decode` raises, and the same
   values where it does not (tests hold the two against each other).
 - Whatever the bytes are, there is a tree: it shows what was understood, and says where and why it broke.
-- A tree has at most `max_nodes` nodes; where it would have more, it breaks off like malformed bytes.
+- A tree has at most `max_nodes` nodes, and not more than MAX_DECOMPRESSED_BYTES are decompressed for it; where it would
+  take more, it breaks off like malformed bytes.
 - What lies inside bytes and records is not this module's affair: `contents` is asked, for each such field.
 
 Not here: headers (frames), record batches (records), messages inside of messages (contents).
@@ -25,6 +26,7 @@ from wire.study.explain import explain
 from wire.study.tree import TAGS, Node
 
 MAX_NODES = 200_000
+MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024  # of all batches in a tree
 
 _FORMATS = {
     Kind.BOOL: struct.Struct(">?"),
@@ -59,6 +61,7 @@ class Walker:
         self.open: list[Node] = [root]
         self.nodes_left = max_nodes
         self.contents = contents
+        self.decompressed_bytes_left = MAX_DECOMPRESSED_BYTES
 
     def inside(self, buffer: Buffer, root: Node, read: "Callable[[Walker], None]") -> bool:
         """Read what lies below `root`, in this buffer or in another; return whether it did not break.
@@ -66,8 +69,10 @@ class Walker:
         It counts for the same tree.
         """
         walker = Walker(buffer, root, max_nodes=self.nodes_left, contents=self.contents)
+        walker.decompressed_bytes_left = self.decompressed_bytes_left
         is_whole = walker.guarded(lambda: read(walker))
         self.nodes_left = walker.nodes_left
+        self.decompressed_bytes_left = walker.decompressed_bytes_left
         return is_whole
 
     # Nodes

@@ -10,7 +10,7 @@ from tests.wire.study.test_walk import assert_covers
 from wire import codec
 from wire.compression import Codec
 from wire.frame import RequestHeader, encode_request, encode_response
-from wire.messages.brokers import ApiVersionsResponse
+from wire.messages.brokers import ApiVersionsRequest, ApiVersionsResponse
 from wire.messages.classic_groups import (
     JoinGroupRequest,
     JoinGroupRequestProtocol,
@@ -82,6 +82,9 @@ def test_refused_version_of_api_versions_is_read_in_version_0() -> None:
     tree = walk_response(18, 99, struct.pack(">ihi", 1, 35, 0))
     assert not list(tree.errors())
     assert found(tree, "body", "error_code").note == "UNSUPPORTED_VERSION"
+    asked = encode_request(RequestHeader(18, 5, 1, "me"), ApiVersionsRequest(client_software_name="new"))[4:]
+    later = asked[:2] + b"\x00\x63" + asked[4:]
+    assert found(walk_request(later), "body", "client_software_name").value == "new"
     understood = response_tree(18, 3, ApiVersionsResponse())
     assert found(understood, "body").kind == "ApiVersionsResponse v3"
 
@@ -144,9 +147,14 @@ def test_batch_that_a_fetch_cuts_short_is_no_error() -> None:
 
 
 def test_decompression_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wire.study.records.MAX_DECOMPRESSED_BYTES", 1000)
-    tree = fetched(batch_with(Record(value=bytes(5000)), codec=Codec.GZIP))
-    assert found(tree, "records").error == "more than 1000 bytes when decompressed"
+    """Of all batches together: a small frame may hold many."""
+    monkeypatch.setattr("wire.study.walk.MAX_DECOMPRESSED_BYTES", 12_000)
+    batch = batch_with(Record(value=bytes(5000)), codec=Codec.GZIP)
+    tree = response_tree(1, 11, fetch_answer(3 * batch))
+    content = found(tree, "body", "responses", "[0]", "partitions", "[0]", "records", "content")
+    errors = [found(batch, "records").error for batch in content.children]
+    assert errors[:2] == ["", ""]
+    assert "bytes when decompressed" in errors[2]
 
 
 def fetch_answer(records: bytes, **topic: Any) -> FetchResponse:
