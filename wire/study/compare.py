@@ -55,6 +55,8 @@ PAIRED = {
     "leader": "member",
     "producer_id": "producer",
     "replica_directory_id": "directory",
+    "client_instance_id": "client instance",
+    "subscription_id": "subscription",
 }  # fmt: skip
 # Not compared, but what one broker calls so has to be asked of the other by its own name.
 LEARNED = {"session_id": "session"}
@@ -86,6 +88,10 @@ UNORDERED = {
     ("DescribeProducers", "topics[].partitions[].active_producers"): "producer_id",
     ("DescribeTransactions", "transaction_states[].topics"): "topic",
     ("ListTransactions", "transaction_states"): "transactional_id",
+    ("DescribeClientQuotas", "entries"): "entity",
+    ("DescribeClientQuotas", "entries[].values"): "key",
+    ("AlterClientQuotas", "entries"): "entity",
+    ("DescribeUserScramCredentials", "results"): "user",
 }
 
 # The same where the elements are plain values.
@@ -184,7 +190,7 @@ def _leaves(name: str, version: int, value: Any, path: Path) -> dict[Path, objec
             found[f"{at}.count"] = len(held)
             key = UNORDERED.get((name, _INDEX.sub("[]", at)))
             if key is not None:
-                held = sorted(held, key=lambda item: [(value is None, value) for value in _named(item, key)])
+                held = sorted(held, key=lambda item: [(value is None, repr(value)) for value in _named(item, key)])
             elif (name, _INDEX.sub("[]", at)) in UNORDERED_VALUES:
                 held = sorted(held)
             for index, item in enumerate(held):
