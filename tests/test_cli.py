@@ -14,6 +14,8 @@ import pytest
 from wire import codec
 from wire.frame import RequestHeader, decode_response_header, encode_request
 from wire.messages.metadata import MetadataRequest, MetadataResponse, MetadataResponseBroker
+from wire.study.exchanges import TracedFrame
+from wire.study.trace import TraceDecoder
 
 DEADLINE_S = 30.0
 
@@ -353,3 +355,31 @@ def lines_of(name: str, *arguments: str, cwd: Path) -> list[str]:
         process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE_S) == 0
     return lines
+
+
+def test_start_with_trace_writes_what_was_said_to_a_file(tmp_path: Path) -> None:
+    with started("--port", "0", "--ephemeral", "--trace", cwd=tmp_path) as broker:
+        brokers_of(broker.address)
+        assert broker.stop()[0] == 0
+    frames = TraceDecoder().feed((tmp_path / "pykbroker.trace").read_bytes())
+    assert [(frame.api_key, frame.direction.name) for frame in frames if isinstance(frame, TracedFrame)] == [
+        (3, "REQUEST"),
+        (3, "RESPONSE"),
+    ]
+
+
+def test_start_with_trace_to_the_terminal_shows_lines_and_trees(tmp_path: Path) -> None:
+    options = ("--port", "0", "--ephemeral", "--trace", "-", "--trace-tree", "Metadata")
+    with started(*options, cwd=tmp_path) as broker:
+        brokers_of(broker.address)
+        _, lines, _ = broker.stop()
+    assert [line for line in lines if " > Metadata v9 " in line]
+    assert any(line.endswith("api_key: int16 = 3  Metadata") for line in lines)
+
+
+def test_trace_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    where = tmp_path / "missing" / "file"
+    complaint = refused("--port", "0", "--ephemeral", "--trace", where, cwd=tmp_path)
+    assert complaint == f"--trace {where}: No such file or directory"
+    options = ("--port", "0", "--ephemeral", "--trace", "-", "--trace-tree", "Fetsch")
+    assert refused(*options, cwd=tmp_path) == "--trace -: no API is called Fetsch"

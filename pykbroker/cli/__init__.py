@@ -16,12 +16,16 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from pykbroker.study.recorder import Sink
 
 DEFAULT_DATA_DIR = Path("pykbroker-data")
 DEFAULT_CLUSTER_DIR = Path("pykbroker-cluster")
 DEFAULT_PORT = 9092
 DEFAULT_HTTP_PORT = 9644
+DEFAULT_TRACE = "pykbroker.trace"
 
 
 class Options(argparse.Namespace):
@@ -32,6 +36,8 @@ class Options(argparse.Namespace):
     store: str | None = None
     advertised_listener: str | None = None
     http: str | None = None
+    trace: str | None = None
+    trace_tree: list[str] | None = None
     unsynced: bool = False
     until_stdin_closes: bool = False
     port: int | None
@@ -76,6 +82,11 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("--node-id", type=int, metavar="N", help="the broker's id in its cluster (default: 1)")
     start.add_argument("--store", metavar="URL", help="the cluster's store: etcd://host:2379/prefix or sqlite:PATH")
     start.add_argument("--advertised-listener", metavar="HOST:PORT", help="where clients are told to connect")
+    start.add_argument(
+        "--trace", nargs="?", const=DEFAULT_TRACE, metavar="FILE",
+        help=f"write every request and answer to a file (default: {DEFAULT_TRACE}), or show them as lines with -",
+    )  # fmt: skip
+    start.add_argument("--trace-tree", action="append", metavar="API", help="with --trace -: every byte of that API")
     # What `cluster` tells its brokers: the data goes with it, and so do they.
     start.add_argument("--unsynced", action="store_true", help=argparse.SUPPRESS)
     start.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
@@ -178,13 +189,22 @@ def _start(options: Options, folder: Path | None) -> int:
     from pykbroker.broker import Broker, StartError
     from pykbroker.config import BrokerConfig, ConfigError
 
+    sink = None if options.trace is None else _trace_sink(options.trace, options.trace_tree or ())
+
     async def serve() -> int:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with (
+            anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+            contextlib.ExitStack() as stack,
+        ):
             try:
                 is_ephemeral = options.ephemeral or options.unsynced
                 broker = Broker(BrokerConfig.from_properties(properties), is_ephemeral=is_ephemeral)
                 _say(f"pykbroker keeps its data in {broker.data_dir}")
                 async with broker:
+                    if sink is not None:
+                        from pykbroker.study.tracing import traced
+
+                        stack.enter_context(traced(broker, sink))
                     gc.freeze()
                     gc.enable()
                     if broker.http_address is not None:
@@ -207,6 +227,16 @@ def _start(options: Options, folder: Path | None) -> int:
         scope.cancel()
 
     return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _trace_sink(where: str, trees: Sequence[str]) -> "Sink":
+    from pykbroker.study.commands import trace_sink
+    from wire.study.commands import CommandError
+
+    try:
+        return trace_sink(where, trees)
+    except (OSError, CommandError) as error:
+        _fail(f"--trace {where}: {error.strerror if isinstance(error, OSError) else error}")
 
 
 def _cluster(options: Options, brokers: int, folder: Path | None) -> int:

@@ -1,4 +1,4 @@
-"""`pykbroker wire`: everything behind it goes to `python -m wire` as it is."""
+"""`pykbroker wire`: everything behind it is for the study of the protocol, a program of its own (study/commands)."""
 
 import sys
 
@@ -12,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
 def wire(context: typer.Context) -> None:
-    """Study the protocol: what `python -m wire` does."""
-    from wire.__main__ import main
+    """Study the protocol: describe, diff, decode, proxy, replay ..."""
+    from pykbroker.study.commands import main
 
     sys.exit(main(context.args))

@@ -459,4 +459,4 @@ def test_wire_gets_its_words_as_they_are() -> None:
     done = invoke("wire", "codec", "ApiVersions", "0", "--response")
     assert done.status == 0
     assert "def _decode(" in done.out
-    assert "usage: python -m wire" in invoke("wire", "--help").out
+    assert "usage: pykbroker wire" in invoke("wire", "--help").out

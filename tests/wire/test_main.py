@@ -20,7 +20,7 @@ def test_codec_with_response_prints_the_source_of_the_response(capsys: pytest.Ca
     [
         (["codec", "Fetsch", "13"], "no API is called Fetsch"),
         (["codec", "Fetch", "99"], "FetchRequest has no version 99"),
-        ([], "required: command"),
+        ([], "required: COMMAND"),
     ],
 )
 def test_wrong_arguments_exit_with_one_complaint(

@@ -1,0 +1,91 @@
+"""What is said about messages: fields with their versions, what changed, and why."""
+
+import pytest
+
+from wire.catalog import API_BY_NAME, APIS, request_class, response_class
+from wire.messages.fetch import FetchRequest
+from wire.schema import spec_of
+from wire.study.comments import field_comment, summary, version_notes
+from wire.study.describe import Change, describe_api, describe_data, diff_api, diff_message, find_api, find_data
+from wire.study.lines import plain
+from wire.study.show_description import description_lines, diff_lines
+
+FETCH = API_BY_NAME["Fetch"]
+
+
+def test_comments_before_a_field_and_behind_it_are_found() -> None:
+    assert field_comment(FetchRequest, "max_wait_ms") == "how long to wait for min_bytes"
+    assert field_comment(FetchRequest, "cluster_id") == "refused if it is another cluster's"
+    assert field_comment(FetchRequest, "no_such_field") == ""
+
+
+def test_docstring_tells_what_each_version_brought() -> None:
+    assert summary(FetchRequest) == "Ask for records from given offsets on."
+    assert version_notes(FetchRequest)[13] == "topic ids instead of names (KIP-516)"
+
+
+@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+def test_every_message_says_what_it_does(api: object) -> None:
+    for cls in (request_class(api.key), response_class(api.key)):  # type: ignore[attr-defined]
+        assert summary(cls)
+        assert set(version_notes(cls)) <= set(range(spec_of(cls).versions.high + 1))
+
+
+def test_api_is_found_by_name_in_any_case_and_by_key() -> None:
+    assert find_api("fetch") is find_api("1") is FETCH
+    assert find_api("Fetsch") is None
+    found = find_data("offsetcommitvalue")
+    assert found is not None
+    assert found.__name__ == "OffsetCommitValue"
+
+
+def test_description_of_a_version_has_only_its_fields() -> None:
+    names = {field.path for field in describe_api(FETCH, 12).messages[0].fields}
+    assert "topics.topic" in names
+    assert "topics.topic_id" not in names
+    everything = {field.path: field for field in describe_api(FETCH).messages[0].fields}
+    assert everything["topics.topic"].versions == "4-12"
+    assert everything["topics.topic_id"].versions == "13-18"
+    assert (everything["cluster_id"].tag, everything["cluster_id"].default) == (0, "null")
+
+
+def test_difference_of_two_versions_is_what_was_added_removed_and_changed() -> None:
+    request, _ = diff_api(FETCH, 12, 13)
+    assert request.notes == {13: "topic ids instead of names (KIP-516)"}
+    assert [(change.sign, change.path) for change in request.changes] == [
+        ("-", "topics.topic"),
+        ("+", "topics.topic_id"),
+        ("-", "forgotten_topics_data.topic"),
+        ("+", "forgotten_topics_data.topic_id"),
+    ]
+
+
+def test_difference_backwards_is_the_opposite() -> None:
+    signs = {change.path: change.sign for change in diff_message(FetchRequest, 13, 12).changes}
+    assert signs["topics.topic"] == "+"
+
+
+def test_difference_tells_of_flexible_encoding_and_of_null() -> None:
+    request, _ = diff_api(FETCH, 11, 12)
+    assert request.changes[0].what == "the encoding becomes flexible"
+    _, joined = diff_api(API_BY_NAME["JoinGroup"], 6, 7)
+    assert (
+        Change("~", "protocol_name", "may be null", field_comment(response_class(11), "protocol_name"))
+        in joined.changes
+    )
+
+
+def test_every_description_and_difference_can_be_shown() -> None:
+    for api in APIS:
+        assert plain(next(iter(description_lines(describe_api(api))))).startswith(api.name)
+        list(description_lines(describe_api(api)))
+        for version in range(max(api.min_version, 0), api.max_version):
+            assert list(diff_lines(diff_api(api, version, version + 1), version, version + 1))
+
+
+def test_message_inside_of_others_is_described() -> None:
+    found = find_data("OffsetCommitValue")
+    assert found is not None
+    lines = [plain(line) for line in description_lines(describe_data(found))]
+    assert lines[0] == "OffsetCommitValue  versions 0-4"
+    assert any("topic_id" in line and "zero: not known" in line for line in lines)

@@ -1,0 +1,154 @@
+"""Secrets are shown nowhere: not in trees, not in lines or JSON, not in what is recorded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wire.catalog import APIS, request_class, response_class
+from wire.frame import RequestHeader, encode_request, encode_response
+from wire.messages.authentication import (
+    AlterUserScramCredentialsRequest,
+    CreateDelegationTokenResponse,
+    DescribedDelegationToken,
+    DescribeDelegationTokenResponse,
+    ExpireDelegationTokenRequest,
+    RenewDelegationTokenRequest,
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
+    ScramCredentialUpsertion,
+)
+from wire.messages.configs import (
+    AlterConfigsRequest,
+    AlterConfigsRequestAlterableConfig,
+    AlterConfigsRequestAlterConfigsResource,
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
+    DescribeConfigsSynonym,
+    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsRequestAlterableConfig,
+    IncrementalAlterConfigsRequestAlterConfigsResource,
+)
+from wire.messages.raft import EnvelopeRequest
+from wire.schema import spec_of
+from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, public
+from wire.study.lines import plain
+from wire.study.secrets import SECRET_KEYS, has_secrets, is_sensitive_config
+from wire.study.show_tree import tree_json, tree_lines
+from wire.study.summary import Summaries
+
+SECRET = "s3cr3t-value"
+RAW = SECRET.encode()
+CONFIGS = Path(__file__).resolve().parents[2] / "data" / "configs.tsv"
+
+
+def alter(name: str) -> IncrementalAlterConfigsRequest:
+    config = IncrementalAlterConfigsRequestAlterableConfig(name=name, value=SECRET)
+    resource = IncrementalAlterConfigsRequestAlterConfigsResource(resource_type=4, configs=[config])
+    return IncrementalAlterConfigsRequest(resources=[resource])
+
+
+def replace(name: str) -> AlterConfigsRequest:
+    config = AlterConfigsRequestAlterableConfig(name=name, value=SECRET)
+    return AlterConfigsRequest(resources=[AlterConfigsRequestAlterConfigsResource(configs=[config])])
+
+
+def described(name: str, *, is_sensitive: bool) -> DescribeConfigsResponse:
+    synonym = DescribeConfigsSynonym(name="other.name", value=SECRET)
+    config = DescribeConfigsResourceResult(name=name, value=SECRET, is_sensitive=is_sensitive, synonyms=[synonym])
+    return DescribeConfigsResponse(results=[DescribeConfigsResult(configs=[config])])
+
+
+ENVELOPED = encode_request(RequestHeader(44, 1, 1, "me"), alter("ssl.key.password"))[4:]
+SECRETS: list[Any] = [
+    SaslAuthenticateRequest(auth_bytes=RAW),
+    SaslAuthenticateResponse(auth_bytes=RAW),
+    AlterUserScramCredentialsRequest(upsertions=[ScramCredentialUpsertion(name="u", salt=RAW, salted_password=RAW)]),
+    CreateDelegationTokenResponse(hmac=RAW),
+    RenewDelegationTokenRequest(hmac=RAW),
+    ExpireDelegationTokenRequest(hmac=RAW),
+    DescribeDelegationTokenResponse(tokens=[DescribedDelegationToken(hmac=RAW)]),
+    alter("ssl.keystore.password"),
+    replace("listener.name.sasl.scram-sha-256.sasl.jaas.config"),
+    described("my.own.thing", is_sensitive=True),
+    described("sasl.jaas.config", is_sensitive=False),
+    EnvelopeRequest(request_data=ENVELOPED),
+]
+
+
+def frames_of(message: Any) -> list[TracedFrame]:
+    """The frame of a message in its lowest and its highest version."""
+    key = spec_of(type(message)).key
+    assert key is not None
+    versions = spec_of(type(message)).versions
+    made = []
+    for version in {versions.low, versions.high}:
+        if type(message) is request_class(key):
+            direction, data = Direction.REQUEST, encode_request(RequestHeader(key, version, 1, "me"), message)
+        else:
+            direction, data = Direction.RESPONSE, b"".join(encode_response(key, version, 1, message))  # type: ignore[arg-type]
+        made.append(TracedFrame(0, "c", "p", direction, key, version, data[4:]))
+    return made
+
+
+def everything_shown(frame: TracedFrame) -> str:
+    tree = frame.tree()
+    lines = [plain(line) for line in tree_lines(tree, frame.data, expand=True)]
+    return "\n".join([*lines, plain(Summaries().line(1, frame, tree)), json.dumps(tree_json(tree))])
+
+
+def assert_hidden(shown: str) -> None:
+    assert SECRET not in shown
+    assert RAW.hex() not in shown.replace("…", "")
+    assert RAW[:4].hex() not in shown
+
+
+@pytest.mark.parametrize("message", SECRETS, ids=lambda message: type(message).__name__)
+def test_secret_is_neither_shown_nor_recorded(message: Any) -> None:
+    for frame in frames_of(message):
+        assert RAW in frame.data
+        assert_hidden(everything_shown(frame))
+        recorded = public(frame.direction, frame.api_key, frame.api_version, frame.data)
+        assert RAW not in recorded
+        assert len(recorded) == len(frame.data)
+        assert not list(
+            TracedFrame(0, "c", "p", frame.direction, frame.api_key, frame.api_version, recorded).tree().errors()
+        )
+
+
+@pytest.mark.parametrize("message", SECRETS, ids=lambda message: type(message).__name__)
+def test_secret_stays_hidden_where_the_message_breaks_off(message: Any) -> None:
+    for frame in frames_of(message):
+        for size in range(frame.data.index(RAW) + 4, len(frame.data)):
+            data = frame.data[:size]
+            cut = TracedFrame(0, "c", "p", frame.direction, frame.api_key, frame.api_version, data)
+            assert_hidden(everything_shown(cut))
+            assert RAW[:4] not in public(frame.direction, frame.api_key, frame.api_version, data)
+
+
+def test_configs_that_are_not_sensitive_are_shown() -> None:
+    for message in (alter("retention.ms"), replace("retention.ms"), described("retention.ms", is_sensitive=False)):
+        for frame in frames_of(message):
+            assert SECRET in everything_shown(frame)
+            assert public(frame.direction, frame.api_key, frame.api_version, frame.data) == frame.data
+
+
+def test_names_of_all_password_configs_are_recognized() -> None:
+    rows = [line.split("\t") for line in CONFIGS.read_text().splitlines()[1:]]
+    passwords = [row[1] for row in rows if row[2] == "PASSWORD"]
+    assert len(passwords) > 5
+    assert [name for name in passwords if not is_sensitive_config(name)] == []
+
+
+def test_raw_sasl_tokens_are_not_recorded() -> None:
+    for direction in Direction:
+        token = b"\0user\0" + RAW
+        recorded = public(direction, UNKNOWN, UNKNOWN, token)
+        assert recorded == b"*" * len(token)
+
+
+def test_keys_with_secrets_are_those_whose_declarations_have_some() -> None:
+    declared = {api.key for api in APIS if has_secrets(request_class(api.key)) or has_secrets(response_class(api.key))}
+    assert declared | {58} == SECRET_KEYS

@@ -1,0 +1,265 @@
+"""`wire decode` and `wire pcapng`: read bytes, captures, traces and segment files, and show or convert them.
+
+What an input is, its first bytes tell, or the name of the file for those of a partition's folder. What is none of these
+is taken for hexadecimal text.
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from wire.errors import ProtocolError
+from wire.study.commands import PROGRAM, CommandError, api_named, examples
+from wire.study.exchanges import TracedFrame, learn_topics
+from wire.study.frames import walk_request, walk_response
+from wire.study.lines import Line, print_lines
+from wire.study.pcapng import PcapngWriter
+from wire.study.show_tree import tree_json, tree_lines
+from wire.study.streams import Missing
+from wire.study.summary import Summaries, missing_line
+from wire.study.trace import Lost, TraceDecoder, is_trace
+from wire.study.tree import Node
+
+_READ_BYTES = 1024 * 1024
+_INDEX_SUFFIXES = (".index", ".timeindex", ".txnindex", ".snapshot")
+
+Event = TracedFrame | Missing | Lost
+
+
+def add_decode(commands: Any) -> None:
+    parser = commands.add_parser(
+        "decode",
+        help="show bytes as an annotated tree: hexadecimal text, captures, traces, segment files",
+        **examples(
+            f"{PROGRAM} decode 0012000300000001000474657374000000",
+            f"{PROGRAM} decode --response ApiVersions 0 000000010023",
+            f"{PROGRAM} decode app.pcapng --summary",
+            f"{PROGRAM} decode app.trace --frame 12",
+            f"{PROGRAM} decode data/__consumer_offsets-0/00000000000000000000.log",
+        ),
+    )
+    parser.add_argument("input", metavar="HEX|FILE", help="- reads it from standard input")
+    parser.add_argument(
+        "--response",
+        nargs=2,
+        metavar=("API", "VERSION"),
+        help="the text is an answer of that API (what an answer is, it does not say itself)",
+    )
+    parser.add_argument("--topic", help="of the records in a segment file, where its folder does not tell")
+    parser.add_argument("--port", type=int, action="append", help="a broker's port in a capture (default: 9092)")
+    parser.add_argument("--summary", action="store_true", help="a line for each frame of a capture or a trace")
+    parser.add_argument("--frame", type=int, metavar="N", help="only the frame of that number in the summary")
+    parser.add_argument("--api", action="append", metavar="API", help="only frames of that API")
+    parser.add_argument("--expand", action="store_true", help="show the parts of strings and of other values, too")
+    parser.add_argument("--json", action="store_true", help="for programs: one object for each frame")
+    parser.set_defaults(run=_decode)
+
+
+def add_pcapng(commands: Any) -> None:
+    parser = commands.add_parser(
+        "pcapng",
+        help="write a trace as a capture that Wireshark opens",
+        **examples(f"{PROGRAM} pcapng app.trace app.pcapng"),
+    )
+    parser.add_argument("trace", type=Path, metavar="TRACE")
+    parser.add_argument("capture", type=Path, metavar="CAPTURE")
+    parser.set_defaults(run=_pcapng)
+
+
+def _pcapng(parsed: argparse.Namespace) -> int:
+    writer = PcapngWriter()
+    with parsed.trace.open("rb") as source, parsed.capture.open("wb") as target:
+        target.write(writer.header())
+        for event in trace_events(source):
+            if isinstance(event, TracedFrame):
+                target.write(writer.frame(event))
+    return 0
+
+
+def _decode(parsed: argparse.Namespace) -> int:
+    path = Path(parsed.input)
+    is_file = parsed.input != "-" and _exists(path)
+    if is_file and path.suffix == ".log":
+        return _Output(parsed).show(_segment_trees(path, parsed.topic))
+    if is_file and path.suffix in _INDEX_SUFFIXES:
+        return _Output(parsed).show(_index_tree(path))
+    with contextlib.ExitStack() as stack:
+        source: BinaryIO | None = None
+        if is_file:
+            source = stack.enter_context(path.open("rb"))
+        elif parsed.input == "-":
+            source = sys.stdin.buffer
+        start = source.read(4096) if source is not None else b""
+        if source is not None and _is_recording(start):
+            return _Output(parsed).show_events(recorded_events(_joined(start, source), parsed.port))
+        text = parsed.input.encode() if source is None else start + source.read()
+        return _Output(parsed).show(_hex_trees(text, parsed.response))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # hexadecimal text is longer than a name may be
+        return False
+
+
+def _is_recording(start: bytes) -> bool:
+    from wire.study.pcap import is_capture
+
+    return is_trace(start) or is_capture(start)
+
+
+def _joined(start: bytes, rest: BinaryIO) -> BinaryIO:
+    """Return a file that begins with what was read from it already."""
+    if rest.seekable():
+        rest.seek(0)
+        return rest
+    import io
+
+    return io.BytesIO(start + rest.read())
+
+
+def recorded_events(file: BinaryIO, ports: list[int] | None) -> Iterator[Event]:
+    """Yield what a trace or a capture holds. Raises: ProtocolError, CommandError."""
+    from wire.study.pcap import MissingLibrary, read_capture
+
+    start = file.read(8)
+    file.seek(0)
+    if is_trace(start):
+        yield from trace_events(file)
+        return
+    try:
+        yield from read_capture(file, ports or (9092,))
+    except MissingLibrary as error:
+        raise CommandError(str(error)) from None
+
+
+def trace_events(file: BinaryIO) -> Iterator[TracedFrame | Lost]:
+    """Yield what a trace file holds. Raises: ProtocolError."""
+    decoder = TraceDecoder()
+    while data := file.read(_READ_BYTES):
+        yield from decoder.feed(data)
+
+
+def _hex_trees(text: bytes, response: list[str] | None) -> Iterator[tuple[Node, bytes, int]]:
+    digits = "".join(text.decode("ascii", "replace").split()).removeprefix("0x")
+    try:
+        data = bytes.fromhex(digits)
+    except ValueError:
+        raise CommandError("this is neither a file that is understood nor hexadecimal text") from None
+    pos = 0
+    while pos < len(data):
+        size = int.from_bytes(data[pos : pos + 4], "big")
+        has_size = size >= 4 and pos + 4 + size <= len(data) and (pos > 0 or _is_sized(data, size))
+        frame = data[pos : pos + 4 + size] if has_size else data[pos:]
+        if response is None:
+            tree = walk_request(frame, has_size=has_size)
+        else:
+            api = api_named(response[0])
+            if not response[1].isdecimal():
+                raise CommandError(f"{response[1]} is no version")
+            tree = walk_response(api.key, int(response[1]), frame, has_size=has_size)
+        yield tree, frame, pos
+        pos += len(frame)
+
+
+def _is_sized(data: bytes, size: int) -> bool:
+    """Tell whether the first four bytes are a size: they are all there is, or another frame follows."""
+    left = len(data) - 4 - size
+    return left == 0 or 4 <= int.from_bytes(data[4 + size : 8 + size], "big") <= left
+
+
+def _segment_trees(path: Path, topic: str | None) -> Iterator[tuple[Node, bytes, int]]:
+    from wire.study.segments import BATCH_START_BYTES, batch_bytes, topic_of, walk_segment_batch
+
+    topic = topic or topic_of(path.absolute())
+    position = 0
+    with path.open("rb") as file:
+        while start := file.read(BATCH_START_BYTES):
+            batch = start + file.read(batch_bytes(start) - len(start)) if len(start) == BATCH_START_BYTES else start
+            yield walk_segment_batch(batch, topic), batch, position
+            position += len(batch)
+
+
+def _index_tree(path: Path) -> Iterator[tuple[Node, bytes, int]]:
+    from wire.study.segments import walk_index
+
+    data = path.read_bytes()
+    tree = walk_index(path.suffix, data)
+    assert tree is not None
+    yield tree, data, 0
+
+
+class _Output:
+    """Shows trees and frames as the options say; exit status 1: something could not be understood."""
+
+    def __init__(self, parsed: argparse.Namespace) -> None:
+        self._json = parsed.json
+        self._expand = parsed.expand
+        self._summary = parsed.summary
+        self._frame = parsed.frame
+        self._keys = {api_named(name).key for name in parsed.api or ()}
+        self._has_errors = False
+
+    def show(self, trees: Iterator[tuple[Node, bytes, int]]) -> int:
+        for tree, buffer, position in trees:
+            self._note_errors(tree)
+            if self._json:
+                _print_object({"position": position, "tree": tree_json(tree)})
+            else:
+                print_lines(tree_lines(tree, buffer, expand=self._expand, base=position))
+        return int(self._has_errors)
+
+    def show_events(self, events: Iterator[Event]) -> int:
+        summaries = Summaries()
+        names: dict[bytes, str] = {}
+        broken: ProtocolError | None = None
+        numbers = itertools.count(1)
+        try:
+            for event in events:
+                if isinstance(event, TracedFrame):
+                    self._show_frame(next(numbers), event, summaries, names)
+                elif self._json:
+                    _print_object({"missing": event.count})
+                elif self._frame is None:
+                    print_lines([missing_line(event)])
+        except ProtocolError as error:
+            broken = error
+        if broken is not None:
+            raise broken
+        return int(self._has_errors)
+
+    def _show_frame(self, number: int, frame: TracedFrame, summaries: Summaries, names: dict[bytes, str]) -> None:
+        tree = frame.tree(names)
+        learn_topics(tree, names)
+        line = summaries.line(number, frame, tree)
+        if self._frame not in (None, number) or (self._keys and frame.api_key not in self._keys):
+            return
+        self._note_errors(tree)
+        if self._json:
+            _print_object(
+                {
+                    "number": number,
+                    "time_us": frame.time_us,
+                    "connection": frame.connection,
+                    "direction": frame.direction.name.lower(),
+                    "tree": tree_json(tree),
+                }
+            )
+            return
+        lines: list[Line] = [line]
+        if not self._summary:
+            lines += [*tree_lines(tree, frame.data, expand=self._expand), []]
+        print_lines(lines)
+
+    def _note_errors(self, tree: Node) -> None:
+        self._has_errors = self._has_errors or any(tree.errors())
+
+
+def _print_object(value: dict[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False))

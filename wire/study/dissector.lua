@@ -1,0 +1,391 @@
+-- Dissect the Kafka protocol in Wireshark and tshark: every API and version of Apache Kafka 4.4, in both directions.
+--
+--   wireshark -X lua_script:kafka.lua -d tcp.port==9092,kafka_wire
+--
+-- Written by `python -m wire lua`; the messages at the end come from the declarations in wire.messages, what is before
+-- them is wire/study/dissector.lua. Fields are called kafka_wire.<message>.<path>. Secrets are not shown.
+
+local proto = Proto("kafka_wire", "Kafka protocol, as wire declares it")
+local fields = {}
+
+local function field(make, abbr, name, ...)
+  local made = make("kafka_wire." .. abbr, name, ...)
+  fields[#fields + 1] = made
+  return made
+end
+
+local SIZE = field(ProtoField.int32, "size", "size")
+local API_KEY = field(ProtoField.int16, "api_key", "api_key")
+local API_VERSION = field(ProtoField.int16, "api_version", "api_version")
+local CORRELATION_ID = field(ProtoField.int32, "correlation_id", "correlation_id")
+local CLIENT_ID = field(ProtoField.string, "client_id", "client_id")
+local BODY = field(ProtoField.none, "body", "body")
+local NULL = field(ProtoField.none, "null", "null")
+local HIDDEN = field(ProtoField.none, "hidden", "hidden")
+local ELEMENT = field(ProtoField.none, "element", "element")
+local UNKNOWN_TAG = field(ProtoField.bytes, "unknown_tag", "tagged field of a later version")
+local BATCH = field(ProtoField.none, "batch", "record batch")
+local MALFORMED = ProtoExpert.new("kafka_wire.malformed", "Malformed", expert.group.MALFORMED, expert.severity.ERROR)
+local EXTRA = ProtoExpert.new("kafka_wire.extra", "Bytes follow the message", expert.group.MALFORMED, expert.severity.WARN)
+proto.experts = { MALFORMED, EXTRA }
+
+local WIDTHS = { bool = 1, int8 = 1, int16 = 2, uint16 = 2, int32 = 4, uint32 = 4, int64 = 8, float64 = 8, uuid = 16 }
+local MAKERS = {
+  bool = ProtoField.bool, int8 = ProtoField.int8, int16 = ProtoField.int16, uint16 = ProtoField.uint16,
+  int32 = ProtoField.int32, uint32 = ProtoField.uint32, int64 = ProtoField.int64, float64 = ProtoField.double,
+  uuid = ProtoField.bytes, string = ProtoField.string, bytes = ProtoField.bytes, records = ProtoField.bytes,
+  array = ProtoField.none, struct = ProtoField.none,
+}
+
+local BATCH_HEADER = {
+  { "base_offset", "int64" }, { "batch_length", "int32" }, { "partition_leader_epoch", "int32" }, { "magic", "int8" },
+  { "crc", "uint32" }, { "attributes", "int16" }, { "last_offset_delta", "int32" }, { "base_timestamp", "int64" },
+  { "max_timestamp", "int64" }, { "producer_id", "int64" }, { "producer_epoch", "int16" }, { "base_sequence", "int32" },
+  { "record_count", "int32" },
+}
+for _, row in ipairs(BATCH_HEADER) do
+  row.field = field(MAKERS[row[2]], "batch." .. row[1], row[1])
+end
+
+-- Reading. `c` is a position: c.t the buffer, c.pos, c.stop, c.version, c.flexible. What does not fit is an error.
+
+local function need(c, size, what)
+  if size < 0 or size > c.stop - c.pos then
+    error({ what .. " of " .. size .. " bytes, where " .. (c.stop - c.pos) .. " are left" })
+  end
+end
+
+local function uvarint(c)
+  local value, scale = 0, 1
+  for _ = 1, 5 do
+    need(c, 1, "varint")
+    local byte = c.t(c.pos, 1):uint()
+    c.pos = c.pos + 1
+    value = value + (byte % 128) * scale
+    if byte < 128 then return value end
+    scale = scale * 128
+  end
+  error({ "varint longer than five bytes" })
+end
+
+-- Return a length, or nil for null.
+local function length(c, width)
+  if c.flexible then
+    local n = uvarint(c)
+    if n == 0 then return nil end
+    return n - 1
+  end
+  need(c, width, "length")
+  local n = c.t(c.pos, width):int()
+  c.pos = c.pos + width
+  if n < 0 then return nil end
+  return n
+end
+
+local SENSITIVE = SENSITIVE_WORDS
+
+local function is_sensitive(name)
+  name = name:lower()
+  for _, word in ipairs(SENSITIVE) do
+    if name:find(word, 1, true) then return true end
+  end
+  return false
+end
+
+local read_struct
+
+local function null(c, f, start, tree)
+  if not (c.version >= f.null_low and c.version <= f.null_high) then
+    error({ f.name .. " is null, which this version does not allow" })
+  end
+  tree:add(NULL, c.t(start, c.pos - start)):set_text(f.name .. ": null")
+end
+
+local function batches(t, start, stop, tree)
+  while stop - start >= 61 and t(start + 16, 1):uint() == 2 do
+    local size = t(start + 8, 4):int() + 12
+    if size < 61 or size > stop - start then return end
+    local node = tree:add(BATCH, t(start, size))
+    local at = start
+    for _, row in ipairs(BATCH_HEADER) do
+      local width = WIDTHS[row[2]]
+      node:add(row.field, t(at, width))
+      at = at + width
+    end
+    start = start + size
+  end
+end
+
+local function sized(c, f, tree, scope)
+  local start = c.pos
+  local size = length(c, f.kind == "string" and 2 or 4)
+  if size == nil then
+    if f.kind == "records" then
+      tree:add(NULL, c.t(start, c.pos - start)):set_text(f.name .. ": null")
+      return
+    end
+    return null(c, f, start, tree)
+  end
+  need(c, size, f.name)
+  local at = c.pos
+  c.pos = c.pos + size
+  if size > 0 and f.is_config_name then scope.sensitive = scope.sensitive or is_sensitive(c.t(at, size):string()) end
+  local is_secret = f.is_secret
+  if f.is_config_value then
+    is_secret = scope.sensitive
+    -- In answers, two bytes further, it is said whether the config is sensitive.
+    if f.is_judged and c.stop - c.pos >= 3 and c.t(c.pos + 2, 1):uint() ~= 0 then
+      is_secret, scope.sensitive = true, true
+    end
+  end
+  if is_secret then
+    tree:add(HIDDEN, c.t(start, c.pos - start)):set_text(f.name .. ": (" .. size .. " bytes, hidden)")
+  elseif size == 0 then
+    tree:add(f.field, c.t(start, c.pos - start), ""):set_text(f.name .. ": empty")
+  else
+    local node = tree:add(f.field, c.t(at, size))
+    if f.kind == "records" then batches(c.t, at, at + size, node) end
+  end
+end
+
+local function fixed(c, f, kind, tree)
+  local width = WIDTHS[kind]
+  need(c, width, f.name)
+  tree:add(f.field, c.t(c.pos, width))
+  c.pos = c.pos + width
+end
+
+local function array(c, f, tree, scope)
+  local start = c.pos
+  local node = tree:add(f.container, c.t(start, 0))
+  local count = length(c, 4)
+  if count == nil then
+    node:set_hidden(true)
+    return null(c, f, start, tree)
+  end
+  need(c, count, f.name) -- an element takes a byte at least
+  node:append_text(" (" .. count .. ")")
+  for index = 0, count - 1 do
+    if f.fields then
+      local at = c.pos
+      local element = node:add(ELEMENT, c.t(at, 0)):set_text("[" .. index .. "]")
+      read_struct(c, f.fields, element, { sensitive = scope.sensitive })
+      element:set_len(c.pos - at)
+    elseif f.element == "string" then
+      sized(c, { name = f.name, kind = "string", field = f.field, null_low = 1, null_high = 0 }, node, scope)
+    else
+      fixed(c, f, f.element, node)
+    end
+  end
+  node:set_len(c.pos - start)
+end
+
+local function read_field(c, f, tree, scope, in_tag)
+  if WIDTHS[f.kind] then
+    fixed(c, f, f.kind, tree)
+  elseif f.kind == "array" then
+    array(c, f, tree, scope)
+  elseif f.kind == "struct" then
+    local start = c.pos
+    if c.version >= f.null_low and c.version <= f.null_high then
+      need(c, 1, f.name)
+      local there = c.t(c.pos, 1):int()
+      c.pos = c.pos + 1
+      if there < 0 or (in_tag and there == 0) then return null(c, f, start, tree) end
+    end
+    local node = tree:add(f.field, c.t(start, 0))
+    read_struct(c, f.fields, node, { sensitive = scope.sensitive })
+    node:set_len(c.pos - start)
+  else
+    sized(c, f, tree, scope)
+  end
+end
+
+local function read_tags(c, known, tree, scope)
+  local count = uvarint(c)
+  for _ = 1, count do
+    local tag = uvarint(c)
+    local size = uvarint(c)
+    need(c, size, "tag " .. tag)
+    local stop, after = c.stop, c.pos + size
+    if known[tag] then
+      c.stop = after
+      read_field(c, known[tag], tree, scope, true)
+      if c.pos ~= after then error({ "bytes are left of tag " .. tag }) end
+    elseif size > 0 then
+      tree:add(UNKNOWN_TAG, c.t(c.pos, size))
+    end
+    c.pos, c.stop = after, stop
+  end
+end
+
+read_struct = function(c, list, tree, scope)
+  local tagged = {}
+  for _, f in ipairs(list) do
+    if c.version >= f.low and c.version <= f.high then
+      if c.flexible and f.tag and c.version >= f.tag_low and c.version <= f.tag_high then
+        tagged[f.tag] = f
+      else
+        read_field(c, f, tree, scope, false)
+      end
+    end
+  end
+  if c.flexible then read_tags(c, tagged, tree, scope) end
+end
+
+-- Frames
+
+local messages = { request = {}, response = {} }
+local API_VERSIONS, UNSUPPORTED_VERSION = 18, 35
+local pending = {} -- connection -> correlation id -> request, while frames are seen for the first time
+local answered = {} -- frame and correlation id -> request
+
+local function is_known(message, version)
+  return message and version >= message.low and version <= message.high
+end
+
+local function body(t, pos, message, version, tree, pinfo, direction)
+  local c = { t = t, pos = pos, stop = t:len(), version = version }
+  c.flexible = version >= message.flexible_low and version <= message.flexible_high
+  local node = tree:add(BODY, t(pos)):set_text(message.name .. " v" .. version)
+  local ok, why = pcall(read_struct, c, message.fields, node, {})
+  if not ok then
+    node:add_proto_expert_info(MALFORMED, type(why) == "table" and why[1] or tostring(why))
+  elseif c.pos < c.stop then
+    node:add_proto_expert_info(EXTRA)
+  end
+end
+
+local function unknown(t, pos, tree)
+  if t:len() > pos then
+    tree:add(HIDDEN, t(pos)):set_text("no request that is known; it may be a SASL token")
+  end
+end
+
+local function header_tags(c)
+  for _ = 1, uvarint(c) do
+    uvarint(c)
+    local size = uvarint(c)
+    need(c, size, "tag")
+    c.pos = c.pos + size
+  end
+end
+
+local function request(t, tree, pinfo, connection)
+  if t:len() < 14 then return unknown(t, 4, tree) end
+  local key, version, id = t(4, 2):int(), t(6, 2):int(), t(8, 4):int()
+  local message = messages.request[key]
+  if not is_known(message, version) then
+    if key == API_VERSIONS then
+      pending[connection] = pending[connection] or {}
+      pending[connection][id] = { key = key, version = 0 }
+    end
+    return unknown(t, 4, tree)
+  end
+  tree:add(API_KEY, t(4, 2)):append_text(" (" .. message.api .. ")")
+  tree:add(API_VERSION, t(6, 2))
+  tree:add(CORRELATION_ID, t(8, 4))
+  if not pinfo.visited then
+    pending[connection] = pending[connection] or {}
+    pending[connection][id] = { key = key, version = version }
+  end
+  local c = { t = t, pos = 14, stop = t:len(), version = version }
+  local size = t(12, 2):int()
+  if size > 0 and size <= c.stop - c.pos then tree:add(CLIENT_ID, t(14, size)) end
+  local ok = pcall(function()
+    need(c, math.max(size, 0), "client_id")
+    c.pos = c.pos + math.max(size, 0)
+    if version >= message.flexible_low and version <= message.flexible_high then header_tags(c) end
+  end)
+  pinfo.cols.info:append(" " .. message.api .. " v" .. version .. " request")
+  if not ok then return tree:add_proto_expert_info(MALFORMED, "the header cannot be read") end
+  body(t, c.pos, message, version, tree, pinfo, "request")
+end
+
+local function response(t, tree, pinfo, connection)
+  if t:len() < 8 then return unknown(t, 4, tree) end
+  local id = t(4, 4):int()
+  local place = pinfo.number .. ":" .. id
+  local asked = answered[place]
+  if not asked and pending[connection] then
+    asked = pending[connection][id]
+    pending[connection][id] = nil
+    answered[place] = asked
+  end
+  if not asked then return unknown(t, 4, tree) end
+  tree:add(CORRELATION_ID, t(4, 4))
+  local message, version = messages.response[asked.key], asked.version
+  if asked.key == API_VERSIONS and t:len() >= 10 and t(8, 2):int() == UNSUPPORTED_VERSION then version = 0 end
+  local c = { t = t, pos = 8, stop = t:len() }
+  if asked.key ~= API_VERSIONS and version >= message.flexible_low and version <= message.flexible_high then
+    if not pcall(header_tags, c) then return tree:add_proto_expert_info(MALFORMED, "the header cannot be read") end
+  end
+  pinfo.cols.info:append(" " .. message.api .. " v" .. version .. " response")
+  body(t, c.pos, message, version, tree, pinfo, "response")
+end
+
+local function frame(t, pinfo, root)
+  local tree = root:add(proto, t())
+  tree:add(SIZE, t(0, 4))
+  local source = tostring(pinfo.src) .. ":" .. pinfo.src_port
+  local target = tostring(pinfo.dst) .. ":" .. pinfo.dst_port
+  if pinfo.dst_port == pinfo.match_uint then
+    request(t, tree, pinfo, source .. ">" .. target)
+  else
+    response(t, tree, pinfo, target .. ">" .. source)
+  end
+  return t:len()
+end
+
+local MAX_FRAME_BYTES = 134217728
+
+local function frame_bytes(t, pinfo, offset)
+  local size = t(offset, 4):int()
+  if size < 0 or size > MAX_FRAME_BYTES then return t:len() - offset end
+  return 4 + size
+end
+
+function proto.dissector(t, pinfo, root)
+  pinfo.cols.protocol = "Kafka"
+  pinfo.cols.info = ""
+  dissect_tcp_pdus(t, root, 4, frame_bytes, frame)
+  return t:len()
+end
+
+function proto.init()
+  pending, answered = {}, {}
+end
+
+-- Messages
+
+local function prepare(list, prefix)
+  for _, f in ipairs(list) do
+    local abbr = prefix .. "." .. f.name
+    if f.kind == "array" then
+      f.container = field(ProtoField.none, abbr .. ".count", f.name)
+      if f.fields then prepare(f.fields, abbr) else f.field = field(MAKERS[f.element], abbr, f.name) end
+    else
+      f.field = field(MAKERS[f.kind], abbr, f.name)
+      if f.fields then prepare(f.fields, abbr) end
+    end
+  end
+end
+
+-- name, kind, versions, versions where it may be null, and by name what only some have
+local function F(name, kind, low, high, null_low, null_high, more)
+  local f = more or {}
+  f.name, f.kind, f.low, f.high, f.null_low, f.null_high = name, kind, low, high, null_low, null_high
+  return f
+end
+
+local function M(direction, key, api, name, low, high, flexible_low, flexible_high, list)
+  prepare(list, name)
+  messages[direction][key] = {
+    api = api, name = name, low = low, high = high,
+    flexible_low = flexible_low, flexible_high = flexible_high, fields = list,
+  }
+end
+
+MESSAGES
+proto.fields = fields
+DissectorTable.get("tcp.port"):add_for_decode_as(proto)

@@ -1,0 +1,93 @@
+"""Files of a partition's folder as annotated trees: segments batch by batch, and what lies beside them.
+
+What a file is, its name tells: `.log`, `.index`, `.timeindex`, `.txnindex`, `.snapshot`; which topic it is of, its
+folder's, such as `__consumer_offsets-12`. Checkpoint files are text already.
+
+Not here: reading the files (commands), what is in a batch (records).
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import PurePath
+
+from wire.messages.control_records import AbortedTxn, ProducerSnapshot
+from wire.records import BATCH_OVERHEAD
+from wire.schema import Kind
+from wire.study.contents import Contents, record_contents
+from wire.study.explain import time_text
+from wire.study.records import walk_batches
+from wire.study.tree import Node
+from wire.study.walk import MAX_NODES, Walker
+
+BATCH_START_BYTES = BATCH_OVERHEAD  # what tells how long a batch is
+MAX_BATCH_BYTES = 1024 * 1024 * 1024
+_FOLDER = re.compile(r"(.+)-\d+(?:\.[0-9a-f]+-(?:delete|future|stray))?")
+
+
+def topic_of(path: PurePath) -> str | None:
+    match = _FOLDER.fullmatch(path.parent.name)
+    return match[1] if match else None
+
+
+def batch_bytes(start: bytes) -> int:
+    """Return the size of the batch that begins so; what makes no sense is taken for the rest of the file."""
+    size = BATCH_OVERHEAD + int.from_bytes(start[8:12], "big", signed=True)
+    return size if BATCH_OVERHEAD < size <= MAX_BATCH_BYTES else MAX_BATCH_BYTES
+
+
+def walk_segment_batch(batch: bytes, topic: str | None) -> Node:
+    root = Node("batch", "RecordBatch", 0, len(batch))
+    walker = Walker(batch, root, contents=Contents())
+    walker.guarded(lambda: walk_batches(walker, record_contents(topic)))
+    return root
+
+
+def walk_index(suffix: str, data: bytes) -> Node | None:
+    """Read the file beside a segment, None where the name says that it is none."""
+    read = _READERS.get(suffix)
+    if read is None:
+        return None
+    root = Node(suffix.removeprefix("."), "file", 0, len(data))
+    walker = Walker(data, root, max_nodes=MAX_NODES)
+    walker.guarded(lambda: _entries(walker, read))
+    return root
+
+
+def _entries(walker: Walker, read: Callable[[Walker], None]) -> None:
+    number = 0
+    while walker.pos < walker.end:
+        if not any(walker.buffer[walker.pos : walker.pos + 4096]) and not any(walker.buffer[walker.pos :]):
+            walker.raw("unused", walker.end - walker.pos)  # an active segment's index has room ahead
+            return
+        with walker.group(f"[{number}]", "entry"):
+            read(walker)
+        number += 1
+
+
+def _offset_entry(walker: Walker) -> None:
+    walker.fixed("relative_offset", Kind.UINT32)
+    walker.fixed("position", Kind.UINT32)
+
+
+def _time_entry(walker: Walker) -> None:
+    node = walker.fixed("timestamp", Kind.INT64)
+    node.note = time_text(node.value)
+    walker.fixed("relative_offset", Kind.UINT32)
+
+
+def _aborted_transaction(walker: Walker) -> None:
+    walker.fixed("version", Kind.INT16)
+    walker.message(AbortedTxn, 0)
+
+
+def _snapshot(walker: Walker) -> None:
+    walker.fixed("version", Kind.INT16)
+    walker.message(ProducerSnapshot, 1)
+
+
+_READERS: dict[str, Callable[[Walker], None]] = {
+    ".index": _offset_entry,
+    ".timeindex": _time_entry,
+    ".txnindex": _aborted_transaction,
+    ".snapshot": _snapshot,
+}

@@ -1,0 +1,126 @@
+"""The format of trace files: every frame of a broker or of a proxy, with time, connection and peer.
+
+Format (numbers are big-endian, strings UTF-8 behind two bytes of length)
+```
+file    "KTRACE" 00 01, then records
+record  size u32 (of what follows) | kind u8 | time_us i64 | api_key i16 | api_version i16
+        connection string | peer string | the frame, without its size
+```
+Kinds: 0 request, 1 response, 2: frames were lost here, because they came faster than they could be written; the frame
+is their number as u32.
+
+Rules
+- Each record can be understood by itself: a response says what it answers.
+- A last record that is cut short, as a crash leaves it, is left out.
+- The frames have been made public (exchanges.public) before they come here.
+"""
+
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+
+import attrs
+
+from wire.errors import ProtocolError
+from wire.study.exchanges import MAX_CONNECTIONS, Direction, TracedFrame
+
+MAGIC = b"KTRACE\x00\x01"
+MAX_RECORD_BYTES = 256 * 1024 * 1024
+
+_COUNT = Struct(">I")
+_HEAD = Struct(">IBqhh")  # the size is that of what follows it
+_NO_ENDS = bytes(4)
+_LENGTH = Struct(">H")
+_LOST = 2
+
+
+@attrs.frozen
+class Lost:
+    """So many frames are missing here."""
+
+    time_us: int
+    count: int
+
+
+class TraceEncoder:
+    """Writes records; what is the same for all frames of a connection is made once."""
+
+    def __init__(self) -> None:
+        self._ends: dict[tuple[str, str], bytes] = {}
+
+    def pieces(self, event: TracedFrame | Lost) -> tuple[bytes | bytearray, ...]:
+        """Return a record in pieces, of which the frame is not copied."""
+        if isinstance(event, Lost):
+            count = _COUNT.pack(event.count)
+            return (_HEAD.pack(_HEAD.size + len(_NO_ENDS), _LOST, event.time_us, 0, 0), _NO_ENDS, count)
+        time_us, connection, peer, direction, key, version, data = event
+        ends = self._ends.get((connection, peer)) or self._ends_of(connection, peer)
+        return (_HEAD.pack(_HEAD.size + len(ends) + len(data) - 4, direction, time_us, key, version), ends, data)
+
+    def _ends_of(self, connection: str, peer: str) -> bytes:
+        if len(self._ends) >= MAX_CONNECTIONS:
+            self._ends.clear()
+        parts = [text.encode()[:65535] for text in (connection, peer)]
+        ends = b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+        self._ends[connection, peer] = ends
+        return ends
+
+
+def encode(event: TracedFrame | Lost) -> bytes:
+    """Return the record of a frame, or of a loss."""
+    return b"".join(TraceEncoder().pieces(event))
+
+
+def is_trace(start: bytes) -> bool:
+    return start[: len(MAGIC)] == MAGIC
+
+
+class TraceDecoder:
+    """Takes the bytes of a trace in pieces of any size and gives the records that are complete."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+        self._has_begun = False
+
+    def feed(self, data: bytes) -> list[TracedFrame | Lost]:
+        """Raises: ProtocolError where this is no trace."""
+        buffer = self._kept + data
+        found: list[TracedFrame | Lost] = []
+        pos = 0
+        if not self._has_begun:
+            if len(buffer) < len(MAGIC):
+                self._kept = buffer
+                return found
+            if not is_trace(buffer):
+                raise ProtocolError("this is no trace file")
+            self._has_begun = True
+            pos = len(MAGIC)
+        while len(buffer) - pos >= 4:
+            (size,) = _COUNT.unpack_from(buffer, pos)
+            if size > MAX_RECORD_BYTES:
+                raise ProtocolError(f"a record of {size} bytes")
+            if len(buffer) - pos - 4 < size:
+                break
+            found.append(_decode(buffer[pos : pos + 4 + size]))
+            pos += 4 + size
+        self._kept = buffer[pos:]
+        return found
+
+
+def _decode(record: bytes) -> TracedFrame | Lost:
+    try:
+        _, kind, time_us, key, version = _HEAD.unpack_from(record)
+        connection, pos = _string(record, _HEAD.size)
+        peer, pos = _string(record, pos)
+        if kind == _LOST:
+            return Lost(time_us, _COUNT.unpack_from(record, pos)[0])
+        return TracedFrame(time_us, connection, peer, Direction(kind), key, version, record[pos:])
+    except (ValueError, IndexError, StructError) as error:
+        raise ProtocolError(f"a record of a trace that cannot be read: {error}") from None
+
+
+def _string(record: bytes, pos: int) -> tuple[str, int]:
+    (size,) = _LENGTH.unpack_from(record, pos)
+    end = pos + 2 + size
+    if end > len(record):
+        raise ProtocolError("a string of a trace that is longer than its record")
+    return record[pos + 2 : end].decode("utf-8", "replace"), end
