@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ class Options(argparse.Namespace):
     node_id: int | None = None
     store: str | None = None
     advertised_listener: str | None = None
+    from_env: bool = False
     unsynced: bool = False
     until_stdin_closes: bool = False
     port: int | None
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--node-id", type=int, metavar="N", help="the broker's id in its cluster (default: 1)")
     start.add_argument("--store", metavar="URL", help="the cluster's store: etcd://host:2379/prefix or sqlite:PATH")
     start.add_argument("--advertised-listener", metavar="HOST:PORT", help="where clients are told to connect")
+    start.add_argument("--from-env", action="store_true", help="take properties from KAFKA_… variables, too (Docker)")
     # What `cluster` tells its brokers: the data goes with it, and so do they.
     start.add_argument("--unsynced", action="store_true", help=argparse.SUPPRESS)
     start.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
@@ -129,6 +132,13 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
             properties = read_properties(options.config)
         except ConfigError as error:
             _fail(str(error))
+    if options.from_env:
+        from pykbroker.environment import properties_from
+
+        try:
+            properties = properties_from(os.environ, properties)
+        except ConfigError as error:
+            _fail(str(error))
     if options.port is not None or options.host is not None or "listeners" not in properties:
         port = DEFAULT_PORT if options.port is None else options.port
         properties["listeners"] = f"PLAINTEXT://{options.host or '127.0.0.1'}:{port}"
@@ -169,6 +179,8 @@ def _start(options: Options, folder: Path | None) -> int:
                     gc.freeze()
                     gc.enable()
                     _say(f"pykbroker accepts clients on {broker.bootstrap}")
+                    if options.from_env:
+                        _say_what_containers_are_waited_for(broker.config.node_id)
                     async with anyio.create_task_group() as waiting:
                         if options.until_stdin_closes:
                             waiting.start_soon(until_stdin_closes, waiting.cancel_scope)
@@ -186,6 +198,13 @@ def _start(options: Options, folder: Path | None) -> int:
         scope.cancel()
 
     return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _say_what_containers_are_waited_for(node_id: int) -> None:
+    from pykbroker.environment import lines_when_started
+
+    for line in lines_when_started(node_id):
+        _say(line)
 
 
 def _cluster(options: Options, brokers: int, folder: Path | None) -> int:
