@@ -141,6 +141,7 @@ sasl.jaas.config: Login of a listener in Java's JAAS format.
 ssl.keystore.password: Password of the key store.
 pykbroker.store: Where the cluster's metadata is: sqlite (a file in the data folder), sqlite:PATH (a file that the
     brokers of one machine share) or etcd://host:port,host:port/prefix.
+pykbroker.cluster.id: Id of a cluster that is founded now, instead of a random one.
 pykbroker.store.timeout.ms: Time in ms that the broker waits for an etcd to go on before it asks the next one.
 pykbroker.strict.records: Whether every batch of a client is checked record by record, also where Kafka looks at its
     header only.

@@ -107,7 +107,7 @@ def test_script_of_a_container_library_starts_the_broker(image: Image, script: s
 
 @pytest.mark.slow
 def test_arguments_go_before_variables_and_those_before_the_mounted_file(image: Image) -> None:
-    file = "broker.rack=of the file\nnum.partitions=2\nlog.dirs=/tmp/data of the file\nauto.create.topics.enable=false\n"
+    file = "broker.rack=of the file\nnum.partitions=2\nlog.dirs=/tmp/data of the file\n"
     command = ("/etc/kafka/docker/run", "KAFKA_BROKER_RACK=of the argument")
     variables = {"KAFKA_BROKER_RACK": "of the variable", "KAFKA_NUM_PARTITIONS": "3"}
     with image.start(variables, *command, files={"/mnt/shared/config/server.properties": file}) as container:
