@@ -325,8 +325,8 @@ class BrokerConfig:
                     f"advertised.listeners cannot use the address {endpoint.host}: no client can reach it"
                 )
         inter_broker = self.inter_broker_listener_name
-        if inter_broker is not None and inter_broker.upper() not in listening:
-            raise ConfigError(f"inter.broker.listener.name {inter_broker} is not among listeners")
+        if inter_broker is not None and inter_broker.upper() not in advertised:
+            raise ConfigError(f"inter.broker.listener.name {inter_broker} is not among the listeners that are advertised")
 
     @property
     def security_protocols(self) -> dict[str, str]:

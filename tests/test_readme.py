@@ -33,10 +33,10 @@ PENDING = {"CLI.md", "TESTING.md", "OPERATING.md", "CONFIGURATION.md", "STUDYING
 
 def test_each_block_is_used_or_says_why_not() -> None:
     for block in blocks_of(README.read_text()):
-        assert block.language in ("sh", "python", "text"), block
+        assert block.language in ("sh", "python", "text"), str(block)
         meanings = (block.awaited, block.file, block.reason_not_to_run)
-        assert block.mark is None or sum(meaning is not None for meaning in meanings) == 1, block
-        assert block.awaited is None or block.language == "sh", block
+        assert block.mark is None or sum(meaning is not None for meaning in meanings) == 1, str(block)
+        assert block.awaited is None or block.language == "sh", str(block)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/DOCKER.md", "docs/PERFORMANCE.md", "examples/README.md"])
@@ -103,7 +103,7 @@ class Reader:
         if block.file is not None:
             (self._folder / block.file).write_text(block.text)
         elif block.language == "text":
-            assert self._printed == block.text, block
+            assert self._printed == block.text, str(block)
         elif block.awaited is not None:
             background = Background(self._command(block), cwd=self._folder, environment=self._environment)
             self._running.enter_context(background).wait_for(block.awaited)

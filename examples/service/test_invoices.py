@@ -10,6 +10,7 @@ import sys
 import pytest
 from invoices import InvoiceService
 from kafka import KafkaConsumer, KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,9 @@ def bootstrap():
 
 @pytest.fixture
 def service(bootstrap):
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1) for name in ("orders", "invoices")])
+    admin.close()
     service = InvoiceService(bootstrap)
     service.start()
     yield service

@@ -197,9 +197,13 @@ class Image:
 
     @contextlib.contextmanager
     def start(
-        self, environment: Mapping[str, str], *command: str, files: Mapping[str, str] | None = None
+        self,
+        environment: Mapping[str, str],
+        *command: str,
+        files: Mapping[str, str] | None = None,
+        mounts: Sequence[str] = (),
     ) -> Iterator["Container"]:
-        """Run a container with the image's command, or another one. `files` are put into it before."""
+        """Run a container with the image's command, or another one. `files` and empty `mounts` are in it before."""
         self.containers += 1
         root = self.workshop.root(f"container-{self.containers}", f"{self.layer}:/")
         for name, text in (files or {}).items():
@@ -209,6 +213,9 @@ class Image:
                 text=True,
                 check=True,
             )
+        for folder in mounts:
+            mounted = f"mkdir -p {root}{folder} && mount -t tmpfs -o mode=0777 tmpfs {root}{folder}"
+            self.workshop.inside("sh", "-c", mounted)
         variables = {"PATH": self.stage.environment["PATH"].replace("$PATH", self.path)} | dict(environment)
         program = _in_root(root, variables, user=self.stage.user, folder=self.stage.workdir)
         prepared = f'{sys.executable} -c "$0" && exec "$@"'
