@@ -103,6 +103,10 @@ class Unavailable(Exception):
     """This machine does not let us."""
 
 
+class Failed(Exception):
+    """A command in the workshop failed; the text is what it said."""
+
+
 class Workshop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "workshop"
@@ -123,7 +127,7 @@ class Workshop:
                 raise Unavailable("file systems cannot be mounted here")
             self.root("probe", "/")
             self.inside("unshare", "--net", sys.executable, "-c", LOOPBACK_UP)
-        except (Unavailable, subprocess.CalledProcessError) as error:
+        except (Unavailable, Failed) as error:
             self.__exit__(None, None, None)
             raise Unavailable(f"neither roots nor networks can be made here: {error}") from None
         return self
@@ -138,9 +142,13 @@ class Workshop:
         return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *map(str, words)]
 
     def inside(self, *words: str | Path) -> str:
+        """Run a command where the roots are mounted, and return what it prints. Raises: Failed."""
         done = subprocess.run(
-            self.command(*words), check=True, capture_output=True, text=True, timeout=DEADLINE_S, errors="replace"
+            self.command(*words), check=False, capture_output=True, text=True, timeout=DEADLINE_S, errors="replace"
         )
+        if done.returncode != 0:
+            # Not all of its words: variables that tell pip where packages are may have secrets.
+            raise Failed(f"{words[-1]}\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def root(self, name: str, below: str) -> Path:
