@@ -326,7 +326,7 @@ class BrokerConfig:
                 )
         inter_broker = self.inter_broker_listener_name
         if inter_broker is not None and inter_broker.upper() not in advertised:
-            raise ConfigError(f"inter.broker.listener.name {inter_broker} is not among the listeners that are advertised")
+            raise ConfigError(f"inter.broker.listener.name {inter_broker} is not among the advertised listeners")
 
     @property
     def security_protocols(self) -> dict[str, str]:

@@ -60,7 +60,7 @@ def test_defaults_are_those_of_kafka() -> None:
         ({"advertised.listeners": ""}, "advertised.listeners names none but listeners has PLAINTEXT"),
         ({"advertised.listeners": "PLAINTEXT://0.0.0.0:1"}, "no client can reach it"),
         ({"pykbroker.cluster.id": "mine"}, "pykbroker.cluster.id cannot be mine: a cluster's id is 16 bytes"),
-        ({"inter.broker.listener.name": "INTERNAL"}, "is not among the listeners that are advertised"),
+        ({"inter.broker.listener.name": "INTERNAL"}, "is not among the advertised listeners"),
         ({"listener.security.protocol.map": "A:B"}, "A:B is not NAME:PROTOCOL"),
         ({"offsets.topic.compression.codec": "7"}, "not the number of a codec"),
     ],
