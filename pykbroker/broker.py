@@ -214,7 +214,7 @@ class Broker:
         self._exit.push_async_callback(self._shielded, cluster.stop)
         await cluster.start(
             self._advertised,
-            cluster_id=log_dirs.cluster_id,
+            cluster_id=log_dirs.cluster_id or config.pykbroker_cluster_id,
             after_unclean_stop=log_dirs.was_unclean,
             previous_broker_epoch=log_dirs.previous_broker_epoch,
             directory_id=uuid_text(log_dirs.directories[0].directory_id),
@@ -305,6 +305,8 @@ class Broker:
 
     def _bind(self) -> None:
         """Open the listeners, and fill in what the advertised addresses leave open."""
+        for entry in self.config.controller_listeners:
+            logger.info("listener %s is not opened: the store does the controllers' work", entry)
         ports = {}
         for endpoint in self.config.client_endpoints:
             _check_protocol(endpoint)

@@ -47,6 +47,7 @@ from pykbroker.config_tables.definition import (
 )
 from pykbroker.config_tables.endpoints import Endpoint, parse_endpoints
 from pykbroker.config_tables.properties_file import parse_properties, read_properties
+from wire.primitives import parse_uuid
 
 __all__ = ["BrokerConfig", "ConfigError", "Endpoint", "parse_endpoints", "parse_properties", "read_properties"]
 
@@ -71,6 +72,14 @@ def _http_listener_problem(text: str) -> str | None:
     from pykbroker.config_tables.http_listener import problem_of_http_listener
 
     return problem_of_http_listener(text)
+
+
+def _cluster_id_problem(text: str) -> str | None:
+    try:
+        parse_uuid(text)
+    except ValueError:
+        return "a cluster's id is 16 bytes in base64, 22 characters"
+    return None
 
 
 class BrokerConfig:
@@ -238,6 +247,7 @@ class BrokerConfig:
 
     # Our own. Where the cluster's metadata is, and how long the broker waits for an etcd before it asks the next one.
     pykbroker_store: str = string("sqlite", _store_problem, internal=True)
+    pykbroker_cluster_id: str | None = string(None, _cluster_id_problem, internal=True)  # of one that is founded now
     pykbroker_store_timeout_ms: int = integer(2000, at_least(1), internal=True)
     # Whether every client's batch is checked record by record, also where Kafka looks at its header only; and
     # how much of one batch is looked at where the topic needs its records checked or compressed anew: a batch with more
@@ -404,7 +414,7 @@ class BrokerConfig:
         listening = {endpoint.listener for endpoint in self.client_endpoints}
         if not advertised or not listening.issuperset(advertised):
             raise ConfigError(
-                f"advertised.listeners names {', '.join(sorted(advertised))} but listeners has "
+                f"advertised.listeners names {', '.join(sorted(advertised)) or 'none'} but listeners has "
                 f"{', '.join(sorted(listening))}"
             )
         for endpoint in self.advertised_endpoints:
@@ -413,8 +423,8 @@ class BrokerConfig:
                     f"advertised.listeners cannot use the address {endpoint.host}: no client can reach it"
                 )
         inter_broker = self.inter_broker_listener_name
-        if inter_broker is not None and inter_broker.upper() not in listening:
-            raise ConfigError(f"inter.broker.listener.name {inter_broker} is not among listeners")
+        if inter_broker is not None and inter_broker.upper() not in advertised:
+            raise ConfigError(f"inter.broker.listener.name {inter_broker} is not among the advertised listeners")
 
     @property
     def security_protocols(self) -> dict[str, str]:
@@ -432,6 +442,12 @@ class BrokerConfig:
     def client_endpoints(self) -> list[Endpoint]:
         """The listeners to open; the controllers' own are left out, since the store does their work."""
         return self._not_controllers(parse_endpoints("listeners", self.listeners, self._all_protocols))
+
+    @property
+    def controller_listeners(self) -> list[str]:
+        """The entries of `listeners` that are the controllers', and not opened."""
+        controllers = {name.upper() for name in self.controller_listener_names}
+        return [entry for entry in self.listeners if entry.partition("://")[0].upper() in controllers]
 
     @property
     def advertised_endpoints(self) -> list[Endpoint]:

@@ -1,3 +1,4 @@
+from tests.support.distribution import distribution
 from tests.support.etcd import etcd
 
-__all__ = ["etcd"]  # fixtures for all tests
+__all__ = ["distribution", "etcd"]  # fixtures for all tests

@@ -49,6 +49,13 @@ async def test_metadata_leads_back_to_the_broker(tmp_path: Path) -> None:
         assert answer.controller_id == told.node_id
 
 
+async def test_cluster_that_is_founded_gets_the_id_that_was_told_and_keeps_it(tmp_path: Path) -> None:
+    first, other = "4L6g3nShT-eMCtK--X86sw", "5L6g3nShT-eMCtK--X86sw"
+    for told in (first, other):
+        async with running(tmp_path, pykbroker_cluster_id=told) as broker, Client.connect(broker) as client:
+            assert (await client.ask(MetadataRequest([]), 9)).cluster_id == first
+
+
 async def test_advertised_listener_is_what_clients_are_told(tmp_path: Path) -> None:
     async with (
         running(tmp_path, advertised_listeners="PLAINTEXT://kafka.example:19092") as broker,

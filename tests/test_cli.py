@@ -169,6 +169,20 @@ def test_properties_of_file_and_set_and_advertised_listener_are_followed(tmp_pat
         assert broker.stop()[0] == 0
 
 
+def test_variables_go_before_the_file_and_options_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "server.properties"
+    file.write_text(f"log.dirs={tmp_path}/logs\nbroker.rack=of the file\nnode.id=3\n")
+    monkeypatch.setenv("KAFKA_LISTENERS", "PLAINTEXT://127.0.0.1:0")
+    monkeypatch.setenv("KAFKA_BROKER_RACK", "of the variable")
+    monkeypatch.setenv("KAFKA_NODE_ID", "4")
+    with started("--from-env", "--config", file, "--node-id", "5", cwd=tmp_path) as broker:
+        told = only_broker(broker.address)
+        assert (told.node_id, told.rack) == (5, "of the variable")
+        assert broker.stop()[0] == 0
+    monkeypatch.setenv("KAFKA_PROCESS_ROLES", "broker")
+    assert refused("--from-env", cwd=tmp_path).startswith("process.roles=broker expects others")
+
+
 def test_data_folder_by_default_is_in_the_current_one(tmp_path: Path) -> None:
     with started("--port", "0", cwd=tmp_path) as broker:
         assert broker.data_dir == tmp_path / "pykbroker-data"

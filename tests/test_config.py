@@ -57,8 +57,10 @@ def test_defaults_are_those_of_kafka() -> None:
         ({"listeners": "PLAINTEXT://:1,SSL://:1"}, "the port 1 is there twice"),
         ({"listeners": "C://:1", "controller.listener.names": "C"}, "no listener for clients"),
         ({"advertised.listeners": "SSL://h:1"}, "advertised.listeners names SSL but listeners has PLAINTEXT"),
+        ({"advertised.listeners": ""}, "advertised.listeners names none but listeners has PLAINTEXT"),
         ({"advertised.listeners": "PLAINTEXT://0.0.0.0:1"}, "no client can reach it"),
-        ({"inter.broker.listener.name": "INTERNAL"}, "is not among listeners"),
+        ({"pykbroker.cluster.id": "mine"}, "pykbroker.cluster.id cannot be mine: a cluster's id is 16 bytes"),
+        ({"inter.broker.listener.name": "INTERNAL"}, "is not among the advertised listeners"),
         ({"listener.security.protocol.map": "A:B"}, "A:B is not NAME:PROTOCOL"),
         ({"offsets.topic.compression.codec": "7"}, "not the number of a codec"),
         ({"process.roles": "controller"}, "process.roles has no broker"),
@@ -112,6 +114,12 @@ def test_either_of_two_names_of_the_node_id_sets_both() -> None:
 
 def test_log_dir_stands_in_for_log_dirs() -> None:
     assert BrokerConfig.from_properties({"log.dir": "/only"}).log_dirs == ["/only"]
+
+
+def test_some_of_the_listeners_may_be_advertised() -> None:
+    properties = {"listeners": "PLAINTEXT://:1,SSL://:2", "advertised.listeners": "SSL://h:3"}
+    (endpoint,) = BrokerConfig.from_properties(properties).advertised_endpoints
+    assert endpoint == Endpoint("SSL", "SSL", "h", 3)
 
 
 def test_controller_listener_is_not_opened_for_clients() -> None:

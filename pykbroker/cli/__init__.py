@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ class Options(argparse.Namespace):
     http: str | None = None
     trace: str | None = None
     trace_tree: list[str] | None = None
+    from_env: bool = False
     unsynced: bool = False
     until_stdin_closes: bool = False
     port: int | None
@@ -87,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"write every request and answer to a file (default: {DEFAULT_TRACE}), or show them as lines with -",
     )  # fmt: skip
     start.add_argument("--trace-tree", action="append", metavar="API", help="with --trace -: every byte of that API")
+    start.add_argument("--from-env", action="store_true", help="take properties from KAFKA_… variables, too (Docker)")
     # What `cluster` tells its brokers: the data goes with it, and so do they.
     start.add_argument("--unsynced", action="store_true", help=argparse.SUPPRESS)
     start.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
@@ -157,6 +160,13 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
             properties = read_properties(options.config)
         except ConfigError as error:
             _fail(str(error))
+    if options.from_env:
+        from pykbroker.environment import properties_from
+
+        try:
+            properties = properties_from(os.environ, properties)
+        except ConfigError as error:
+            _fail(str(error))
     if options.port is not None or options.host is not None or "listeners" not in properties:
         port = DEFAULT_PORT if options.port is None else options.port
         properties["listeners"] = f"PLAINTEXT://{options.host or '127.0.0.1'}:{port}"
@@ -210,6 +220,8 @@ def _start(options: Options, folder: Path | None) -> int:
                     if broker.http_address is not None:
                         _say(f"pykbroker serves HTTP on {_url(broker.http_address)}")
                     _say(f"pykbroker accepts clients on {broker.bootstrap}")
+                    if options.from_env:
+                        _say_what_containers_are_waited_for(broker.config.node_id)
                     async with anyio.create_task_group() as waiting:
                         if options.until_stdin_closes:
                             waiting.start_soon(until_stdin_closes, waiting.cancel_scope)
@@ -237,6 +249,13 @@ def _trace_sink(where: str, trees: Sequence[str]) -> "Sink":
         return trace_sink(where, trees)
     except (OSError, CommandError) as error:
         _fail(f"--trace {where}: {error.strerror if isinstance(error, OSError) else error}")
+
+
+def _say_what_containers_are_waited_for(node_id: int) -> None:
+    from pykbroker.environment import lines_when_started
+
+    for line in lines_when_started(node_id):
+        _say(line)
 
 
 def _cluster(options: Options, brokers: int, folder: Path | None) -> int:

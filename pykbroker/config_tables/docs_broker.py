@@ -132,6 +132,7 @@ share.coordinator.state.topic.min.isr: In-sync replicas that the topic of share 
 share.coordinator.state.topic.segment.bytes: Size in bytes of a segment of the topic of share groups' state.
 pykbroker.store: Where the cluster's metadata is: sqlite (a file in the data folder), sqlite:PATH (a file that the
     brokers of one machine share) or etcd://host:port,host:port/prefix.
+pykbroker.cluster.id: Id of a cluster that is founded now, instead of a random one.
 pykbroker.store.timeout.ms: Time in ms that the broker waits for an etcd to go on before it asks the next one.
 pykbroker.strict.records: Whether every batch of a client is checked record by record, also where Kafka looks at its
     header only.
