@@ -143,6 +143,11 @@ pykbroker.max.walked.batch.bytes: Most decompressed bytes of a batch whose recor
     times those of one that is compressed anew; a batch with more is MESSAGE_TOO_LARGE. A record counts as 256 bytes at
     least, and so does each header in it.
 telemetry.max.bytes: Most bytes of metrics that a client may push at once, before and after compression.
+pykbroker.http.listener: host:port of metrics and health by HTTP; empty is off, port 0 takes any.
+pykbroker.http.timeout.ms: Time in ms in which an HTTP client has to send its request, and to take the answer.
+pykbroker.http.max.connections: Most HTTP connections at a time.
+pykbroker.http.leader.timeout.ms: Time in ms that a scrape waits for the end offsets of other leaders.
+pykbroker.http.end.offsets.max.age.ms: Time in ms for which such end offsets are not asked for again.
 pykbroker.telemetry.enable: Whether clients are told that they may push metrics, and what they push is kept for a while.
 pykbroker.telemetry.max.clients: Most clients of which is known what they were asked for.
 pykbroker.telemetry.max.kept.bytes: Most bytes of pushed metrics that are kept in memory; the oldest go first.
