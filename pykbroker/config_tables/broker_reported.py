@@ -285,8 +285,6 @@ class _Table:
     delegation_token_max_lifetime_ms = long(604_800_000, at_least(1))
     delegation_token_expiry_time_ms = long(86_400_000, at_least(1))
     delegation_token_expiry_check_interval_ms = long(3_600_000, at_least(1))
-    add_partitions_to_txn_retry_backoff_max_ms = integer(100, at_least(0))
-    add_partitions_to_txn_retry_backoff_ms = integer(20, at_least(1))
     connections_max_reauth_ms = long(0)
     connection_failed_authentication_delay_ms = integer(100, at_least(0))
     queued_max_requests = integer(500, at_least(1))

@@ -130,6 +130,8 @@ share.coordinator.state.topic.replication.factor: Replicas of the topic of share
     than there are brokers.
 share.coordinator.state.topic.min.isr: In-sync replicas that the topic of share groups' state needs.
 share.coordinator.state.topic.segment.bytes: Size in bytes of a segment of the topic of share groups' state.
+add.partitions.to.txn.retry.backoff.max.ms: Longest time in ms between two attempts to verify a transaction.
+add.partitions.to.txn.retry.backoff.ms: Time in ms between two attempts to verify a transaction, at first.
 pykbroker.store: Where the cluster's metadata is: sqlite (a file in the data folder), sqlite:PATH (a file that the
     brokers of one machine share) or etcd://host:port,host:port/prefix.
 pykbroker.cluster.id: Id of a cluster that is founded now, instead of a random one.

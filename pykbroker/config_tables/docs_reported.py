@@ -220,8 +220,6 @@ delegation.token.secret.key: Key that signs delegation tokens.
 delegation.token.max.lifetime.ms: Time in ms after which a delegation token cannot be renewed.
 delegation.token.expiry.time.ms: Time in ms after which a delegation token has to be renewed.
 delegation.token.expiry.check.interval.ms: Time in ms between two looks for delegation tokens to remove.
-add.partitions.to.txn.retry.backoff.max.ms: Longest time in ms between two attempts to verify a transaction.
-add.partitions.to.txn.retry.backoff.ms: Time in ms between two attempts to verify a transaction, at first.
 connections.max.reauth.ms: Time in ms after which a SASL client has to authenticate again; 0 never.
 connection.failed.authentication.delay.ms: Time in ms for which the answer to a failed authentication is held back.
 queued.max.requests: Requests that may wait before no more are read.

@@ -62,8 +62,6 @@ what waits is found by its condition, and lists of what has ended do not exist
     delete.records.purgatory.purge.interval.requests share.fetch.purgatory.purge.interval.requests
 coordinators write each record at once, into no buffer that would be kept
     group.coordinator.append.linger.ms group.coordinator.cached.buffer.max.bytes
-a broker asks the coordinator of a transaction once, and producers ask again
-    add.partitions.to.txn.retry.backoff.ms add.partitions.to.txn.retry.backoff.max.ms
 elections that a configuration allows take place at once
     unclean.leader.election.interval.ms
 {_STORE}
