@@ -19,6 +19,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
@@ -49,6 +50,11 @@ from pykbroker.transaction_parts import TransactionParts
 from pykbroker.waiters import Wakeups
 from wire.primitives import uuid_text
 
+if TYPE_CHECKING:  # they are imported when somebody orders faults
+    from pykbroker.faults.broker import FaultyBroker
+    from pykbroker.faults.rules import FaultRules
+    from pykbroker.faults.seams import Seams
+
 logger = logging.getLogger("pykbroker")
 
 STORE_FILE = "metadata.sqlite"
@@ -70,23 +76,30 @@ class Broker:
         store: Store | None = None,
         new_flusher: Callable[[LogDirectory], Flusher] | None = None,
         listens: bool = True,
+        seams: "Seams | None" = None,
     ) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
 
         `network` is how other brokers are reached, by sockets unless given; `store` is taken instead of the one that
         the configuration names, and closed at the end. Without `listens` no socket is opened: clients come by `serve`,
-        and `listeners` is only what is advertised.
+        and `listeners` is only what is advertised. Through `seams`, faults get at clock, network and store.
         """
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
-        self.clock = clock or SystemClock()
+        if seams is None and config.pykbroker_http_faults_enable:
+            from pykbroker.faults.seams import Seams
+
+            seams = Seams(config)
+        self.clock = clock or (SystemClock() if seams is None else seams.clock)
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
         self._network = network
         self._store = store
         self._new_flusher = new_flusher
         self._listens = listens
+        self._seams = seams
+        self._faulty_broker: FaultyBroker | None = None
         self._server: Server
         self._context: ServerContext
         self._is_killed = False
@@ -117,6 +130,15 @@ class Broker:
     @dispatcher.setter
     def dispatcher(self, dispatcher: RequestDispatcher) -> None:
         self._context.dispatcher = dispatcher
+
+    def faulty(self, rules: "FaultRules") -> "FaultyBroker":
+        """Let requests meet these faults from now on, and return the places that other faults get hold of."""
+        from pykbroker.faults.broker import FaultyBroker
+
+        assert self._faulty_broker is None
+        self._faulty_broker = FaultyBroker(self.services, self._context, rules, self._seams)
+        self._exit.callback(self._faulty_broker.close)
+        return self._faulty_broker
 
     async def __aenter__(self) -> "Broker":
         """Start, and return when clients are accepted. Raises: StartError."""
@@ -179,8 +201,10 @@ class Broker:
         self._bind()
 
         store = self._store or self._open_store()
+        if self._seams is not None:
+            store = self._seams.line_to(store)
         cluster = Cluster(store, config, clock)
-        network = self._network or SocketNetwork(config)
+        network = self._network or (SocketNetwork(config) if self._seams is None else self._seams.network)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
         replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups, network=network)
