@@ -26,6 +26,7 @@ from pykbroker.faults.fetch_faults import FETCH, OF_THE_SESSION, wanted_partitio
 from pykbroker.faults.rules import ActiveFault, FaultRules
 from pykbroker.faults.targets import changed, mark, merge, split_request
 from pykbroker.handlers.context import ConnectionInfo, Services
+from pykbroker.log.files import FileSlice
 from pykbroker.replication.fetch_session import Key
 from pykbroker.server.dispatch import HANDLERS, RequestDispatcher, Route, Started, route_of
 from pykbroker.server.error_replies import error_response
@@ -47,9 +48,10 @@ class _Meeting:
     connection: ConnectionInfo
     route: Route
     header: RequestHeader
-    frame: bytes  # as it came, without its size
+    frame: bytearray  # as it came, without its size
     request: Any
     rest: Any  # what of the request is done really; None: nothing
+    arrived_ms: float
     failed: list[tuple[Any, ErrorCode]] = attrs.field(factory=list)  # parts of the request, and their errors
     failed_partitions: list[tuple[Key, ErrorCode]] = attrs.field(factory=list)  # of a Fetch
     marks: list[ActiveFault] = attrs.field(factory=list)  # are about something that only the answer names
@@ -110,13 +112,15 @@ class FaultyDispatcher(RequestDispatcher):
         route = self._routes.get((key, version))
         if route is None:
             route = self._routes[key, version] = route_of(key, version)
-        copied = bytes(frame)  # the original is gone when this is awaited
+        copied = bytearray(frame)  # the original is gone when this is awaited; batches are stamped in place
         try:
             request, _ = route.decode(memoryview(copied), pos, len(copied), [MAX_ELEMENTS])
         except (ProtocolError, IndexError, ValueError, codec.StructError):
             return None  # the other dispatcher says what is wrong
         header = RequestHeader(key, version, correlation_id, client_id)
-        meeting = _Meeting(connection, route, header, copied, request, rest=request)
+        meeting = _Meeting(
+            connection, route, header, copied, request, rest=request, arrived_ms=self._services.clock.monotonic_ms()
+        )
         for active in asked:
             self._meet_one(meeting, active)
         return meeting if meeting.is_met or is_muted else None
@@ -174,12 +178,11 @@ class FaultyDispatcher(RequestDispatcher):
     async def go_through(self, meeting: _Meeting) -> object:
         """Let the faults happen, and return the response. Raises: CloseConnection."""
         clock = self._services.clock
-        while (muted_ms := self._muted.get(meeting.connection.id, 0) - clock.monotonic_ms()) > 0:
-            await clock.sleep(muted_ms)
+        while (muted_until_ms := self._muted.get(meeting.connection.id, 0.0)) > clock.monotonic_ms():
+            await self._sleep_until(muted_until_ms)
         for active in meeting.freezes:
             await active.removed.wait()
-        if meeting.delay_before_ms:
-            await clock.sleep(meeting.delay_before_ms)
+        await self._sleep_until(meeting.arrived_ms + meeting.delay_before_ms)
         ending = None if meeting.ending is None else meeting.ending.fault
         if ending is not None and ending.drop and ending.when == "before":
             raise CloseConnection("a fault on order: dropped before the request was applied")
@@ -196,6 +199,12 @@ class FaultyDispatcher(RequestDispatcher):
             frame = _whole(self.inner.encode(_started(meeting), response))
             raise CloseConnection("a fault on order: the answer was cut", frame[: ending.cut_bytes])
         return response
+
+    async def _sleep_until(self, deadline_ms: float) -> None:
+        clock = self._services.clock
+        left_ms = deadline_ms - clock.monotonic_ms()
+        if left_ms > 0:
+            await clock.sleep(left_ms)
 
     async def _answer(self, meeting: _Meeting) -> object:
         """Do what is left of the request, and return a response with the errors in their places."""
@@ -228,7 +237,9 @@ class FaultyDispatcher(RequestDispatcher):
 
     async def _really(self, meeting: _Meeting, request: Any) -> object:
         """Have the other dispatcher do a request, and return its response; None where there is none."""
-        frame = meeting.frame if request is meeting.request else encode_request(meeting.header, request)[4:]
+        frame = meeting.frame
+        if request is not meeting.request:
+            frame = bytearray(encode_request(meeting.header, request)[4:])
         outcome = self.inner.start(meeting.connection, memoryview(frame))
         if outcome is None:
             return None
@@ -307,4 +318,4 @@ def _whole(chunks: bytes | list[Records]) -> bytes:
     """Return an answer in one piece; slices of files are read."""
     if isinstance(chunks, bytes):
         return chunks
-    return b"".join(chunk.read() if hasattr(chunk, "read") else chunk for chunk in chunks)  # type: ignore[misc]
+    return b"".join(chunk.read() if isinstance(chunk, FileSlice) else chunk for chunk in chunks)  # type: ignore[misc]

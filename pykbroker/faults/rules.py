@@ -30,6 +30,9 @@ _BETWEEN_BROKERS = re.compile(r"broker-\d+-(?:fetcher|liveness|transaction)(?:-.
 _API_NAMES = {api.name.lower(): api for api in APIS if api.max_version >= api.min_version}
 
 
+_NUMBERS = ("partition", "broker", "skip", "times", "cut_bytes", "delay_ms", "throttle_ms")
+
+
 class FaultError(ValueError):
     """A fault that cannot be; the message is fit for a person."""
 
@@ -96,7 +99,10 @@ class Fault:
             raise FaultError("a partition is one of a topic")
         if self.when not in ("before", "after"):
             raise FaultError(f"when is before or after, not {self.when!r}")
-        numbers = {name: getattr(self, name) for name in ("skip", "times", "cut_bytes", "delay_ms", "throttle_ms")}
+        for name in ("topic", "group", "transactional_id", "client_id"):
+            if not isinstance(getattr(self, name), str | None):
+                raise FaultError(f"{name} is a name, and not {getattr(self, name)!r}")
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
         for name, value in numbers.items():
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
                 raise FaultError(f"{name} is a number, not negative, and not {value!r}")

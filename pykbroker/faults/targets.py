@@ -37,6 +37,9 @@ _TRANSACTION_LISTS = frozenset(("transactions", "transactional_ids", "transactio
 _OTHER_LISTS = frozenset(("resources", "coordinator_keys", "coordinators", "dirs", "markers"))
 _LISTS = _TOPIC_LISTS | _PARTITION_LISTS | _GROUP_LISTS | _TRANSACTION_LISTS | _OTHER_LISTS
 
+# Heartbeats say which partitions a member has: they have no places of their own in the answer.
+_ONE_PART = frozenset(("ConsumerGroupHeartbeat", "ShareGroupHeartbeat", "StreamsGroupHeartbeat"))
+
 _TOPIC_RESOURCE, _GROUP_RESOURCE = 2, 32
 _GROUP_KEY, _TRANSACTION_KEY = 0, 1
 
@@ -53,6 +56,8 @@ class Split:
 
 def split_request(request: object, is_wanted: IsWanted, name_of_topic: NameOfTopic) -> Split:
     """Divide a request into the parts that are wanted and the others."""
+    if spec_of(type(request)).name.removesuffix("Request") in _ONE_PART:
+        return Split(request, None) if is_wanted(_root(request)) else Split(None, request)
     return _split(request, _root(request), is_wanted, name_of_topic)
 
 
