@@ -25,6 +25,7 @@ from types import TracebackType
 
 import anyio
 
+from pykbroker.broker import Broker
 from pykbroker.clock import Clock
 from pykbroker.cluster.new_topics import DEFAULT, NewTopic, plan_topic
 from pykbroker.cluster.sqlite_store import SqliteStore
@@ -153,6 +154,13 @@ class AsyncCluster(Lifecycle):
     def bugs(self) -> int:
         """How many bugs of ours the running brokers have noticed; each is in the log."""
         return sum(each.services.metrics.bugs_total for each in self._running().values())
+
+    def broker(self, broker: int = 1) -> Broker:
+        """A broker that runs, for who wants to look inside."""
+        running = self._node(broker).running
+        if running is None:
+            raise FaultError(f"broker {broker} is down")
+        return running.broker
 
     # What can be done with it
 

@@ -4,6 +4,7 @@ Rules
 - The port is chosen with the first start. On Linux a socket that does not listen keeps it while the broker is down;
   elsewhere it is only remembered.
 - A start that fails raises, and leaves the node down. A broker that fails later takes the cluster down.
+- A broker that runs is stopped, never cancelled: its tasks would end in no order, and wait for each other.
 - What was cut off stays so over a restart, and a wrong wall clock stays wrong.
 
 Not here: the cluster's store and folder (cluster).
@@ -77,10 +78,12 @@ class Node:
         store = None if self._open_store is None else self._open_store(seams.clock)
         broker = Broker(config, is_ephemeral=self._is_ephemeral, store=store, seams=seams)
         try:
-            async with broker:
-                running = Running(broker, broker.faulty(self._rules), seams)
-                task_status.started(running)
-                await running.stop.wait()
+            with anyio.CancelScope() as scope:
+                async with broker:
+                    scope.shield = True
+                    running = Running(broker, broker.faulty(self._rules), seams)
+                    task_status.started(running)
+                    await running.stop.wait()
         finally:
             if self.running is not None:
                 self.running.ended.set()

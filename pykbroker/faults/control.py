@@ -32,7 +32,8 @@ from pykbroker.faults.seams import Seams
 from wire.errors import ErrorCode
 
 GROUPS_TOPIC, TRANSACTIONS_TOPIC = "__consumer_offsets", "__transaction_state"
-_TOLD_PATIENCE_S = 10.0  # until all brokers know of a change
+_PATIENCE_S = 10.0  # until all brokers know of a change, or one has loaded what it coordinates
+_POLL_INTERVAL_S = 0.002
 
 
 class Lifecycle(ABC):
@@ -254,18 +255,27 @@ class Faults:
         return seams
 
     async def _at_coordinator(self, act: Callable[[FaultyBroker], None]) -> None:
-        """Have the broker act that coordinates what it is about. Raises: KafkaError."""
+        """Have the broker act that coordinates what it is about, as soon as it has loaded it. Raises: KafkaError."""
+        with anyio.move_on_after(_PATIENCE_S):
+            while (failure := self._try_at_coordinator(act)) is not None:
+                if failure.code is not ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+                    break
+                await anyio.sleep(_POLL_INTERVAL_S)
+        if failure is not None:
+            raise failure
+
+    def _try_at_coordinator(self, act: Callable[[FaultyBroker], None]) -> KafkaError | None:
         failure = KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, "no broker runs")
         for broker in self._brokers().values():
             try:
                 act(broker)
             except KafkaError as error:
-                if error.code is not ErrorCode.NOT_COORDINATOR:
-                    raise
                 failure = error
+                if error.code is not ErrorCode.NOT_COORDINATOR:
+                    break
             else:
-                return
-        raise failure
+                return None
+        return failure
 
     async def propose(self, change: Callable[[MetadataImage], Change]) -> None:
         """Change the metadata; all brokers that reach the store know it then. Raises: KafkaError."""
@@ -274,7 +284,7 @@ class Faults:
 
     async def until_known(self, is_true: Callable[[MetadataImage], bool]) -> None:
         """Wait until something holds in what each broker here knows, if it reaches the store. Raises: TimeoutError."""
-        with anyio.fail_after(_TOLD_PATIENCE_S):
+        with anyio.fail_after(_PATIENCE_S):
             for broker in self._brokers().values():
                 if _is_reachable(broker):
                     await _knows(broker, is_true)

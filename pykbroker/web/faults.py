@@ -21,6 +21,7 @@ Not here: what faults do (pykbroker/faults), the HTTP server (web/server).
 import inspect
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from starlette.requests import Request
@@ -125,10 +126,11 @@ def _missing(request: Request) -> Response:
 async def _object_in(request: Request) -> dict[str, Any]:
     """Return the JSON object in the body; without a body, an empty one. Raises: FaultError."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise FaultError(f"the body has more than {MAX_BODY_BYTES} bytes")
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise FaultError(f"the body has more than {MAX_BODY_BYTES} bytes")
     try:
         found = json.loads(body or b"{}")
     except ValueError as error:
