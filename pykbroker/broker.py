@@ -52,7 +52,7 @@ from wire.primitives import uuid_text
 
 if TYPE_CHECKING:  # they are imported when somebody orders faults
     from pykbroker.faults.broker import FaultyBroker
-    from pykbroker.faults.rules import FaultRules
+    from pykbroker.faults.control import Faults
     from pykbroker.faults.seams import Seams
 
 logger = logging.getLogger("pykbroker")
@@ -76,21 +76,25 @@ class Broker:
         store: Store | None = None,
         new_flusher: Callable[[LogDirectory], Flusher] | None = None,
         listens: bool = True,
+        faults: "Faults | None" = None,
         seams: "Seams | None" = None,
     ) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
 
         `network` is how other brokers are reached, by sockets unless given; `store` is taken instead of the one that
         the configuration names, and closed at the end. Without `listens` no socket is opened: clients come by `serve`,
-        and `listeners` is only what is advertised. Through `seams`, faults get at clock, network and store.
+        and `listeners` is only what is advertised. `faults` are ordered of this broker among others,
+        and get at its clock, network and store through `seams`.
         """
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
-        if seams is None and config.pykbroker_http_faults_enable:
+        if faults is None and config.pykbroker_http_faults_enable:
+            from pykbroker.faults.control import Faults
             from pykbroker.faults.seams import Seams
 
             seams = Seams(config)
+            faults = Faults(lambda: {} if self.faulty is None else {config.node_id: self.faulty})
         self.clock = clock or (SystemClock() if seams is None else seams.clock)
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
@@ -98,8 +102,9 @@ class Broker:
         self._store = store
         self._new_flusher = new_flusher
         self._listens = listens
+        self.faults = faults  # None: none can be ordered
+        self.faulty: FaultyBroker | None = None  # what they get hold of, once it has started
         self._seams = seams
-        self._faulty_broker: FaultyBroker | None = None
         self._server: Server
         self._context: ServerContext
         self._is_killed = False
@@ -130,15 +135,6 @@ class Broker:
     @dispatcher.setter
     def dispatcher(self, dispatcher: RequestDispatcher) -> None:
         self._context.dispatcher = dispatcher
-
-    def faulty(self, rules: "FaultRules") -> "FaultyBroker":
-        """Let requests meet these faults from now on, and return the places that other faults get hold of."""
-        from pykbroker.faults.broker import FaultyBroker
-
-        assert self._faulty_broker is None
-        self._faulty_broker = FaultyBroker(self.services, self._context, rules, self._seams)
-        self._exit.callback(self._faulty_broker.close)
-        return self._faulty_broker
 
     async def __aenter__(self) -> "Broker":
         """Start, and return when clients are accepted. Raises: StartError."""
@@ -288,9 +284,15 @@ class Broker:
                 server=self._server,
                 dispatcher=dispatcher,
                 network=network,
+                faults=self.faults if config.pykbroker_http_faults_enable else None,
             )
             await web.start(connections)
             self._exit.push_async_callback(self._shielded, web.stop)
+        if self.faults is not None and self._seams is not None:
+            from pykbroker.faults.broker import FaultyBroker
+
+            self.faulty = FaultyBroker(self.services, self._context, self.faults.rules, self._seams)
+            self._exit.callback(self.faulty.close)
         if config.controlled_shutdown_enable:
             self._exit.push_async_callback(self._shielded, cluster.hand_over)
 

@@ -33,7 +33,7 @@ from pykbroker.cluster.store import Store
 from pykbroker.embedded.node import Node
 from pykbroker.faults.broker import FaultyBroker
 from pykbroker.faults.control import Faults, Lifecycle
-from pykbroker.faults.rules import FaultError, FaultRules
+from pykbroker.faults.rules import FaultError
 
 STORE_FILE = "metadata.sqlite"
 MAX_DEFAULT_REPLICAS = 3
@@ -64,7 +64,6 @@ class AsyncCluster(Lifecycle):
             **{name: str(value) for name, value in (properties or {}).items()},
         }
         self._data_dir = None if data_dir is None else Path(data_dir)
-        self._rules: FaultRules
         self._nodes: dict[int, Node] = {}
         self._exit = contextlib.AsyncExitStack()
         self._tasks: anyio.abc.TaskGroup
@@ -87,8 +86,7 @@ class AsyncCluster(Lifecycle):
 
     async def _start(self) -> None:
         self._exit = contextlib.AsyncExitStack()
-        self._rules = FaultRules()
-        self.faults = Faults(self._running, self._rules, self)
+        self.faults = Faults(self._running, self)
         folder = self._data_dir
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="pykbroker-"))
@@ -119,7 +117,7 @@ class AsyncCluster(Lifecycle):
             node_id,
             own_folder,
             self._properties,
-            rules=self._rules,
+            faults=self.faults,
             is_ephemeral=self._data_dir is None,
             open_store=None if is_alone else open_store,
         )

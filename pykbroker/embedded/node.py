@@ -24,7 +24,7 @@ from pykbroker.clock import Clock
 from pykbroker.cluster.store import Store
 from pykbroker.config import BrokerConfig
 from pykbroker.faults.broker import FaultyBroker
-from pykbroker.faults.rules import FaultRules
+from pykbroker.faults.control import Faults
 from pykbroker.faults.seams import Seams
 
 HOST = "127.0.0.1"
@@ -48,7 +48,7 @@ class Node:
         folder: Path,
         properties: Mapping[str, str],
         *,
-        rules: FaultRules,
+        faults: Faults,
         is_ephemeral: bool,
         open_store: Callable[[Clock], Store] | None,
     ) -> None:
@@ -57,7 +57,7 @@ class Node:
         self.running: Running | None = None
         self._properties = {"listeners": f"PLAINTEXT://{HOST}:0", **properties, "node.id": str(node_id)}
         self._properties["log.dirs"] = str(folder)
-        self._rules = rules
+        self._faults = faults
         self._is_ephemeral = is_ephemeral
         self._open_store = open_store
         self._seams: Seams | None = None  # those of the last run
@@ -76,12 +76,13 @@ class Node:
         seams = Seams(config, like=self._seams)
         self._seams = seams
         store = None if self._open_store is None else self._open_store(seams.clock)
-        broker = Broker(config, is_ephemeral=self._is_ephemeral, store=store, seams=seams)
+        broker = Broker(config, is_ephemeral=self._is_ephemeral, store=store, faults=self._faults, seams=seams)
         try:
             with anyio.CancelScope() as scope:
                 async with broker:
                     scope.shield = True
-                    running = Running(broker, broker.faulty(self._rules), seams)
+                    assert broker.faulty is not None
+                    running = Running(broker, broker.faulty, seams)
                     task_status.started(running)
                     await running.stop.wait()
         finally:

@@ -1,7 +1,7 @@
 """The places of one running broker that faults get hold of.
 
-Rules: the faulty dispatcher stands in the way of requests only while there are faults in force or muted connections.
-Where another dispatcher has been put before it meanwhile, it stays, and lets everything pass.
+Rules: the faulty dispatcher stands in the way of requests only while there are faults in force. Where another one has
+been put before it meanwhile, it stays, and lets everything pass.
 """
 
 from pykbroker.faults.dispatcher import FaultyDispatcher
@@ -12,16 +12,14 @@ from pykbroker.server.connection import ServerContext
 
 
 class FaultyBroker:
-    def __init__(self, services: Services, server: ServerContext, rules: FaultRules, seams: Seams | None) -> None:
-        """`seams`: None where the broker was not made with them."""
+    def __init__(self, services: Services, server: ServerContext, rules: FaultRules, seams: Seams) -> None:
         self.services = services
         self.seams = seams
         self._server = server
         self._rules = rules
         self._dispatcher: FaultyDispatcher | None = None  # while it is in place
         rules.on_change.append(self._update)
-        if seams is not None:
-            seams.broker_at = self._broker_at
+        seams.broker_at = self._broker_at
         self._update()
 
     def close(self) -> None:
@@ -31,9 +29,8 @@ class FaultyBroker:
         if self._dispatcher is None:
             if len(self._rules):
                 self._dispatcher = FaultyDispatcher(self._server.dispatcher, self._rules, self.services)
-                self._dispatcher.on_unmuted = self._update
                 self._server.dispatcher = self._dispatcher
-        elif not self._dispatcher.is_needed and self._server.dispatcher is self._dispatcher:
+        elif not len(self._rules) and self._server.dispatcher is self._dispatcher:
             self._server.dispatcher = self._dispatcher.inner
             self._dispatcher = None
 

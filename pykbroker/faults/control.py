@@ -22,9 +22,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import attrs
 
-from pykbroker.cluster.changes import Change, change_partition, fence_broker
+from pykbroker.cluster.changes import Change, fence_broker
 from pykbroker.cluster.image import ImageDelta, MetadataImage
+from pykbroker.cluster.partition_changes import put_partition
 from pykbroker.errors import KafkaError
 from pykbroker.faults.broker import FaultyBroker
 from pykbroker.faults.rules import ActiveFault, Fault, FaultError, FaultRules
@@ -53,11 +55,10 @@ class Faults:
     def __init__(
         self,
         brokers: Callable[[], Mapping[int, FaultyBroker]],
-        rules: FaultRules,
         lifecycle: Lifecycle | None = None,
     ) -> None:
         """`brokers`: those that run now. `lifecycle`: None where brokers cannot be started and stopped from here."""
-        self.rules = rules
+        self.rules = FaultRules()
         self._brokers = brokers
         self._lifecycle = lifecycle
 
@@ -142,7 +143,13 @@ class Faults:
             chosen = to if to is not None else (others or [state.leader])[0]
             if chosen not in state.isr or chosen not in image.active_brokers:
                 raise FaultError(f"broker {chosen} is not in the ISR of {topic}-{partition}")
-            return change_partition(image.topics[topic], partition, leader=chosen, new_leader_epoch=True)
+            led = attrs.evolve(
+                state,
+                leader=chosen,
+                leader_epoch=state.leader_epoch + 1,
+                partition_epoch=state.partition_epoch + 1,
+            )
+            return put_partition(image, image.topics[topic], partition, led)
 
         await self.propose(change)
         return chosen
@@ -209,10 +216,9 @@ class Faults:
     async def heal(self) -> None:
         """End all faults that last."""
         for broker in self._brokers().values():
-            if broker.seams is not None:
-                _thaw(broker.seams)
-                broker.seams.clock.set_right()
-                broker.seams.heal()
+            _thaw(broker.seams)
+            broker.seams.clock.set_right()
+            broker.seams.heal()
         self.rules.clear()
 
     async def start(self, broker: int) -> None:
@@ -249,10 +255,7 @@ class Faults:
         if broker is not None and broker not in brokers:
             raise FaultError(f"no broker {broker} runs here")
         chosen = brokers.values() if broker is None else [brokers[broker]]
-        seams = [each.seams for each in chosen if each.seams is not None]
-        if not seams:
-            raise FaultError("this broker was started without pykbroker.http.faults.enable")
-        return seams
+        return [each.seams for each in chosen]
 
     async def _at_coordinator(self, act: Callable[[FaultyBroker], None]) -> None:
         """Have the broker act that coordinates what it is about, as soon as it has loaded it. Raises: KafkaError."""
@@ -291,7 +294,7 @@ class Faults:
 
 
 def _is_reachable(broker: FaultyBroker) -> bool:
-    return broker.seams is None or not (broker.seams.is_frozen or broker.seams.is_store_cut)
+    return not (broker.seams.is_frozen or broker.seams.is_store_cut)
 
 
 async def _knows(broker: FaultyBroker, is_true: Callable[[MetadataImage], bool]) -> None:

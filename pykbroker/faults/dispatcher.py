@@ -1,7 +1,5 @@
 """A dispatcher that stands before another one and lets requests meet the faults in force.
 
-Owns: which connections are muted, and until when.
-
 Rules
 - A request that meets no fault goes to the other dispatcher untouched. One that does becomes a wait that the connection
   awaits before it takes the client's next request, as Kafka does with every request.
@@ -69,13 +67,7 @@ class FaultyDispatcher(RequestDispatcher):
         self.inner = inner
         self._rules = rules
         self._services = services
-        self._muted: dict[str, float] = {}  # connection -> when it is heard again
-        self.on_unmuted: Callable[[], None] = lambda: None
         self._routes: dict[tuple[int, int], Route] = {}
-
-    @property
-    def is_needed(self) -> bool:
-        return bool(self._muted) or any(not active.is_spent for active in self._rules)
 
     # RequestDispatcher
 
@@ -103,9 +95,8 @@ class FaultyDispatcher(RequestDispatcher):
         asked = [
             active for active in self._rules if not active.is_spent and active.fault.asks_for(key, client_id, broker_id)
         ]
-        is_muted = connection.id in self._muted
         api = API_BY_KEY.get(key)
-        if not (asked or is_muted) or api is None or key not in HANDLERS:
+        if not asked or api is None or key not in HANDLERS:
             return None
         if not api.min_version <= version <= api.max_version:
             return None
@@ -123,7 +114,7 @@ class FaultyDispatcher(RequestDispatcher):
         )
         for active in asked:
             self._meet_one(meeting, active)
-        return meeting if meeting.is_met or is_muted else None
+        return meeting if meeting.is_met else None
 
     def _meet_one(self, meeting: _Meeting, active: ActiveFault) -> None:
         fault = active.fault
@@ -178,8 +169,6 @@ class FaultyDispatcher(RequestDispatcher):
     async def go_through(self, meeting: _Meeting) -> object:
         """Let the faults happen, and return the response. Raises: CloseConnection."""
         clock = self._services.clock
-        while (muted_until_ms := self._muted.get(meeting.connection.id, 0.0)) > clock.monotonic_ms():
-            await self._sleep_until(muted_until_ms)
         for active in meeting.freezes:
             await active.removed.wait()
         await self._sleep_until(meeting.arrived_ms + meeting.delay_before_ms)
@@ -273,16 +262,8 @@ class FaultyDispatcher(RequestDispatcher):
     def _throttle(self, meeting: _Meeting, response: Any) -> object:
         if any(field.name == "throttle_time_ms" for field in spec_of(type(response)).fields):
             response = changed(response, throttle_time_ms=meeting.throttle_ms)
-        connection_id, clock = meeting.connection.id, self._services.clock
-        until_ms = clock.monotonic_ms() + meeting.throttle_ms
-        self._muted[connection_id] = until_ms
-
-        def unmute() -> None:
-            if self._muted.get(connection_id) == until_ms:
-                del self._muted[connection_id]
-                self.on_unmuted()
-
-        clock.call_later(meeting.throttle_ms, unmute)
+        if meeting.connection.mute is not None:
+            meeting.connection.mute(meeting.throttle_ms)
         return response
 
 

@@ -9,8 +9,7 @@ import pytest
 import pykbroker
 from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
-from pykbroker.faults.control import Faults
-from pykbroker.faults.rules import FaultError, FaultRules
+from pykbroker.faults.rules import FaultError
 from tests.support.client import Client, create_topic, produce_of
 from tests.support.cluster import until
 from tests.support.running import running
@@ -336,16 +335,15 @@ async def test_restart_and_kill_are_done_by_who_runs_the_brokers(three: AsyncClu
     assert three.brokers == [1, 2, 3]
 
 
-async def test_broker_without_seams_says_what_it_lacks(tmp_path: Path) -> None:
+async def test_broker_that_is_a_process_of_its_own_can_do_to_itself_what_it_can(tmp_path: Path) -> None:
     async with running(tmp_path) as broker:
-        rules = FaultRules()
-        faulty = broker.faulty(rules)
-        faults = Faults(lambda: {1: faulty}, rules)
-        with pytest.raises(FaultError, match=r"without pykbroker\.http\.faults\.enable"):
-            await faults.freeze(1)
-        with pytest.raises(FaultError, match="a process of its own"):
-            await faults.stop(1)
-        assert await faults.heal() is None
+        assert (broker.faults, broker.faulty) == (None, None), "nobody asked for that"
     async with running(tmp_path / "second", pykbroker_http_faults_enable="true") as broker:
-        faulty = broker.faulty(rules := FaultRules())
-        await Faults(lambda: {1: faulty}, rules).jump_clock(1000)
+        assert broker.faults is not None
+        wall = broker.clock.time_ms()
+        await broker.faults.jump_clock(3_600_000)
+        assert broker.clock.time_ms() >= wall + 3_600_000
+        with pytest.raises(FaultError, match="a process of its own"):
+            await broker.faults.stop(1)
+        with pytest.raises(FaultError, match="no broker 2 runs here"):
+            await broker.faults.freeze(2)
