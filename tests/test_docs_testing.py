@@ -14,6 +14,9 @@ from starlette.applications import Starlette
 import pykbroker
 from pykbroker.web.faults import ACTIONS, routes
 
+pytest.importorskip("aiokafka")
+pytest.importorskip("confluent_kafka")
+
 PAGE = (Path(__file__).parent.parent / "docs" / "TESTING.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]

@@ -123,15 +123,15 @@ print(json.dumps({{**leaked, "traced_bytes": tracemalloc.get_traced_memory()[0]}
 
 
 def test_broker_in_a_thread_serves_a_test_that_runs_an_event_loop() -> None:
-    async def use(kafka: ThreadedCluster) -> bytes:
-        from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+    aiokafka = pytest.importorskip("aiokafka")
 
-        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+    async def use(kafka: ThreadedCluster) -> bytes:
+        async with aiokafka.AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
             await producer.send_and_wait("t", b"hello")
         kafka.reset()
-        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+        async with aiokafka.AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
             await producer.send_and_wait("t", b"again")
-        consumer = AIOKafkaConsumer("t", bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
+        consumer = aiokafka.AIOKafkaConsumer("t", bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
         async with consumer:
             value: bytes = (await consumer.getone()).value
             return value
@@ -192,21 +192,37 @@ def test_reset_ends_faults_and_starts_brokers_that_are_down() -> None:
 # Several brokers
 
 
+def confluent_producer(kafka: ThreadedCluster) -> Callable[..., None]:
+    """Return what sends a record and waits until it is acknowledged.
+
+    By librdkafka: kafka-python forgets to close sockets whose connect is refused, which the tests do not let pass.
+    """
+    confluent_kafka = pytest.importorskip("confluent_kafka")
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap, "acks": "all"})
+
+    def send(topic: str, value: bytes, partition: int = 0) -> None:
+        outcomes: list[object] = []
+        producer.produce(topic, value, partition=partition, on_delivery=lambda error, _: outcomes.append(error))
+        assert producer.flush(30) == 0
+        assert outcomes == [None]
+
+    return send
+
+
 def test_brokers_of_a_cluster_are_stopped_killed_and_started_alone_on_their_ports() -> None:
     with pykbroker.Cluster(brokers=3) as kafka:
         bootstrap = kafka.bootstrap
         assert len(bootstrap.split(",")) == 3
         kafka.create_topic("t", 3)
-        producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", retry_backoff_ms=20)
+        send = confluent_producer(kafka)
         for down in (kafka.stop, kafka.kill):
             down(2)
             assert kafka.brokers == [1, 3]
             for partition in range(3):
-                producer.send("t", b"v", partition=partition).get(30)
+                send("t", b"v", partition)
             kafka.start(2)
             assert kafka.brokers == [1, 2, 3]
         assert kafka.bootstrap == bootstrap
-        producer.close()
         with pytest.raises(FaultError, match="no broker 7"):
             kafka.stop(7)
         assert kafka.bugs == 0
@@ -214,13 +230,13 @@ def test_brokers_of_a_cluster_are_stopped_killed_and_started_alone_on_their_port
 
 def test_a_single_broker_can_be_restarted_with_its_data() -> None:
     with pykbroker.Broker() as kafka:
-        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, retry_backoff_ms=20)
-        producer.send("t", b"1").get(10)
+        kafka.create_topic("t", 1)
+        send = confluent_producer(kafka)
+        send("t", b"1")
         down: list[Callable[[], None]] = [kafka.stop, kafka.kill]
         for stop in down:
             stop()
             assert kafka.brokers == []
             kafka.start()
-        producer.send("t", b"2").get(30)
-        producer.close()
+        send("t", b"2")
         assert read_all(kafka, "t", 2) == [b"1", b"2"]

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,16 +11,12 @@ from starlette.applications import Starlette
 import pykbroker
 from pykbroker.embedded import AsyncCluster
 from pykbroker.web.faults import ACTIONS, MAX_BODY_BYTES, routes
-from tests.support.client import Client, create_topic, produce_of
+from tests.support.client import Client, create_topic, create_topic_with, produce_of
+from tests.support.running import running
+from tests.web.http import url
 from wire.errors import ErrorCode
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    backend: str = request.param
-    return backend
 
 
 @contextlib.asynccontextmanager
@@ -106,6 +103,21 @@ async def test_action_that_cannot_be_done_says_why(
         refused = await http.post(f"/faults/actions/{name}", json=arguments)
         assert refused.status_code == status
         assert why in refused.json()["error"]
+
+
+@pytest.mark.parametrize(("enabled", "status"), [("true", 201), ("false", 404)])
+async def test_brokers_http_server_takes_orders_only_where_that_is_enabled(
+    tmp_path: Path, enabled: str, status: int
+) -> None:
+    http_and_faults = {"pykbroker_http_listener": "0", "pykbroker_http_faults_enable": enabled}
+    async with running(tmp_path, **http_and_faults) as broker, Client.connect(broker) as client:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            order = {"api": "CreateTopics", "error": "NOT_CONTROLLER", "times": 1}
+            assert (await http.post(url(broker, "/faults"), json=order)).status_code == status
+        answer = await client.ask(create_topic_with("t"), 7)
+        refused = enabled == "true"
+        assert answer.topics[0].error_code == (ErrorCode.NOT_CONTROLLER if refused else 0)
+        assert (await client.ask(create_topic_with("u"), 7)).topics[0].error_code == 0
 
 
 async def test_every_action_is_a_method_of_the_faults() -> None:
