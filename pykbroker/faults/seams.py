@@ -157,6 +157,10 @@ class _FaultChannel(Channel):
         await self._seams.until_reachable(self._broker_id)
         return answer
 
+    async def send(self, frame: bytes) -> None:
+        await self._seams.until_reachable(self._broker_id)
+        await self._inner.send(frame)
+
     async def aclose(self) -> None:
         await self._inner.aclose()
 
