@@ -24,6 +24,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 COMPAT = Path(__file__).resolve().parent
+REPOSITORY = COMPAT.parent
+PYTEST_PLUGIN = "pytest_plugin"
 
 SCENARIOS = (
     "produce_consume",
@@ -141,6 +143,8 @@ def prepare(client: Client) -> Runner:
 
 def _key(client: Client, toolchain: Toolchain) -> str:
     digest = hashlib.sha256(sys.version.encode() if client.toolchain == "python" else b"")
+    if PYTEST_PLUGIN in client.extra:  # pykbroker itself is installed, from where it is now
+        digest.update(str(REPOSITORY).encode() + b"\0" + (REPOSITORY / "pyproject.toml").read_bytes())
     for pattern in toolchain.key_files:
         for path in sorted(client.directory.glob(pattern)):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -179,6 +183,8 @@ def _build_python(client: Client, build: Path) -> None:
     step([sys.executable, "-m", "venv", "--clear", str(build / "venv")], build)
     python = str(build / "venv" / "bin" / "python")
     step([python, "-m", "pip", "install", "-q", "-r", str(client.directory / "requirements.txt")], build)
+    if PYTEST_PLUGIN in client.extra:
+        step([python, "-m", "pip", "install", "-q", "-e", str(REPOSITORY)], build)
 
 
 def _build_maven(client: Client, build: Path) -> None:

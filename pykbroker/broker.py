@@ -19,6 +19,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
@@ -49,6 +50,11 @@ from pykbroker.transaction_parts import TransactionParts
 from pykbroker.waiters import Wakeups
 from wire.primitives import uuid_text
 
+if TYPE_CHECKING:  # they are imported when somebody orders faults
+    from pykbroker.faults.broker import FaultyBroker
+    from pykbroker.faults.control import Faults
+    from pykbroker.faults.seams import Seams
+
 logger = logging.getLogger("pykbroker")
 
 STORE_FILE = "metadata.sqlite"
@@ -70,23 +76,35 @@ class Broker:
         store: Store | None = None,
         new_flusher: Callable[[LogDirectory], Flusher] | None = None,
         listens: bool = True,
+        faults: "Faults | None" = None,
+        seams: "Seams | None" = None,
     ) -> None:
         """`is_ephemeral`: the data goes with the process, so nothing has to reach the disk for good.
 
         `network` is how other brokers are reached, by sockets unless given; `store` is taken instead of the one that
         the configuration names, and closed at the end. Without `listens` no socket is opened: clients come by `serve`,
-        and `listeners` is only what is advertised.
+        and `listeners` is only what is advertised. `faults` are ordered of this broker among others,
+        and get at its clock, network and store through `seams`.
         """
         self.config = config
         self.metrics = Metrics()
         self.data_dir = Path(config.log_dirs[0])
-        self.clock = clock or SystemClock()
+        if faults is None and config.pykbroker_http_faults_enable:
+            from pykbroker.faults.control import Faults
+            from pykbroker.faults.seams import Seams
+
+            seams = Seams(config)
+            faults = Faults(lambda: {} if self.faulty is None else {config.node_id: self.faulty})
+        self.clock = clock or (SystemClock() if seams is None else seams.clock)
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
         self._network = network
         self._store = store
         self._new_flusher = new_flusher
         self._listens = listens
+        self.faults = faults  # None: none can be ordered
+        self.faulty: FaultyBroker | None = None  # what they get hold of, once it has started
+        self._seams = seams
         self._server: Server
         self._context: ServerContext
         self._is_killed = False
@@ -179,8 +197,10 @@ class Broker:
         self._bind()
 
         store = self._store or self._open_store()
+        if self._seams is not None:
+            store = self._seams.line_to(store)
         cluster = Cluster(store, config, clock)
-        network = self._network or SocketNetwork(config)
+        network = self._network or (SocketNetwork(config) if self._seams is None else self._seams.network)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
         replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups, network=network)
@@ -264,9 +284,15 @@ class Broker:
                 server=self._server,
                 dispatcher=dispatcher,
                 network=network,
+                faults=self.faults if config.pykbroker_http_faults_enable else None,
             )
             await web.start(connections)
             self._exit.push_async_callback(self._shielded, web.stop)
+        if self.faults is not None and self._seams is not None:
+            from pykbroker.faults.broker import FaultyBroker
+
+            self.faulty = FaultyBroker(self.services, self._context, self.faults.rules, self._seams)
+            self._exit.callback(self.faulty.close)
         if config.controlled_shutdown_enable:
             self._exit.push_async_callback(self._shielded, cluster.hand_over)
 

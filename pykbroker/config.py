@@ -264,6 +264,9 @@ class BrokerConfig:
     pykbroker_telemetry_max_kept_bytes: int = long(16_777_216, at_least(0), internal=True)
     pykbroker_max_walked_batch_bytes: int = integer(67_108_864, at_least(1_048_576), internal=True)
 
+    # Whether faults may be ordered over HTTP.
+    pykbroker_http_faults_enable: bool = boolean(False, internal=True)
+
     # Our own, of the cluster. How many partitions are written in one transaction of the store; how often a broker looks
     # whether the processes it watches still listen; how long one that stops waits for others to take over.
     pykbroker_partitions_per_transaction: int = integer(500, at_least(1), internal=True)

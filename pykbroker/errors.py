@@ -25,4 +25,11 @@ class StorageError(Exception):
 
 
 class CloseConnection(Exception):
-    """A request that gets no answer failed: closing its connection is the only way to tell (produce with acks=0)."""
+    """A request that gets no answer failed: closing its connection is the only way to tell (produce with acks=0).
+
+    `last_bytes` are still sent, behind the answers that are ready: what is left of an answer that was cut off.
+    """
+
+    def __init__(self, reason: str, last_bytes: bytes = b"") -> None:
+        super().__init__(reason)
+        self.last_bytes = last_bytes

@@ -27,8 +27,6 @@ from tests.support.documents import Block, blocks_of
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = REPOSITORY / "README.md"
 DEADLINE_S = 120.0
-# Pages that are written in other places and come with them.
-PENDING = {"TESTING.md"}
 
 
 def test_each_block_is_used_or_says_why_not() -> None:
@@ -43,8 +41,7 @@ def test_each_block_is_used_or_says_why_not() -> None:
 def test_links_lead_somewhere(page: str) -> None:
     text = (REPOSITORY / page).read_text()
     targets = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link}
-    missing = {target for target in targets if not ((REPOSITORY / page).parent / target).exists()}
-    assert {Path(target).name for target in missing} <= PENDING
+    assert {target for target in targets if not ((REPOSITORY / page).parent / target).exists()} == set()
 
 
 def test_blocks_are_read_with_their_marks() -> None:

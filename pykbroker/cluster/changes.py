@@ -23,10 +23,14 @@ from pykbroker.cluster.image import (
     TopicImage,
 )
 from pykbroker.cluster.keys import (
+    ALIVE_PREFIX,
+    ALL_PARTITIONS_PREFIX,
+    BROKERS_PREFIX,
     CLUSTER_KEY,
     CONTROLLER_KEY,
     FEATURES_KEY,
     PRODUCER_IDS_KEY,
+    TOPICS_PREFIX,
     alive_key,
     alive_value,
     broker_key,
@@ -232,6 +236,25 @@ def found_cluster(
             Put(config_key((ConfigResourceType.BROKER, "")), to_json(dict(default_configs))),
         ],
     )
+
+
+def empty_cluster(image: MetadataImage, features: Mapping[str, int], default_configs: Mapping[str, str]) -> Change:
+    """Remove all that clients have made, of whatever kind, and write anew what a cluster starts with.
+
+    What brokers have written stays: who they are, who is the controller, which producer ids were given out.
+    """
+    change = Change([], [DeletePrefix(TOPICS_PREFIX), DeletePrefix(ALL_PARTITIONS_PREFIX)])
+    change += set_features(image, features)
+    default = (ConfigResourceType.BROKER, "")
+    if image.configs.get(default) != default_configs:
+        change.operations.append(Put(config_key(default), to_json(dict(default_configs))))
+    kept = (CLUSTER_KEY, FEATURES_KEY, CONTROLLER_KEY, PRODUCER_IDS_KEY, config_key(default))
+    change.operations += [
+        Delete(key)
+        for key in image.key_revisions
+        if key not in kept and not key.startswith((BROKERS_PREFIX, ALIVE_PREFIX))
+    ]
+    return change
 
 
 def set_features(image: MetadataImage, features: Mapping[str, int]) -> Change:

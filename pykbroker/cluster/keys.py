@@ -30,6 +30,8 @@ CLUSTER_KEY = "/cluster"
 FEATURES_KEY = "/features"
 CONTROLLER_KEY = "/controller"
 PRODUCER_IDS_KEY = "/producer_ids"
+BROKERS_PREFIX, ALIVE_PREFIX = "/brokers/", "/alive/"
+TOPICS_PREFIX, ALL_PARTITIONS_PREFIX = "/topics/", "/partitions/"
 
 
 def broker_key(broker_id: int) -> str:

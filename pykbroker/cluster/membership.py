@@ -31,6 +31,7 @@ from pykbroker.cluster.changes import (
     Change,
     become_controller,
     begin_shutdown,
+    empty_cluster,
     fence_broker,
     found_cluster,
     random_uuid,
@@ -202,6 +203,10 @@ class Cluster:
         except StorageError as error:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
 
+    async def forget_everything(self) -> None:
+        """Leave a cluster as it was founded, with the brokers that are registered."""
+        await self.propose(lambda image: empty_cluster(image, FINALIZED_AT_FOUNDING, self._founding_configs()))
+
     def topic_config(self, topic: str) -> TopicConfig:
         """Return the configuration in force for a topic; all topics that override nothing share one."""
         overrides = self.image.config(ConfigResourceType.TOPIC, topic)
@@ -288,11 +293,9 @@ class Cluster:
         asked_ms = self._clock.monotonic_ms()
         lease = await self._store.grant_lease(self._config.broker_session_timeout_ms)
         founding_id = cluster_id or uuid_text(random_uuid())
-        # Kafka sets this when it founds a cluster with eligible leader replicas (KIP-966), so that it is never unset.
-        configs = {"min.insync.replicas": str(self._config.min_insync_replicas)}
 
         def change(image: MetadataImage) -> Change:
-            made = found_cluster(image, founding_id, FINALIZED_AT_FOUNDING, configs)
+            made = found_cluster(image, founding_id, FINALIZED_AT_FOUNDING, self._founding_configs())
             made += register_broker(
                 image,
                 self.broker_id,
@@ -308,6 +311,10 @@ class Cluster:
         await self._propose(change)
         self._lease = lease
         self.lease_ends_ms = asked_ms + self._config.broker_session_timeout_ms
+
+    def _founding_configs(self) -> dict[str, str]:
+        # Kafka sets this when it founds a cluster with eligible leader replicas (KIP-966), so that it is never unset.
+        return {"min.insync.replicas": str(self._config.min_insync_replicas)}
 
     async def _enter_when_lease_ended(self, cluster_id: str | None) -> None:
         """An earlier process of this broker was killed: wait until its lease has ended, as long as that may take."""

@@ -94,7 +94,7 @@ class ClassicRounds:
             member.is_new = False
             self.restart_session(group, member)
         else:
-            self._remove_member(group, member)
+            self.remove_member(group, member)
 
     def _abandon_sync(self, group: ClassicGroup, member_id: str, answer: SyncAnswer) -> None:
         if group.syncs.get(member_id) is answer:
@@ -126,9 +126,10 @@ class ClassicRounds:
         waits = member.member_id in group.joins or member.member_id in group.syncs
         if not waits or member.is_new:
             _log.info("group %s: session of %s expired", group.group_id, member.member_id)
-            self._remove_member(group, member)
+            self.remove_member(group, member)
 
-    def _remove_member(self, group: ClassicGroup, member: ClassicMember) -> None:
+    def remove_member(self, group: ClassicGroup, member: ClassicMember) -> None:
+        """Drop a member, and let the others divide anew what it had."""
         self.drop_member(group, member)
         if group.state in (_STABLE, _COMPLETING):
             self.rebalance_or_complete_join(group)

@@ -253,6 +253,19 @@ class GroupShard:
 
         self.commit(records, stored)
 
+    def rebalance(self, group_id: str) -> None:
+        """Begin a round, as if a member had come. Raises: GROUP_ID_NOT_FOUND."""
+        group = self.group(group_id)
+        if group.members and group.can_rebalance:
+            self._rounds.prepare_rebalance(group)
+
+    def expire_session(self, group_id: str, member_id: str) -> None:
+        """Drop a member whose time is over. Raises: GROUP_ID_NOT_FOUND, UNKNOWN_MEMBER_ID."""
+        group = self.group(group_id)
+        if member_id not in group.members:
+            raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, f"group {group_id} has no member {member_id}")
+        self._rounds.remove_member(group, group.members[member_id])
+
     # Offsets
 
     def commit_offsets(

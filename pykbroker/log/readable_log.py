@@ -184,6 +184,11 @@ class ReadableLog:
         if self._producers is not None:
             self._producers.remove_expired(now, self._storage.producer_id_expiration_ms)
 
+    def remove_producers(self) -> None:
+        """Forget all producers but those with an open transaction."""
+        if self._producers is not None:
+            self._producers.remove_expired(self._storage.clock.time_ms(), expiration_ms=0)
+
     # --- leader epochs
 
     @property

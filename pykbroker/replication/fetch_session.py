@@ -16,6 +16,7 @@ Source: KIP-227; Kafka's `FetchSession`.
 """
 
 import random
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -108,6 +109,19 @@ class FetchSessions:
     def count_partitions(self) -> int:
         """How many partitions all sessions remember together."""
         return sum(len(session.partitions) for session in self._sessions.values())
+
+    def partitions_of(self, session_id: int) -> Collection[Key]:
+        """Return what a session is about; nothing if there is no such session."""
+        session = self._sessions.get(session_id)
+        return () if session is None else session.partitions.keys()
+
+    def tell_again(self, session_id: int, keys: Iterable[Key]) -> None:
+        """Have the next answer say everything of these partitions: the last one did not reach the client as it was."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            for key in keys:
+                if key in session.partitions:
+                    session.partitions[key].high_watermark = -1
 
     def begin(self, request: "FetchRequest", *, uses_topic_ids: bool) -> FetchContext:
         """Find out which partitions a request is about."""

@@ -309,7 +309,11 @@ class Connection:
 
     async def _finish(self, started: Started) -> None:
         """Await a handler that is a coroutine; its answer takes its place in the order."""
-        outcome = await self._server.dispatcher.finish(started)
+        try:
+            outcome = await self._server.dispatcher.finish(started)
+        except CloseConnection as error:
+            await self._send_last(error.last_bytes)
+            raise
         if isinstance(outcome, Parked):
             self._park(started, outcome)
         elif outcome is not None:
@@ -348,6 +352,16 @@ class Connection:
             self._progress.set()
 
     # Sending
+
+    async def _send_last(self, data: bytes) -> None:
+        """Send this behind the answers that are ready, and nothing more."""
+        if data:
+            self._outbox.add(data)
+            self._outbox.unsent_bytes += len(data)
+            self._send()
+            while self._is_stuck:
+                self._progress = anyio.Event()
+                await self._progress.wait()
 
     def _send(self) -> None:
         """Send what the socket takes now; the rest goes when it takes more."""

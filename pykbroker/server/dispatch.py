@@ -201,16 +201,9 @@ class Dispatcher(RequestDispatcher):
             if key != API_VERSIONS:
                 raise ProtocolError(f"{api.name} v{version} is not served")
             version = 0
-        family, function = HANDLERS[key]
-        handler: Handler = getattr(importlib.import_module(f"pykbroker.handlers.{family}"), function)
-        route = Route(
-            api_key=key,
-            version=version,
-            handler=handler if self._observer is None else _observed(key, handler, self._observer),
-            decode=codec.decoder(request_class(key), version),
-            encode=codec.encoder(response_class(key), version),
-            response_header_bytes=b"\0" * response_header_version(key, version),
-        )
+        route = route_of(key, version)
+        if self._observer is not None:
+            route = attrs.evolve(route, handler=_observed(key, route.handler, self._observer))
         if self._wrap is not None:
             route = self._wrap(route)
         self._routes[key, version] = route
@@ -221,6 +214,8 @@ class Dispatcher(RequestDispatcher):
         awaitable: Awaitable[object] = started.outcome
         try:
             return await awaitable
+        except CloseConnection:
+            raise
         except Exception as error:  # as in `start`
             return self.failed(started.route, started.request, error)
 
@@ -263,6 +258,19 @@ class Dispatcher(RequestDispatcher):
         self._services.metrics.bugs_total += 1
         logger.error("bug in %s v%s: %.2000r", API_BY_KEY[route.api_key].name, route.version, request, exc_info=error)
         return error_response(route.api_key, route.version, request, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR))
+
+
+def route_of(key: int, version: int) -> Route:
+    """Return how a key and version that are served are served."""
+    family, function = HANDLERS[key]
+    return Route(
+        api_key=key,
+        version=version,
+        handler=getattr(importlib.import_module(f"pykbroker.handlers.{family}"), function),
+        decode=codec.decoder(request_class(key), version),
+        encode=codec.encoder(response_class(key), version),
+        response_header_bytes=b"\0" * response_header_version(key, version),
+    )
 
 
 def _observed(key: int, handler: Handler, observer: Observer) -> Handler:

@@ -322,11 +322,38 @@ class TransactionShard:
     def abort_timed_out(self) -> None:
         """Abort the transactions that are open for longer than their timeout."""
         now_ms = self._clock.time_ms()
-        version = self._transaction_version()
         for transaction in list(self.transactions.values()):
-            if transaction.has_timed_out(now_ms) and not self.is_changing(transaction.transactional_id):
-                _log.info("%s: its transaction has timed out", transaction.transactional_id)
-                self._decide(state.fence(transaction, now_ms=now_ms, transaction_version=version), self._log_failure)
+            if transaction.has_timed_out(now_ms):
+                self._time_out(transaction)
+
+    def time_out(self, transactional_id: str) -> None:
+        """Abort the open transaction as if it had been open for too long. Raises: TRANSACTIONAL_ID_NOT_FOUND."""
+        transaction = self._known(transactional_id)
+        if transaction.state is state.ONGOING:
+            self._time_out(transaction)
+
+    def _time_out(self, transaction: Transaction) -> None:
+        if not self.is_changing(transaction.transactional_id):
+            _log.info("%s: its transaction has timed out", transaction.transactional_id)
+            fenced = state.fence(
+                transaction, now_ms=self._clock.time_ms(), transaction_version=self._transaction_version()
+            )
+            self._decide(fenced, self._log_failure)
+
+    def expire(self, transactional_id: str) -> None:
+        """Forget a transactional id as if it had not been used for long.
+
+        Raises: TRANSACTIONAL_ID_NOT_FOUND, CONCURRENT_TRANSACTIONS while it has a transaction.
+        """
+        if not self._known(transactional_id).may_expire or self.is_changing(transactional_id):
+            raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS, f"{transactional_id} has a transaction")
+        self._forget([transactional_id])
+
+    def _known(self, transactional_id: str) -> Transaction:
+        transaction = self.transactions.get(transactional_id)
+        if transaction is None:
+            raise KafkaError(ErrorCode.TRANSACTIONAL_ID_NOT_FOUND, f"there is no transactional id {transactional_id}")
+        return transaction
 
     def remove_expired(self) -> None:
         """Forget the transactional ids that were not used for `transactional.id.expiration.ms`."""

@@ -14,7 +14,7 @@ Rules
 Not here: HTTP (http_server), what is served (metrics, health), where it listens (config_tables/http_listener).
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio.abc import TaskGroup, TaskStatus
 from starlette.applications import Starlette
@@ -32,6 +32,9 @@ from pykbroker.web.end_offsets import EndOffsets
 from pykbroker.web.http_server import HttpServer
 from pykbroker.web.loop_monitor import LoopMonitor
 
+if TYPE_CHECKING:  # it is imported where faults may be ordered
+    from pykbroker.faults.control import Faults
+
 
 class WebServer:
     def __init__(
@@ -43,8 +46,12 @@ class WebServer:
         server: Server,
         dispatcher: Dispatcher,
         network: Network,
+        faults: "Faults | None" = None,
     ) -> None:
-        """`dispatcher` is the one that calls the handlers, whatever is around it in `context`."""
+        """`dispatcher` is the one that calls the handlers, whatever is around it in `context`.
+
+        `faults`: None where they cannot be ordered.
+        """
         self._services = services
         self._loop = LoopMonitor(services.clock)
         self._end_offsets = EndOffsets(services.config, services.clock, services.cluster, network)
@@ -56,6 +63,10 @@ class WebServer:
             *metrics.routes(metrics.Scrapes(collector, self._end_offsets)),
             *health.routes(services, self._loop),
         ]
+        if faults is not None:
+            from pykbroker.web.faults import routes as of_faults
+
+            routes += of_faults(faults)
         app: Any = Starlette(routes=routes, exception_handlers={Exception: self._on_bug})  # an ASGIFramework to anycorn
         self._http = HttpServer(
             app,

@@ -1,0 +1,320 @@
+"""Faults on order, of one broker or of all brokers of a process.
+
+    with faults(api="Produce", topic="orders", error="NOT_LEADER_OR_FOLLOWER", times=1) as fault:
+        ...
+    await faults.move_leader("orders", to=2)
+
+Owns: nothing; the faults in force are in `rules`, what is cut in each broker's seams.
+
+Rules
+- All methods belong to the brokers' event loop. What they change is in force, and known to all brokers here that run
+  and reach the store, when they return.
+- What cannot be done raises FaultError, or the KafkaError that a client would get.
+- `heal` ends all that lasts: faults, cuts, frozen brokers, wall clocks that are wrong. Brokers that were stopped are
+  started by whoever runs them.
+
+Not here: what a fault does with requests (rules, dispatcher), the same over HTTP (web/faults).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import attrs
+
+from pykbroker.cluster.changes import Change, fence_broker
+from pykbroker.cluster.image import ImageDelta, MetadataImage
+from pykbroker.cluster.partition_changes import put_partition
+from pykbroker.errors import KafkaError
+from pykbroker.faults.broker import FaultyBroker
+from pykbroker.faults.rules import ActiveFault, Fault, FaultError, FaultRules
+from pykbroker.faults.seams import Seams
+from wire.errors import ErrorCode
+
+GROUPS_TOPIC, TRANSACTIONS_TOPIC = "__consumer_offsets", "__transaction_state"
+_PATIENCE_S = 10.0  # until all brokers know of a change, or one has loaded what it coordinates
+_POLL_INTERVAL_S = 0.002
+
+
+class Lifecycle(ABC):
+    """Who can start and stop brokers. Raises: FaultError, of an id that it has not."""
+
+    @abstractmethod
+    async def start(self, broker: int) -> None: ...
+
+    @abstractmethod
+    async def stop(self, broker: int) -> None: ...
+
+    @abstractmethod
+    async def kill(self, broker: int) -> None: ...
+
+
+class Faults:
+    def __init__(
+        self,
+        brokers: Callable[[], Mapping[int, FaultyBroker]],
+        lifecycle: Lifecycle | None = None,
+    ) -> None:
+        """`brokers`: those that run now. `lifecycle`: None where brokers cannot be started and stopped from here."""
+        self.rules = FaultRules()
+        self._brokers = brokers
+        self._lifecycle = lifecycle
+
+    # Requests
+
+    @contextmanager
+    def __call__(self, **fields: Any) -> Iterator[ActiveFault]:
+        """Have a fault in force in the body of a `with`; the fields are those of `Fault`."""
+        active = self.add(Fault.of(fields))
+        try:
+            yield active
+        finally:
+            active.remove()
+
+    def add(self, fault: Fault) -> ActiveFault:
+        """Put a fault in force until it is removed."""
+        return self.rules.add(fault)
+
+    def clear(self) -> None:
+        """Remove all faults that requests meet."""
+        self.rules.clear()
+
+    # Groups, transactions, leaders
+
+    async def rebalance(self, group: str) -> None:
+        """Have a group's members join anew."""
+        await self._at_coordinator(lambda broker: broker.services.groups.shard_for(group).rebalance(group))
+
+    async def expire_member(self, group: str, member_id: str | None = None) -> None:
+        """End the session of a member, or of all members, of a group."""
+
+        def expire(broker: FaultyBroker) -> None:
+            shard = broker.services.groups.shard_for(group)
+            for each in [member_id] if member_id is not None else list(shard.group(group).members):
+                shard.expire_session(group, each)
+
+        await self._at_coordinator(expire)
+
+    async def expire_transaction(self, transactional_id: str) -> None:
+        """Abort the open transaction as its timeout would; its producer is fenced."""
+        await self._at_coordinator(
+            lambda broker: broker.services.transactions.shard_for(transactional_id).time_out(transactional_id)
+        )
+
+    async def expire_transactional_id(self, transactional_id: str) -> None:
+        """Forget a transactional id without an open transaction, as `transactional.id.expiration.ms` would."""
+        await self._at_coordinator(
+            lambda broker: broker.services.transactions.shard_for(transactional_id).expire(transactional_id)
+        )
+
+    async def expire_producer_ids(self, topic: str) -> None:
+        """Have the partitions of a topic forget their producers, as `producer.id.expiration.ms` would."""
+        for broker in self._brokers().values():
+            for partition in broker.services.replicas.partitions():
+                if partition.topic_partition.topic == topic:
+                    partition.log.remove_producers()
+
+    async def expire_broker(self, broker: int) -> None:
+        """End the session of a broker. It registers again as soon as it learns of that."""
+
+        def change(image: MetadataImage) -> Change:
+            registered = image.brokers.get(broker)
+            if registered is None or registered.fenced:
+                raise FaultError(f"broker {broker} has no session")
+            return fence_broker(image, broker, registered.epoch)
+
+        await self.propose(change)
+
+    async def move_leader(self, topic: str, partition: int = 0, *, to: int | None = None) -> int:
+        """Have another replica lead, by default the next in the ISR; return who does.
+
+        Where there is no other, the same leads under a new leader epoch.
+        """
+        chosen = -1
+
+        def change(image: MetadataImage) -> Change:
+            nonlocal chosen
+            state = image.partition(topic, partition)
+            if state is None:
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"there is no {topic}-{partition}")
+            others = [each for each in state.isr if each != state.leader and each in image.active_brokers]
+            chosen = to if to is not None else (others or [state.leader])[0]
+            if chosen not in state.isr or chosen not in image.active_brokers:
+                raise FaultError(f"broker {chosen} is not in the ISR of {topic}-{partition}")
+            led = attrs.evolve(
+                state,
+                leader=chosen,
+                leader_epoch=state.leader_epoch + 1,
+                partition_epoch=state.partition_epoch + 1,
+            )
+            return put_partition(image, image.topics[topic], partition, led)
+
+        await self.propose(change)
+        return chosen
+
+    async def move_coordinator(
+        self, group: str | None = None, *, transactional_id: str | None = None, to: int | None = None
+    ) -> int:
+        """Have another broker coordinate a group or a transactional id; return which."""
+        if (group is None) == (transactional_id is None):
+            raise FaultError("the coordinator of a group or of a transactional id")
+        services = self.any_broker().services
+        if group is not None:
+            return await self.move_leader(GROUPS_TOPIC, services.groups.partition_for(group), to=to)
+        assert transactional_id is not None
+        index = services.transactions.partition_for(transactional_id)
+        return await self.move_leader(TRANSACTIONS_TOPIC, index, to=to)
+
+    # Time
+
+    async def jump_clock(self, ms: float, *, broker: int | None = None) -> None:
+        """Move the wall clock of a broker, or of all, forwards or back; timers do not notice."""
+        for seams in self._seams(broker):
+            seams.clock.jump(ms)
+
+    async def pass_time(self, ms: float, *, broker: int | None = None) -> None:
+        """Let time pass at once: sessions, timeouts and retention that end by then do."""
+        if ms < 0:
+            raise FaultError("time does not go back; the wall clock does, see jump_clock")
+        for seams in self._seams(broker):
+            seams.clock.pass_time(ms)
+
+    # Brokers and what is between them
+
+    async def freeze(self, broker: int) -> None:
+        """Let a broker stand still as after SIGSTOP: sockets stay open, nothing is answered."""
+        for seams in self._seams(broker):
+            if not seams.is_frozen:
+                seams.freeze()
+                # Clients', and what other brokers ask.
+                for client_id in (None, "broker-*"):
+                    fault = Fault(freeze=True, broker=broker, client_id=client_id)
+                    seams.frozen_by.append(self.rules.add(fault))
+
+    async def thaw(self, broker: int) -> None:
+        for seams in self._seams(broker):
+            _thaw(seams)
+
+    async def partition(self, *sides: Iterable[int]) -> None:
+        """Cut the brokers of each side off from those of all other sides; clients and the store reach them all."""
+        groups = [set(side) for side in sides]
+        for side in groups:
+            others = set().union(*(other for other in groups if other is not side))
+            for broker in side & self._brokers().keys():
+                for seams in self._seams(broker):
+                    seams.cut_brokers |= others - {broker}
+                    seams.change()
+
+    async def cut_store(self, broker: int) -> None:
+        """Cut a broker off from the store of the metadata."""
+        for seams in self._seams(broker):
+            seams.is_store_cut = True
+            seams.change()
+
+    async def heal(self) -> None:
+        """End all faults that last."""
+        for broker in self._brokers().values():
+            _thaw(broker.seams)
+            broker.seams.clock.set_right()
+            broker.seams.heal()
+        self.rules.clear()
+
+    async def start(self, broker: int) -> None:
+        await self._run_by().start(broker)
+
+    async def stop(self, broker: int) -> None:
+        """Stop a broker in order; what it leads goes to others first."""
+        await self._run_by().stop(broker)
+
+    async def kill(self, broker: int) -> None:
+        """Stop a broker like a crash."""
+        await self._run_by().kill(broker)
+
+    async def restart(self, broker: int) -> None:
+        await self.stop(broker)
+        await self.start(broker)
+
+    # Helpers
+
+    def _run_by(self) -> Lifecycle:
+        if self._lifecycle is None:
+            raise FaultError("this broker is a process of its own: it is stopped and started from outside")
+        return self._lifecycle
+
+    def any_broker(self) -> FaultyBroker:
+        """Return a broker that reaches the store, if one does."""
+        brokers = list(self._brokers().values())
+        if not brokers:
+            raise FaultError("no broker runs")
+        return next((each for each in brokers if _is_reachable(each)), brokers[0])
+
+    def _seams(self, broker: int | None) -> list[Seams]:
+        brokers = self._brokers()
+        if broker is not None and broker not in brokers:
+            raise FaultError(f"no broker {broker} runs here")
+        chosen = brokers.values() if broker is None else [brokers[broker]]
+        return [each.seams for each in chosen]
+
+    async def _at_coordinator(self, act: Callable[[FaultyBroker], None]) -> None:
+        """Have the broker act that coordinates what it is about, as soon as it has loaded it. Raises: KafkaError."""
+        with anyio.move_on_after(_PATIENCE_S):
+            while (failure := self._try_at_coordinator(act)) is not None:
+                if failure.code is not ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+                    break
+                await anyio.sleep(_POLL_INTERVAL_S)
+        if failure is not None:
+            raise failure
+
+    def _try_at_coordinator(self, act: Callable[[FaultyBroker], None]) -> KafkaError | None:
+        failure = KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, "no broker runs")
+        for broker in self._brokers().values():
+            try:
+                act(broker)
+            except KafkaError as error:
+                failure = error
+                if error.code is not ErrorCode.NOT_COORDINATOR:
+                    break
+            else:
+                return None
+        return failure
+
+    async def propose(self, change: Callable[[MetadataImage], Change]) -> None:
+        """Change the metadata; all brokers that reach the store know it then. Raises: KafkaError."""
+        image = await self.any_broker().services.cluster.propose(change)
+        await self.until_known(lambda known: known.revision >= image.revision)
+
+    async def until_known(self, is_true: Callable[[MetadataImage], bool]) -> None:
+        """Wait until something holds in what each broker here knows, if it reaches the store. Raises: TimeoutError."""
+        with anyio.fail_after(_PATIENCE_S):
+            for broker in self._brokers().values():
+                if _is_reachable(broker):
+                    await _knows(broker, is_true)
+
+
+def _is_reachable(broker: FaultyBroker) -> bool:
+    return not (broker.seams.is_frozen or broker.seams.is_store_cut)
+
+
+async def _knows(broker: FaultyBroker, is_true: Callable[[MetadataImage], bool]) -> None:
+    cluster = broker.services.cluster
+    news = anyio.Event()
+
+    def look(image: MetadataImage, delta: ImageDelta) -> None:
+        if is_true(image):
+            news.set()
+
+    if not is_true(cluster.image):
+        cluster.on_image.append(look)
+        try:
+            await news.wait()
+        finally:
+            cluster.on_image.remove(look)
+
+
+def _thaw(seams: Seams) -> None:
+    for active in seams.frozen_by:
+        active.remove()
+    seams.frozen_by.clear()
+    seams.thaw()

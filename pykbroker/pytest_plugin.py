@@ -1,0 +1,151 @@
+"""Fixtures for tests that need a Kafka. pytest loads this wherever pykbroker is installed.
+
+    def test_orders(kafka, kafka_topic):
+        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+        ...
+
+| fixture | scope | |
+|---|---|---|
+| `kafka` | session | one broker in a thread of the test process |
+| `kafka_topic` | function | the name of a new topic with one partition in `kafka` |
+| `kafka_cluster` | function | several brokers: `@pytest.mark.kafka_cluster(brokers=3, properties={...})` |
+
+Options in the ini file: `kafka_properties` (lines of name=value, of all brokers), `kafka_brokers` (of `kafka_cluster`,
+unless the test says: 3).
+
+Rules
+- Nothing is imported and nothing runs before a test asks for a fixture.
+- Ports are any that are free and folders are temporary, so that the workers of pytest-xdist do not meet.
+- While there is a broker, its log goes to the report of a test that fails, from the test's start to its end, and
+  nowhere else: `caplog` is the test's own.
+"""
+
+import logging
+import uuid
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pykbroker.embedded import ThreadedCluster
+
+LOGGER = "pykbroker"
+SECTION = "pykbroker log"
+MAX_LOG_LINES = 1000  # of one test
+_FORMAT = "%(asctime)s %(levelname)s %(message)s (%(name)s)"
+_LOG = pytest.StashKey["_BrokerLog"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("kafka_properties", "properties of the brokers of kafka and kafka_cluster", type="linelist")
+    parser.addini("kafka_brokers", "how many brokers kafka_cluster has", default="3")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "kafka_cluster(brokers=3, properties={}): the brokers that the fixture kafka_cluster starts"
+    )
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> "Iterator[ThreadedCluster]":
+    """One broker for all tests: `kafka.bootstrap`, `kafka.reset()`, `kafka.faults`."""
+    from pykbroker.embedded import Broker
+
+    with _logging(pytestconfig), Broker(properties=_properties(pytestconfig)) as running:
+        yield running
+
+
+@pytest.fixture
+def kafka_topic(kafka: "ThreadedCluster") -> str:
+    """The name of a topic that was created for this test."""
+    return kafka.create_topic(f"topic-{uuid.uuid4().hex[:12]}", 1)
+
+
+@pytest.fixture
+def kafka_cluster(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> "Iterator[ThreadedCluster]":
+    """Several brokers for this test, each of which can be stopped and started."""
+    from pykbroker.embedded import Cluster
+
+    marker = request.node.get_closest_marker("kafka_cluster")
+    brokers, properties = _asked_for(marker, int(pytestconfig.getini("kafka_brokers")))
+    with (
+        _logging(pytestconfig),
+        Cluster(brokers, properties={**_properties(pytestconfig), **properties}) as running,
+    ):
+        yield running
+
+
+def _asked_for(marker: pytest.Mark | None, default: int) -> tuple[int, dict[str, object]]:
+    def read(brokers: int = default, *, properties: dict[str, object] | None = None) -> tuple[int, dict[str, object]]:
+        return brokers, properties or {}
+
+    return read() if marker is None else read(*marker.args, **marker.kwargs)
+
+
+def _properties(config: pytest.Config) -> dict[str, object]:
+    properties: dict[str, object] = {}
+    for line in config.getini("kafka_properties"):
+        name, separator, value = line.partition("=")
+        if not separator:
+            raise pytest.UsageError(f"kafka_properties: {line!r} is not name=value")
+        properties[name.strip()] = value.strip()
+    return properties
+
+
+# The log
+
+
+class _BrokerLog(logging.Handler):
+    """Keeps what brokers say during one test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter(_FORMAT))
+        self.users = 0
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+        del self.lines[:-MAX_LOG_LINES]
+
+
+class _logging:  # noqa: N801 - reads as a function, and is one for its users
+    """Keep the brokers' log while the body lasts."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._log = config.stash.setdefault(_LOG, _BrokerLog())
+
+    def __enter__(self) -> None:
+        logger = logging.getLogger(LOGGER)
+        self._before = logger.level, logger.propagate
+        self._log.users += 1
+        if self._log.users == 1:
+            logger.addHandler(self._log)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+
+    def __exit__(self, *exc: object) -> None:
+        logger = logging.getLogger(LOGGER)
+        self._log.users -= 1
+        if not self._log.users:
+            logger.removeHandler(self._log)
+        level, logger.propagate = self._before
+        logger.setLevel(level)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if (log := item.config.stash.get(_LOG, None)) is not None:
+        log.lines.clear()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    log = item.config.stash.get(_LOG, None)
+    if report.failed and log is not None and log.lines:
+        report.sections.append((SECTION, "\n".join(log.lines)))
+    return report

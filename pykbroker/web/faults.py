@@ -1,0 +1,168 @@
+"""Faults on order over HTTP, for tests in other languages.
+
+    curl -d '{"api": "Produce", "topic": "orders", "error": "NOT_LEADER_OR_FOLLOWER", "times": 1}' HOST:PORT/faults
+    curl -d '{"topic": "orders"}' HOST:PORT/faults/actions/move_leader
+
+| request | |
+|---|---|
+| GET /faults | the faults in force, with their hits |
+| POST /faults | put one in force: a JSON object of the fields of `Fault`; 201 with its id |
+| GET /faults/ID, DELETE /faults/ID | one of them |
+| DELETE /faults | remove them all |
+| POST /faults/actions/NAME | what is no answer to a request: `rebalance`, ...; a JSON object of arguments |
+
+Rules: served only with `pykbroker.http.faults.enable`. What cannot be is 400, an error of Kafka's 409, both with
+{"error": why}. An action is answered when it is done. It can do to the brokers of this process only: a broker that is a
+process of its own is cut off and frozen by itself, and started and stopped from outside.
+
+Not here: what faults do (pykbroker/faults), the HTTP server (web/server).
+"""
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from pykbroker.errors import KafkaError
+from pykbroker.faults.control import Faults
+from pykbroker.faults.rules import ActiveFault, Fault, FaultError
+
+MAX_BODY_BYTES = 64 * 1024
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+ACTIONS = (
+    "rebalance",
+    "move_leader",
+    "move_coordinator",
+    "expire_member",
+    "expire_broker",
+    "expire_transaction",
+    "expire_transactional_id",
+    "expire_producer_ids",
+    "jump_clock",
+    "pass_time",
+    "freeze",
+    "thaw",
+    "partition",
+    "cut_store",
+    "heal",
+    "start",
+    "stop",
+    "kill",
+    "restart",
+)
+
+
+def routes(faults: Faults) -> list[BaseRoute]:
+    """Return what orders these faults."""
+
+    async def list_all(request: Request) -> Response:
+        return JSONResponse([_told(active) for active in faults.rules])
+
+    async def add(request: Request) -> Response:
+        return JSONResponse(_told(faults.add(Fault.of(await _object_in(request)))), 201)
+
+    async def remove_all(request: Request) -> Response:
+        faults.clear()
+        return Response(status_code=204)
+
+    async def tell(request: Request) -> Response:
+        active = faults.rules.get(request.path_params["id"])
+        return _missing(request) if active is None else JSONResponse(_told(active))
+
+    async def remove(request: Request) -> Response:
+        active = faults.rules.get(request.path_params["id"])
+        if active is None:
+            return _missing(request)
+        active.remove()
+        return Response(status_code=204)
+
+    async def act(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in ACTIONS:
+            return JSONResponse({"error": f"there is no action {name}; there are {', '.join(ACTIONS)}"}, 404)
+        action = getattr(faults, name)
+        positional, named = _arguments(action, name, await _object_in(request))
+        return JSONResponse({"result": await action(*positional, **named)})
+
+    return [
+        Route("/faults", _answered(list_all), methods=["GET"]),
+        Route("/faults", _answered(add), methods=["POST"]),
+        Route("/faults", _answered(remove_all), methods=["DELETE"]),
+        Route("/faults/{id:int}", _answered(tell), methods=["GET"]),
+        Route("/faults/{id:int}", _answered(remove), methods=["DELETE"]),
+        Route("/faults/actions/{name}", _answered(act), methods=["POST"]),
+    ]
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    """Turn what an endpoint raises on purpose into answers."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except FaultError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except KafkaError as error:
+            return JSONResponse({"error": str(error)}, 409)
+
+    return answer
+
+
+def _told(active: ActiveFault) -> dict[str, Any]:
+    return {"id": active.id, "hits": active.hits, **active.fault.told}
+
+
+def _missing(request: Request) -> Response:
+    return JSONResponse({"error": f"there is no fault {request.path_params['id']}"}, 404)
+
+
+async def _object_in(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the body; without a body, an empty one. Raises: FaultError."""
+    body = b""
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise FaultError(f"the body has more than {MAX_BODY_BYTES} bytes")
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError as error:
+        raise FaultError(f"the body is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise FaultError("the body is not a JSON object")
+    return found
+
+
+def _arguments(
+    action: Callable[..., object], name: str, given: dict[str, Any]
+) -> tuple[list[list[int]], dict[str, Any]]:
+    """Check the arguments of an action against its signature. Raises: FaultError."""
+    parameters = inspect.signature(action).parameters
+    if name == "partition":
+        sides = given.get("sides")
+        if given.keys() != {"sides"} or not isinstance(sides, list) or not all(map(_is_side, sides)):
+            raise FaultError('partition takes {"sides": [[1], [2, 3]]}')
+        return sides, {}
+    if unknown := given.keys() - parameters.keys():
+        raise FaultError(f"{name} has no {', '.join(sorted(unknown))}")
+    for parameter in parameters.values():
+        if parameter.name not in given:
+            if parameter.default is parameter.empty:
+                raise FaultError(f"{name} needs {parameter.name}")
+            continue
+        value = given[parameter.name]
+        annotation = parameter.annotation
+        if isinstance(value, bool) or not isinstance(value, int | float if annotation is float else annotation):
+            raise FaultError(f"{parameter.name} of {name} cannot be {value!r}")
+    return [], given
+
+
+def _is_side(side: object) -> bool:
+    return isinstance(side, list) and all(isinstance(each, int) and not isinstance(each, bool) for each in side)

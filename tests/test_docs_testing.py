@@ -1,0 +1,86 @@
+"""docs/TESTING.md: its examples are run as they are printed."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+import pykbroker
+from pykbroker.web.faults import ACTIONS, routes
+
+pytest.importorskip("aiokafka")
+pytest.importorskip("confluent_kafka")
+
+PAGE = (Path(__file__).parent.parent / "docs" / "TESTING.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+PROGRAMS = [code for code in PYTHON if "def test_" not in code]
+TESTS = [code for code in PYTHON if "def test_" in code]
+ORDERS = [code for language, code in BLOCKS if language == "http"]
+
+STUCK_S = 60  # after that, a test says where it is
+DEADLINE_S = 200
+
+
+def test_every_block_of_the_page_is_run_by_one_of_these_tests() -> None:
+    assert len(BLOCKS) == len(PROGRAMS) + len(TESTS) + len(ORDERS)
+    assert min(map(len, (PROGRAMS, TESTS, ORDERS))) >= 2
+
+
+@pytest.mark.parametrize("code", PROGRAMS)
+def test_program_runs(code: str, tmp_path: Path) -> None:
+    assert run("-c", code, folder=tmp_path) == ""
+
+
+def test_tests_pass(tmp_path: Path) -> None:
+    for number, code in enumerate(TESTS):
+        (tmp_path / f"test_{number:02}.py").write_text(code)
+    (tmp_path / "pytest.ini").touch()
+    options = ["-p", "no:cacheprovider", "-W", "ignore", "-o", f"faulthandler_timeout={STUCK_S}"]
+    output = run("-m", "pytest", "-v", *options, folder=tmp_path)
+    assert f"{sum(code.count('def test_') for code in TESTS)} passed" in output
+
+
+def run(*arguments: str, folder: Path) -> str:
+    """Run Python and return what it says; it has to end well, and soon."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output
+
+
+def test_orders_over_http_are_taken() -> None:
+    async def order() -> list[int]:
+        async with pykbroker.Cluster(3) as kafka:
+            transport = httpx.ASGITransport(app=Starlette(routes=routes(kafka.faults)))
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+                answers = []
+                for text in ORDERS:
+                    head, _, body = text.partition("\n")
+                    method, path = head.split()
+                    answers.append((await http.request(method, path, json=json.loads(body or "{}"))).status_code)
+                return answers
+
+    assert anyio.run(order) == [201, 200, 204, 200, 200, 200]
+
+
+def test_page_names_every_action_and_every_field_of_a_fault() -> None:
+    from attrs import fields
+
+    from pykbroker.faults.rules import Fault
+
+    named = set(re.findall(r"`(\w+)", PAGE)) | set(re.findall(r"/actions/(\w+)", PAGE))
+    assert set(ACTIONS) - named == set()
+    assert {field.name for field in fields(Fault)} - named == set()

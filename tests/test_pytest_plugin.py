@@ -1,0 +1,140 @@
+"""The pytest plugin, as projects use it: in pytest runs of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = "pytester"
+
+NEVER_LOADED = ("anyio", "asyncio", "attrs", "wire", "pykbroker.embedded", "pykbroker.broker")
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makeini(
+        "[pytest]\nkafka_properties =\n    num.partitions = 3\n    message.max.bytes=2000\nkafka_brokers = 2\n"
+    )
+    return pytester
+
+
+def run(project: pytest.Pytester, source: str, *options: str) -> pytest.RunResult:
+    project.makepyfile(source)
+    return project.runpytest_subprocess("-p", "no:cacheprovider", *options)
+
+
+def test_fixtures_give_a_broker_for_all_tests_and_a_topic_for_each(project: pytest.Pytester) -> None:
+    result = run(
+        project,
+        """
+        from kafka import KafkaConsumer, KafkaProducer
+
+        seen = []
+
+        def test_one(kafka, kafka_topic):
+            seen.append((kafka.bootstrap, kafka_topic))
+            producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+            assert producer.partitions_for(kafka_topic) == {0}
+            producer.send(kafka_topic, b"v").get(10)
+            producer.close()
+
+        def test_two(kafka, kafka_topic):
+            seen.append((kafka.bootstrap, kafka_topic))
+            assert seen[0][0] == seen[1][0] and seen[0][1] != seen[1][1]
+
+        def test_properties_of_the_ini_file(kafka):
+            producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+            producer.send("made-by-use", b"v").get(10)
+            assert producer.partitions_for("made-by-use") == {0, 1, 2}
+            producer.close()
+        """,
+    )
+    result.assert_outcomes(passed=3)
+
+
+def test_cluster_has_as_many_brokers_as_the_ini_file_or_the_test_says(project: pytest.Pytester) -> None:
+    result = run(
+        project,
+        """
+        import pytest
+
+        def test_ini(kafka_cluster):
+            assert kafka_cluster.brokers == [1, 2]
+
+        @pytest.mark.kafka_cluster(brokers=3, properties={"num.partitions": 5})
+        def test_marker(kafka_cluster):
+            assert kafka_cluster.brokers == [1, 2, 3]
+            kafka_cluster.stop(3)
+            assert kafka_cluster.brokers == [1, 2]
+        """,
+        "--strict-markers",
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(project: pytest.Pytester) -> None:
+    result = run(
+        project,
+        """
+        import logging
+
+        def test_before(kafka):
+            kafka.create_topic("of-before")
+            logging.getLogger("pykbroker.test").warning("said before")
+
+        def test_fails(kafka, caplog):
+            logging.getLogger("pykbroker.test").info("said meanwhile")
+            logging.getLogger("theirs").warning("said by the test")
+            assert [record.getMessage() for record in caplog.records] == ["said by the test"]
+            assert False
+
+        def test_passes(kafka):
+            logging.getLogger("pykbroker.test").info("said after")
+
+        def test_fails_without(): 
+            assert False
+        """,
+    )
+    result.assert_outcomes(passed=2, failed=2)
+    output = result.stdout.str()
+    assert output.count("pykbroker log") == 1
+    assert "said meanwhile" in output
+    assert "said before" not in output
+    assert "said after" not in output
+
+
+def test_start_that_fails_is_an_error_of_the_fixture(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nkafka_properties = num.partitions=none\n")
+    result = run(pytester, "def test_it(kafka): pass")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines("*ConfigError*num.partitions*")
+    pytester.makeini("[pytest]\nkafka_properties = num.partitions\n")
+    result = run(pytester, "def test_it(kafka): pass")
+    result.stdout.fnmatch_lines("*'num.partitions' is not name=value*")
+
+
+def test_workers_of_xdist_have_brokers_of_their_own(project: pytest.Pytester) -> None:
+    result = run(
+        project,
+        """
+        import pytest
+
+        @pytest.mark.parametrize("index", range(4))
+        def test_one(kafka, kafka_topic, index):
+            with open(f"seen-{index}", "w") as file:
+                file.write(f"{kafka.bootstrap} {kafka.data_dir}")
+        """,
+        "-n",
+        "2",
+        "--dist",
+        "each",
+    )
+    result.assert_outcomes(passed=8)
+
+
+def test_suite_that_does_not_use_it_pays_for_next_to_nothing(tmp_path: Path) -> None:
+    loaded = f"sorted(name for name in {NEVER_LOADED!r} if name in set(sys.modules) - before)"
+    code = f"import pytest, sys; before = set(sys.modules); import pykbroker.pytest_plugin; print({loaded})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
