@@ -185,24 +185,15 @@ class Broker:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         clock.on_bug = self._on_bug
-        log_dirs = LogDirs(
-            [Path(folder) for folder in config.log_dirs],
-            config,
-            clock,
-            ephemeral=self._is_ephemeral,
-            new_flusher=self._new_flusher,
-        )
-        log_dirs.open()
-        self._exit.callback(lambda: log_dirs.close(clean=not self._is_killed))
+        log_dirs = self._open_log_dirs()
         self._bind()
 
-        store = self._store or self._open_store()
+        store, network = self._store or self._open_store(), self._network or SocketNetwork(config)
         if self._seams is not None:
-            store = self._seams.line_to(store)
-        cluster = Cluster(store, config, clock)
-        network = self._network or (SocketNetwork(config) if self._seams is None else self._seams.network)
+            store, network = self._seams.line_to(store), self._network or self._seams.network
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
+        cluster = Cluster(store, config, clock)
         replicas = ReplicaManager(config, clock, cluster, log_dirs, wakeups, network=network)
         groups = GroupCoordinator(config, clock, replicas)
         transactions = TransactionParts(config, clock, cluster, replicas, groups=groups, network=network)
@@ -220,7 +211,27 @@ class Broker:
             metrics=self.metrics,
             served_api_keys=HANDLERS.keys() - (() if config.pykbroker_telemetry_enable else TELEMETRY_KEYS),
         )
+        await self._join_cluster(store, transactions, network)
+        await self._accept_clients(wakeups, network)
+        if config.controlled_shutdown_enable:
+            self._exit.push_async_callback(self._shielded, cluster.hand_over)
 
+    def _open_log_dirs(self) -> LogDirs:
+        log_dirs = LogDirs(
+            [Path(folder) for folder in self.config.log_dirs],
+            self.config,
+            self.clock,
+            ephemeral=self._is_ephemeral,
+            new_flusher=self._new_flusher,
+        )
+        log_dirs.open()
+        self._exit.callback(lambda: log_dirs.close(clean=not self._is_killed))
+        return log_dirs
+
+    async def _join_cluster(self, store: Store, transactions: TransactionParts, network: Network) -> None:
+        """Register, and have all parts follow the image from then on."""
+        config, clock, services = self.config, self.clock, self.services
+        cluster, replicas, groups, log_dirs = services.cluster, services.replicas, services.groups, services.log_dirs
         tasks = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(tasks.cancel_scope.cancel)
         tasks.start_soon(clock.run)
@@ -240,9 +251,8 @@ class Broker:
             directory_id=uuid_text(log_dirs.directories[0].directory_id),
         )
         log_dirs.write_meta_properties(cluster.image.cluster_id)
-        tasks.start_soon(cluster.run)
-        tasks.start_soon(controller.run)
-        tasks.start_soon(replicas.run)
+        for run in (cluster.run, controller.run, replicas.run):
+            tasks.start_soon(run)
         self._on_stop(replicas.stop)
         if self._store is not None or config.pykbroker_store != PRIVATE:  # else there is nobody to watch
             from pykbroker.cluster.liveness import Liveness
@@ -254,6 +264,7 @@ class Broker:
         self._on_stop(transactions.close)
         tasks.start_soon(transactions.run)
 
+    async def _accept_clients(self, wakeups: Wakeups, network: Network) -> None:
         connections = await self._exit.enter_async_context(anyio.create_task_group())
         self._exit.callback(connections.cancel_scope.cancel)
         dispatcher = Dispatcher(self.services)
@@ -262,18 +273,18 @@ class Broker:
             buffers=Buffers(),
             wakeups=wakeups,
             metrics=self.metrics,
-            clock=clock,
+            clock=self.clock,
             task_group=connections,
-            max_request_bytes=config.socket_request_max_bytes,
+            max_request_bytes=self.config.socket_request_max_bytes,
         )
-        self._server = Server(config, self._context)
+        self._server = Server(self.config, self._context)
         self._exit.callback(self._server.close)
         QuotaSwitch(self.services, dispatcher, self._server, connections).start()
         self._server.start_idle_sweep()
         for listener in self._listeners:
             self._server.start(listener)
         self._adjust_listeners()
-        cluster.on_image.append(self._on_image)
+        self.services.cluster.on_image.append(self._on_image)
         if self._http_listener is not None:
             from pykbroker.web.server import WebServer
 
@@ -284,7 +295,7 @@ class Broker:
                 server=self._server,
                 dispatcher=dispatcher,
                 network=network,
-                faults=self.faults if config.pykbroker_http_faults_enable else None,
+                faults=self.faults if self.config.pykbroker_http_faults_enable else None,
             )
             await web.start(connections)
             self._exit.push_async_callback(self._shielded, web.stop)
@@ -293,8 +304,6 @@ class Broker:
 
             self.faulty = FaultyBroker(self.services, self._context, self.faults.rules, self._seams)
             self._exit.callback(self.faulty.close)
-        if config.controlled_shutdown_enable:
-            self._exit.push_async_callback(self._shielded, cluster.hand_over)
 
     def _on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
         if (ConfigResourceType.BROKER, str(self.config.node_id)) in delta.configs:

@@ -1,4 +1,4 @@
-"""docs/CLI.md and README: the examples are run in their order, and print what stands below them (… is anything)."""
+"""docs/CLI.md: the examples are run in their order, and print what stands below them (… is anything)."""
 
 import os
 import re
@@ -43,10 +43,7 @@ def as_pattern(expected: str) -> re.Pattern[str]:
 async def test_examples_print_what_the_page_says(tmp_path: Path) -> None:
     examples = EXAMPLE.findall((REPOSITORY / "docs" / "CLI.md").read_text())
     assert len(examples) > 10
-    of_readme = [commands for commands, _ in EXAMPLE.findall((REPOSITORY / "README.md").read_text())]
-    (clients,) = (commands for commands in of_readme if "pykbroker topics create" in commands)
-    await run_examples(tmp_path / "readme", [(clients, "…")])
-    await run_examples(tmp_path / "page", examples)
+    await run_examples(tmp_path, examples)
 
 
 async def run_examples(folder: Path, examples: Sequence[tuple[str, str]]) -> None:
