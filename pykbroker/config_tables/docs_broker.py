@@ -146,6 +146,7 @@ pykbroker.max.walked.batch.bytes: Most decompressed bytes of a batch whose recor
     least, and so does each header in it.
 telemetry.max.bytes: Most bytes of metrics that a client may push at once, before and after compression.
 pykbroker.http.listener: host:port of metrics and health by HTTP; empty is off, port 0 takes any.
+pykbroker.http.faults.enable: Whether whoever reaches the HTTP address may order faults.
 pykbroker.http.timeout.ms: Time in ms in which an HTTP client has to send its request, and to take the answer.
 pykbroker.http.max.connections: Most HTTP connections at a time.
 pykbroker.http.leader.timeout.ms: Time in ms that a scrape waits for the end offsets of other leaders.

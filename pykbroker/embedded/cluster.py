@@ -108,7 +108,7 @@ class AsyncCluster(Lifecycle):
 
     def _new_node(self, node_id: int, folder: Path) -> Node:
         def open_store(clock: Clock) -> Store:
-            return SqliteStore(folder / STORE_FILE, clock, shared=True, ephemeral=True)
+            return SqliteStore(folder / STORE_FILE, clock, shared=True, ephemeral=self._data_dir is None)
 
         is_alone = self._count == 1
         own_folder = folder if is_alone else folder / f"broker-{node_id}"

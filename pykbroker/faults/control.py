@@ -195,7 +195,7 @@ class Faults:
 
     async def thaw(self, broker: int) -> None:
         for seams in self._seams(broker):
-            _thaw(seams)
+            seams.thaw()
 
     async def partition(self, *sides: Iterable[int]) -> None:
         """Cut the brokers of each side off from those of all other sides; clients and the store reach them all."""
@@ -216,7 +216,7 @@ class Faults:
     async def heal(self) -> None:
         """End all faults that last."""
         for broker in self._brokers().values():
-            _thaw(broker.seams)
+            broker.seams.thaw()
             broker.seams.clock.set_right()
             broker.seams.heal()
         self.rules.clear()
@@ -311,10 +311,3 @@ async def _knows(broker: FaultyBroker, is_true: Callable[[MetadataImage], bool])
             await news.wait()
         finally:
             cluster.on_image.remove(look)
-
-
-def _thaw(seams: Seams) -> None:
-    for active in seams.frozen_by:
-        active.remove()
-    seams.frozen_by.clear()
-    seams.thaw()

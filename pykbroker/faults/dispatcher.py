@@ -20,7 +20,7 @@ import anyio
 import attrs
 
 from pykbroker.errors import CloseConnection, KafkaError
-from pykbroker.faults.fetch_faults import FETCH, OF_THE_SESSION, wanted_partitions, with_errors, without_waiting
+from pykbroker.faults.fetch_faults import FETCH, is_of_partitions, wanted_partitions, with_errors, without_waiting
 from pykbroker.faults.rules import ActiveFault, FaultRules
 from pykbroker.faults.targets import changed, mark, merge, split_request
 from pykbroker.handlers.context import ConnectionInfo, Services
@@ -118,13 +118,14 @@ class FaultyDispatcher(RequestDispatcher):
 
     def _meet_one(self, meeting: _Meeting, active: ActiveFault) -> None:
         fault = active.fault
-        if fault.error is not None and fault.error not in OF_THE_SESSION and meeting.header.api_key == FETCH:
+        if meeting.header.api_key == FETCH and is_of_partitions(fault):
             keys = wanted_partitions(
                 meeting.request, self._services.fetch_sessions, fault.is_about, self._name_of_topic
             )
             if not keys or not active.hit():
                 return
-            meeting.failed_partitions += [(key, fault.error) for key in keys]
+            if fault.error is not None:
+                meeting.failed_partitions += [(key, fault.error) for key in keys]
         else:
             split = split_request(meeting.request, fault.is_about, self._name_of_topic)
             if split.wanted is None:

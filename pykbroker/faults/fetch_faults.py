@@ -11,7 +11,7 @@ Not here: other requests (targets), sessions (replication/fetch_session).
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pykbroker.faults.rules import Target
+from pykbroker.faults.rules import Fault, Target
 from pykbroker.faults.targets import IsWanted, NameOfTopic, changed
 from pykbroker.replication.fetch_session import FetchSessions, Key
 from wire.errors import ErrorCode
@@ -29,6 +29,11 @@ OF_THE_SESSION = frozenset(
         ErrorCode.UNKNOWN_SERVER_ERROR,
     )
 )
+
+
+def is_of_partitions(fault: Fault) -> bool:
+    """Tell whether a fault is about partitions of a fetch, rather than about the fetch as a whole."""
+    return fault.topic is not None or (fault.error is not None and fault.error not in OF_THE_SESSION)
 
 
 def wanted_partitions(

@@ -101,6 +101,9 @@ class Seams:
         self.clock.freeze()
 
     def thaw(self) -> None:
+        for active in self.frozen_by:
+            active.remove()
+        self.frozen_by.clear()
         if self.is_frozen:
             self.is_frozen = False
             self.clock.thaw()

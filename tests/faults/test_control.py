@@ -299,6 +299,15 @@ async def test_frozen_broker_answers_nobody_loses_what_it_leads_and_goes_on_when
     await until(lambda: frozen in three.broker(other).services.cluster.image.topics["t"].partitions[0].isr)
 
 
+async def test_frozen_broker_that_is_killed_answers_when_it_is_started_again(three: AsyncCluster) -> None:
+    await three.faults.freeze(2)
+    await three.faults.kill(2)
+    await three.faults.start(2)
+    async with Client.connect(three.broker(2)) as client:
+        assert await coordinator_of(client, "g") != 0
+    assert len(three.faults.rules) == 0
+
+
 async def test_leader_that_is_cut_off_from_the_others_acknowledges_nothing_until_it_heals(three: AsyncCluster) -> None:
     await three.create_topic("t", 1, replication_factor=3, configs={"min.insync.replicas": 2})
     leader = leader_of(three, "t")

@@ -259,6 +259,20 @@ async def test_partition_that_only_the_session_knows_fails_and_is_told_anew_afte
         assert (await on.client.ask(again, FETCH_V)).responses == []
 
 
+@pytest.mark.parametrize(("topic", "hits"), [("t", 1), ("other", 0)])
+async def test_fault_about_a_topic_is_met_by_a_fetch_that_only_the_session_knows_to_be_of_it(
+    tmp_path: Path, topic: str, hits: int
+) -> None:
+    async with scene(tmp_path) as on:
+        first = fetch_of("t")
+        first.session_epoch = 0
+        session_id = (await on.client.ask(first, FETCH_V)).session_id
+        fault = on.add(api="Fetch", topic=topic, throttle_ms=5)
+        again = FetchRequest(max_wait_ms=0, min_bytes=1, session_id=session_id, session_epoch=1)
+        assert (await on.client.ask(again, FETCH_V)).throttle_time_ms == 5 * hits
+        assert fault.hits == hits
+
+
 async def test_error_of_a_fetch_session_is_one_of_the_whole_answer(tmp_path: Path) -> None:
     async with scene(tmp_path) as on:
         on.add(api="Fetch", error="FETCH_SESSION_ID_NOT_FOUND", times=1)
