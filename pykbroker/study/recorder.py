@@ -5,6 +5,9 @@
 Rules
 - The event loop only queues; the thread encodes, writes and flushes, so that neither a slow disk nor a terminal holds
   the broker up. What does not fit into the queue, of MAX_QUEUED_BYTES, is lost and counted where it is missing.
+- Large frames are copied once, into buffers that are used again and again: fresh memory costs more than copying. Slices
+  of files are read by the thread, which is woken before too much waits for it.
+- A slice whose file became shorter meanwhile (its client got no answer either) is filled up with zeros.
 - Leaving the block writes what is queued. A sink that fails ends the recording, with one line in the log.
 
 Format: of the file, wire.study.trace.
@@ -12,6 +15,8 @@ Format: of the file, wire.study.trace.
 
 import contextlib
 import logging
+import mmap
+import os
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -20,7 +25,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pykbroker.study.frames import FRAME_COST, Frames, Subscriber
+from pykbroker.log.files import FileSlice
+from pykbroker.study.frames import LONG_BYTES, Frames, LongFrame, Piece, Subscriber, cost_of
+from wire.primitives import Buffer
 from wire.study.exchanges import TracedFrame, learn_topics
 from wire.study.lines import Line, print_lines
 from wire.study.show_tree import tree_lines
@@ -31,15 +38,21 @@ logger = logging.getLogger("pykbroker.study")
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 INTERVAL_S = 0.02  # how often what is queued is written
-_FILE_BUFFER_BYTES = 256 * 1024
+WAKING_BYTES = 1024 * 1024  # that much is not left to wait for it
+POOLED_BYTES = 2 * 1024 * 1024  # of a buffer for a large frame; memory only as far as it has been used
+MAX_POOLED = 64  # about what the queue holds of frames of 1 MB
+_READ_BYTES = 1024 * 1024  # of a slice, at once
+_MAX_PIECES = 1024  # that one system call takes
+
+Event = TracedFrame | LongFrame | Lost
 
 
 class Sink(ABC):
     """Where a recorder's thread puts frames."""
 
     @abstractmethod
-    def write(self, events: Sequence[TracedFrame | Lost]) -> None:
-        """Raises: OSError."""
+    def write(self, events: Sequence[Event]) -> None:
+        """Take frames, of which nothing may be kept. Raises: OSError."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -49,27 +62,52 @@ class Recorder(Subscriber):
     def __init__(self, sink: Sink, max_bytes: int = MAX_QUEUED_BYTES) -> None:
         self._sink = sink
         self._max_bytes = max_bytes
-        self._queue: deque[TracedFrame | Lost] = deque()
+        self._queue: deque[Event] = deque()
         # Without a lock: one counter is the loop's alone, the other the thread's.
         self._offered_bytes = 0
         self._taken_bytes = 0
         self._lost = 0  # since the last frame that was queued
         self._lost_since_us = 0
+        self._pool: list[mmap.mmap] = []
         self._has_failed = False
-        self._closing = threading.Event()
+        self._is_closing = False
+        self._wanted = threading.Event()  # set: the thread does not wait for the next interval
         self._thread = threading.Thread(target=self._run, name="trace")
         self._thread.start()
 
-    def offer(self, frame: TracedFrame) -> None:
-        size = len(frame.data) + FRAME_COST
-        if self._offered_bytes - self._taken_bytes + size > self._max_bytes:
+    def offer(self, frame: TracedFrame | LongFrame) -> None:
+        size = cost_of(frame)
+        waiting_bytes = self._offered_bytes - self._taken_bytes + size
+        if waiting_bytes > self._max_bytes:
             self._lost_since_us = self._lost_since_us if self._lost else frame.time_us
             self._lost += 1
             return
         if self._lost:
             self._tell_loss()
         self._offered_bytes += size
-        self._queue.append(frame)
+        self._queue.append(self._kept(frame) if isinstance(frame, LongFrame) else frame)
+        if waiting_bytes > WAKING_BYTES and not self._wanted.is_set():
+            self._wanted.set()
+
+    def _kept(self, frame: LongFrame) -> LongFrame:
+        """Return a frame all of which is ours."""
+        rest = [piece if isinstance(piece, (bytes, FileSlice)) else self._copied(piece) for piece in frame.rest]
+        return LongFrame(frame.start, rest)
+
+    def _copied(self, piece: bytearray | memoryview) -> Buffer:
+        size = len(piece)
+        if not LONG_BYTES <= size <= POOLED_BYTES:
+            return bytes(piece)
+        copy = memoryview(self._pool.pop() if self._pool else mmap.mmap(-1, POOLED_BYTES))[:size]
+        copy[:] = piece
+        return copy
+
+    def _give_back(self, frame: LongFrame) -> None:
+        for piece in frame.rest:
+            if isinstance(piece, memoryview) and len(self._pool) < MAX_POOLED:
+                buffer = piece.obj
+                assert isinstance(buffer, mmap.mmap)
+                self._pool.append(buffer)
 
     def _tell_loss(self) -> None:
         self._queue.append(Lost(self._lost_since_us, self._lost))
@@ -79,7 +117,8 @@ class Recorder(Subscriber):
         """Write what is queued and end the thread."""
         if self._lost:
             self._tell_loss()
-        self._closing.set()
+        self._is_closing = True
+        self._wanted.set()
         self._thread.join()
 
     def _run(self) -> None:
@@ -87,7 +126,9 @@ class Recorder(Subscriber):
             is_last = False
             while not is_last:
                 # Being woken for each frame would cost more than all the rest.
-                is_last = self._closing.wait(INTERVAL_S)
+                self._wanted.wait(INTERVAL_S)
+                self._wanted.clear()
+                is_last = self._is_closing
                 self._write_queued()
         finally:
             with contextlib.suppress(OSError):
@@ -104,7 +145,10 @@ class Recorder(Subscriber):
         except OSError as error:
             logger.error("the trace ends here: %s", error)
             self._has_failed = True
-        self._taken_bytes += sum(len(event.data) + FRAME_COST for event in events if isinstance(event, TracedFrame))
+        for event in events:
+            if isinstance(event, LongFrame):
+                self._give_back(event)
+        self._taken_bytes += sum(cost_of(event) for event in events if not isinstance(event, Lost))
 
 
 @contextlib.contextmanager
@@ -122,15 +166,50 @@ def record(frames: Frames, sink: Sink) -> Iterator[Recorder]:
 class TraceFile(Sink):
     def __init__(self, path: Path) -> None:
         """Begin a new file. Raises: OSError."""
-        self._file = path.open("wb", buffering=_FILE_BUFFER_BYTES)
+        self._file = path.open("wb", buffering=0)
         self._encoder = TraceEncoder()
+        self._pieces: list[Buffer] = []  # to be written
+        self._window = bytearray(_READ_BYTES)  # slices that are among the pieces
+        self._used = 0  # of it
         self._file.write(MAGIC)
-        self._file.flush()
 
-    def write(self, events: Sequence[TracedFrame | Lost]) -> None:
+    def write(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._file.writelines(self._encoder.pieces(event))
-        self._file.flush()
+            if isinstance(event, LongFrame):
+                self._pieces += self._encoder.pieces(event.start, len(event) - len(event.start.data))
+                self._add(event.rest)
+            else:
+                self._pieces += self._encoder.pieces(event)
+        self._write_pieces()
+
+    def _add(self, rest: Sequence[Piece]) -> None:
+        """Add what may be in files, writing whenever the window is full."""
+        for piece in rest:
+            if not isinstance(piece, FileSlice):
+                self._pieces.append(piece)
+                continue
+            done = 0
+            while done < len(piece):
+                if self._used == len(self._window):
+                    self._write_pieces()
+                part = memoryview(self._window)[self._used :][: len(piece) - done]
+                read = os.preadv(piece.fileno(), [part], piece.position + done)
+                part[read:] = bytes(len(part) - read)
+                self._pieces.append(part)
+                self._used += len(part)
+                done += len(part)
+
+    def _write_pieces(self) -> None:
+        fd, pieces = self._file.fileno(), self._pieces
+        for start in range(0, len(pieces), _MAX_PIECES):
+            some = pieces[start : start + _MAX_PIECES]
+            written, size = os.writev(fd, some), sum(map(len, some))
+            if written < size:
+                rest = memoryview(b"".join(some))
+                while written < size:
+                    written += os.write(fd, rest[written:])
+        pieces.clear()
+        self._used = 0
 
     def close(self) -> None:
         self._file.close()
@@ -146,9 +225,9 @@ class TraceLines(Sink):
         self._topic_names: dict[bytes, str] = {}
         self._number = 0
 
-    def write(self, events: Sequence[TracedFrame | Lost]) -> None:
+    def write(self, events: Sequence[Event]) -> None:
         for event in events:
-            print_lines(self._lines(event), self._file)
+            print_lines(self._lines(event.whole() if isinstance(event, LongFrame) else event), self._file)
         self._file.flush()
 
     def _lines(self, event: TracedFrame | Lost) -> list[Line]:

@@ -5,24 +5,22 @@
 
 Rules
 - The dispatcher is in place only while somebody subscribes: without tracing, nothing is paid for it.
-- A request is copied before its handler runs, which may stamp batches in place. An answer's slices of files are read,
-  only for the trace; the client still gets them by sendfile.
+- A request is copied before its handler runs, which may stamp batches in place. An answer's slices of files are read
+  by who takes the frame; the client still gets them by sendfile.
 - An answer to a request that came before the tracing began is not traced: nobody knows whose it is.
 
 Not here: who takes the frames (frames, recorder).
 """
 
 import contextlib
-import os
 import time
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, cast
 from weakref import WeakKeyDictionary
 
 from pykbroker.handlers.context import ConnectionInfo
-from pykbroker.log.files import FileSlice
 from pykbroker.server.dispatch import RequestDispatcher, Started
-from pykbroker.study.frames import Frames
+from pykbroker.study.frames import LONG_BYTES, Frames, LongFrame, Piece
 from pykbroker.study.recorder import Sink, record
 from wire.schema import Records
 from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, public
@@ -72,7 +70,10 @@ class TracingDispatcher(RequestDispatcher):
         if not self._frames.is_wanted:
             return self.inner.start(connection, frame)
         key, version = known_request(frame) or (UNKNOWN, UNKNOWN)
-        self._publish(connection, Direction.REQUEST, key, version, bytes(frame))
+        if len(frame) < LONG_BYTES:
+            self._publish(connection, Direction.REQUEST, key, version, bytes(frame))
+        else:
+            self._publish(connection, Direction.REQUEST, key, version, b"", rest=[frame])
         answer = self.inner.start(connection, frame)
         if isinstance(answer, Started):
             self._waiting[answer] = connection, key, version
@@ -98,37 +99,37 @@ class TracingDispatcher(RequestDispatcher):
     ) -> None:
         if not self._frames.is_wanted:
             return
-        data = answer[4:] if isinstance(answer, bytes) else _without_size(answer)
-        self._publish(connection, Direction.RESPONSE, key, version, data)
+        if isinstance(answer, bytes):
+            self._publish(connection, Direction.RESPONSE, key, version, answer[4:])
+        else:
+            head, *rest = cast(list[Piece], answer)
+            assert isinstance(head, bytes)
+            self._publish(connection, Direction.RESPONSE, key, version, head[4:], rest=rest)
 
     def _publish(
-        self, connection: ConnectionInfo, direction: Direction, key: int, version: int, data: bytes | bytearray
+        self,
+        connection: ConnectionInfo,
+        direction: Direction,
+        key: int,
+        version: int,
+        data: bytes,
+        *,
+        rest: Sequence[Piece] = (),
     ) -> None:
         peer = self._peers.get(connection)
         if peer is None:
             peer = self._peers[connection] = _peer(connection)
+        frame: TracedFrame | LongFrame
+        frame = start = TracedFrame(time.time_ns() // 1000, connection.id, peer, direction, key, version, data)
+        if rest:
+            frame = LongFrame(start, rest)
         if key in SECRET_KEYS or key == UNKNOWN:
-            data = public(direction, key, version, data)
-        time_us = time.time_ns() // 1000
-        self._frames.publish(TracedFrame(time_us, connection.id, peer, direction, key, version, data))
+            whole = frame.whole() if isinstance(frame, LongFrame) else frame
+            frame = start._replace(data=public(direction, key, version, whole.data))
+        self._frames.publish(frame)
 
 
 def _peer(connection: ConnectionInfo) -> str:
     """Return the client's address, with its port where the connection came through a listener of ours."""
     parts = connection.id.rsplit("-", 2)
     return parts[1] if len(parts) == 3 and parts[1].startswith(f"{connection.host}:") else connection.host
-
-
-def _without_size(chunks: list[Records]) -> bytearray:
-    """Put an answer together, reading the slices of files in it; its first piece begins with the size."""
-    data = bytearray(sum(map(len, chunks)) - 4)
-    view = memoryview(data)
-    pos = -4
-    for chunk in chunks:
-        if isinstance(chunk, FileSlice):
-            os.preadv(chunk.fileno(), [view[pos : pos + len(chunk)]], chunk.position)
-        else:
-            start = max(-pos, 0)
-            view[max(pos, 0) : pos + len(chunk)] = memoryview(chunk)[start:]  # type: ignore[arg-type]
-        pos += len(chunk)
-    return data

@@ -69,6 +69,7 @@ class OurBroker:
     properties: Mapping[str, str] = field(factory=dict)
     name: str = "pykbroker"
     port: int = field(factory=lambda: free_ports(1)[0])
+    options: Sequence[str] = ()  # more of the command line
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -93,6 +94,7 @@ class OurBroker:
             str(self.port),
             "--data-dir",
             str(self.data_dir),
+            *self.options,
         ]
         for name, value in self.properties.items():
             command += ["--set", f"{name}={value}"]
