@@ -72,6 +72,7 @@ class Console:
             node_id=self._config.node_id,
         )
         records, groups, trace = RecordPages(self._client), GroupPages(self._client), self._trace
+        rest = Route("/{rest:path}", _missing, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
         api: list[BaseRoute] = [
             Route("/cluster", answered(cluster.cluster)),
             Route("/brokers", answered(cluster.brokers)),
@@ -84,12 +85,13 @@ class Console:
             Route("/group", answered(groups.group)),
             Route("/trace", trace.live),
             Route("/trace/{stream:int}/{number:int}", answered(trace.frame)),
+            rest,
         ]
         pages: list[BaseRoute] = [
             Mount("/api", routes=api),
             Mount("/static", StaticFiles(directory=STATIC)),
             Route("/", _page),
-            Route("/{rest:path}", _missing, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            rest,
         ]
         return [
             Route("/", lambda request: RedirectResponse("/console/")),

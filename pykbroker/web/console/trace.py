@@ -31,7 +31,6 @@ from pykbroker.web.console.api import BadQuestionError, Json, failure
 from wire.catalog import API_BY_KEY
 from wire.study.comments import field_comment
 from wire.study.exchanges import Direction, TracedFrame, learn_topics
-from wire.study.lines import plain
 from wire.study.show_tree import value_text
 from wire.study.summary import Summaries
 from wire.study.tree import Node
@@ -88,7 +87,6 @@ class _Stream:
             "client_id": words.get("name", ""),
             "error": words.get("error", ""),
             "fields": words.get("value", ""),
-            "line": plain(line),
         }
 
     def _is_own(self, frame: TracedFrame, tree: Node) -> bool:
@@ -216,9 +214,13 @@ def _explained(frame: TracedFrame, topic_names: dict[bytes, str]) -> Mapping[str
     }
 
 
-def _rows(node: Node, depth: int, buffer: int, buffers: list[_Buffer]) -> Iterator[Mapping[str, Json]]:
+def _rows(
+    node: Node, depth: int, buffer: int, buffers: list[_Buffer], *, is_part: bool = False
+) -> Iterator[Mapping[str, Json]]:
+    """Yield a node and what is below it; a part is what only says how a value is written, such as its length."""
     yield {
         "depth": depth,
+        "is_part": is_part,
         "buffer": buffer,
         "start": node.start,
         "end": node.end,
@@ -230,7 +232,8 @@ def _rows(node: Node, depth: int, buffer: int, buffers: list[_Buffer]) -> Iterat
         "comment": "" if node.owner is None else field_comment(node.owner, node.name),
     }
     for child in node.children:
-        yield from _rows(child, depth + 1, buffer, buffers)
+        parts = not node.is_container and not child.children
+        yield from _rows(child, depth + 1, buffer, buffers, is_part=parts)
     if node.inner is not None:
         buffers.append(_Buffer(node.inner.name, node.inner.buffer))
         yield from _rows(node.inner.root, depth + 1, len(buffers) - 1, buffers)
