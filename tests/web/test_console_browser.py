@@ -89,7 +89,9 @@ async def test_hostile_record_is_shown_as_text(tmp_path: Path) -> None:
         assert await page.evaluate("document.querySelector('#produce-form')") is None  # it is read-only
         await page.evaluate("location.hash = '#/topics/orders/records?partition=1'")
         await page.wait_for("document.querySelectorAll('tbody tr').length > 3")
-        assert '"currency": "EUR"' in await page.text("tbody")
+        assert '{"order": 29,' in await page.text("body")
+        await page.evaluate("document.querySelector('tbody tr').click()")
+        assert '  "amount": {\n    "value": 4.5,\n' in await page.text("tbody tr")
         await page.screenshot("records")
         choose_hex = "const view = document.getElementById('view'); view.value = 'hex'"
         await page.evaluate(f"{choose_hex}; view.dispatchEvent(new Event('change'))")

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from pykbroker.client import Client, NotServedError
 from pykbroker.client.brokers import active_controller, log_dirs, replica_sizes
-from pykbroker.client.configs import Resource, ResourceType, describe_configs
+from pykbroker.client.configs import ConfigEntry, ConfigSource, Resource, ResourceType, describe_configs
 from pykbroker.client.metadata import NOBODY, ClusterMetadata, PartitionMetadata, TopicMetadata
 from pykbroker.client.offsets import BEGINNING, END, list_offsets_or_errors
 from pykbroker.errors import KafkaError
@@ -122,7 +122,7 @@ class ClusterPages:
                     "is_read_only": entry.is_read_only,
                     "documentation": entry.documentation,
                 }
-                for entry in sorted(entries, key=lambda entry: (not entry.is_set, entry.name))
+                for entry in sorted(entries, key=_set_first)
             ]
         }
 
@@ -134,6 +134,10 @@ class ClusterPages:
             except (KafkaError, OSError, NotServedError):
                 continue
         return sizes
+
+
+def _set_first(entry: ConfigEntry) -> tuple[bool, bool, str]:
+    return not entry.is_set, entry.source is ConfigSource.DYNAMIC_DEFAULT_BROKER, entry.name
 
 
 def _topic(topic: TopicMetadata, size: int | None) -> Mapping[str, Json]:

@@ -9,6 +9,7 @@ Rules
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -140,10 +141,11 @@ def _shown(data: bytes | None) -> Mapping[str, Json] | None:
 
 async def _json_body(request: Request) -> Mapping[str, Any]:
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_PRODUCE_BYTES:
-            raise BadQuestionError(f"more than {MAX_PRODUCE_BYTES} bytes")
+    async with contextlib.aclosing(request.stream()) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > MAX_PRODUCE_BYTES:
+                raise BadQuestionError(f"more than {MAX_PRODUCE_BYTES} bytes")
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):

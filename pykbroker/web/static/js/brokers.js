@@ -11,7 +11,7 @@ export async function list(page) {
     page.main.replaceChildren(h("h1", {}, "Brokers"), table([
       ["Id", "number", (broker) => h("a", { href: to("brokers", broker.id) }, broker.id)],
       ["Address", "mono", (broker) => broker.address],
-      ["Role", "nowrap", (broker) => (broker.is_controller ? "controller" : "–")],
+      ["Role", "narrow", (broker) => (broker.is_controller ? "controller" : "–")],
       ["Rack", "", (broker) => broker.rack ?? "–"],
       ["Leads", "number", (broker) => number(broker.leads)],
       ["Replicas", "number", (broker) => number(broker.replicas)],

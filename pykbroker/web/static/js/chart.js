@@ -7,6 +7,7 @@ import { h, number } from "./dom.js";
 const MAX_POINTS = 900;
 const MAX_SERIES = 8;
 const HEIGHT = 230;
+const MIN_SECONDS = 60;
 const LIGHT = ["#2056d6", "#c2410c", "#137a3f", "#9333ea", "#b45309", "#0e7490", "#be185d", "#4d7c0f"];
 const DARK = ["#7ba6ff", "#fb923c", "#5bd08d", "#c79bff", "#f2c14e", "#5cc8dd", "#f58bb8", "#a8d15f"];
 
@@ -56,8 +57,8 @@ export class LiveChart {
     const axis = { stroke: style.color, grid: { stroke: "rgba(128,128,128,.18)", width: 1 }, ticks: { stroke: "rgba(128,128,128,.3)" } };
     this.plot = new uPlot({
       width: this.place.clientWidth, height: HEIGHT, legend: { show: false },
-      scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
-      axes: [{ ...axis }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number(tick) : "")) }],
+      scales: { x: { range: (_, first, last) => [Math.min(first, last - MIN_SECONDS), last] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+      axes: [{ ...axis, space: 90, values: (_, ticks) => ticks.map((tick) => new Date(1000 * tick).toLocaleTimeString("en-GB")) }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number(tick) : "")) }],
       series: [{}, ...this.names.map((name, index) => ({
         label: name, stroke: this.#colour(index), width: 2, fill: this.names.length === 1 ? `${this.#colour(index)}22` : undefined,
         points: { show: this.points.length < 3 },

@@ -5,22 +5,23 @@ import { bytes, h } from "./dom.js";
 export const VIEWS = [["auto", "automatic"], ["text", "text"], ["json", "JSON"], ["hex", "hex"]];
 const HEX_LINE = 16;
 
-/** An element for what the API tells of some bytes: null, or { base64, bytes }. */
+/** An element for what the API tells of some bytes: null, or { base64, bytes }; JSON on one line if it is to be short. */
 export function content(told, view, style = "") {
   if (told === null) return h("span", { class: "quiet" }, "null");
   const data = Uint8Array.from(atob(told.base64), (character) => character.charCodeAt(0));
   const rest = told.bytes > data.length ? `\n… ${bytes(told.bytes)} in all` : "";
-  return h("pre", { class: style }, shown(data, view) + rest);
+  return h("pre", { class: style }, shown(data, view, style === "short") + rest);
 }
 
-function shown(data, view) {
+function shown(data, view, isShort) {
   if (view === "hex") return hexLines(data);
   const text = asText(data, view !== "text");
   if (text === null) return hexLines(data);
   if (view === "text") return text;
   try {
     const value = JSON.parse(text);
-    if (view === "json" || (typeof value === "object" && value !== null)) return JSON.stringify(value, null, 2);
+    const isStructure = typeof value === "object" && value !== null;
+    if (view === "json" || (isStructure && !isShort)) return JSON.stringify(value, null, 2);
   } catch {
     // It is no JSON: text will do.
   }

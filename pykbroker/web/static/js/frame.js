@@ -24,7 +24,7 @@ export function frameDetail(frame, told, close) {
   fill();
   hex.replaceChildren(...hexView(buffers[0], 0, 0));
   return h("div", { class: "panel detail" },
-    h("div", { class: "bar padded" },
+    h("div", { class: "bar" },
       h("b", {}, `${frame.is_request ? "→" : "←"} ${told.title}`), h("span", { class: "quiet" }, `${bytes(frame.bytes)}, #${frame.correlation_id}`),
       parts, h("button", { click: close, "aria-label": "Close" }, "✕")),
     tree, told.is_cut ? h("p", { class: "quiet padded" }, "The rest of the tree is not shown.") : null, hex);

@@ -89,20 +89,26 @@ export async function show(page) {
 function recordTable(records, view) {
   return table([
     ["Offset", "number", (record) => number(record.offset)],
-    ["Time (UTC)", "nowrap mono", (record) => h("span", { title: record.timestamp_type }, time(record.timestamp))],
+    ["Time (UTC)", "narrow mono", (record) => h("span", { title: record.timestamp_type }, time(record.timestamp))],
     ["Key", "", (record) => content(record.key, view, "short")],
-    ["Value", "", (record) => content(record.value, view, "short")],
-    ["Headers", "", (record) => headers(record, view)],
+    ["Value", "broad", (record) => content(record.value, view, "short")],
+    ["Headers", "", (record) => headers(record, view, "short")],
   ], records, {
     empty: "No records here.",
     onRow: (record, row) => {
-      if (getSelection().isCollapsed) for (const pre of row.querySelectorAll("pre")) pre.classList.toggle("short");
+      if (!getSelection().isCollapsed) return; // somebody copies a part of it
+      row.setAttribute("aria-expanded", String(row.getAttribute("aria-expanded") !== "true"));
+      const isOpen = row.getAttribute("aria-expanded") === "true";
+      const style = isOpen ? "" : "short";
+      row.cells[2].replaceChildren(content(record.key, view, style));
+      row.cells[3].replaceChildren(content(record.value, view, style));
+      row.cells[4].replaceChildren(...headers(record, view, style));
     },
   });
 }
 
-function headers(record, view) {
-  const shown = record.headers.map((header) => h("div", {}, h("span", { class: "quiet" }, `${header.name}: `), content(header.value, view, "short")));
+function headers(record, view, style) {
+  const shown = record.headers.map((header) => h("div", {}, h("span", { class: "quiet" }, `${header.name}: `), content(header.value, view, style)));
   if (record.headers_left_out) shown.push(h("div", { class: "quiet" }, `${record.headers_left_out} more`));
   return shown;
 }

@@ -18,7 +18,7 @@ export async function show(page) {
   const own = check("the console's own requests, too", { change: () => start() });
   const detail = h("div");
   const split = h("div", { class: "split" }, h("div", { class: "panel frames" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Time (UTC)", "Client", "", "Message", "Bytes", "Took", "Fields"].map((title) => h("th", {}, title)))), body)), detail);
+    h("thead", {}, h("tr", {}, ["Time (UTC)", "Client", "", "Message", "Bytes", "Took", "Fields"].map((title) => h("th", { class: title === "Fields" ? "fields" : "" }, title)))), body)), detail);
   let source = null;
   let stream = null;
   let count = 0;
