@@ -89,7 +89,7 @@ async def test_hostile_record_is_shown_as_text(tmp_path: Path) -> None:
         assert await page.evaluate("document.querySelector('#produce-form')") is None  # it is read-only
         await page.evaluate("location.hash = '#/topics/orders/records?partition=1'")
         await page.wait_for("document.querySelectorAll('tbody tr').length > 3")
-        assert '{"order": 29,' in await page.text("body")
+        assert '{"order": 28,' in await page.text("body")
         await page.evaluate("document.querySelector('tbody tr').click()")
         assert '  "amount": {\n    "value": 4.5,\n' in await page.text("tbody tr")
         await page.screenshot("records")
@@ -153,6 +153,7 @@ async def test_trace_shows_a_request_and_each_byte_of_it(tmp_path: Path) -> None
             await producer.send("orders", HOSTILE.encode(), key=b"k")
         await client.metadata(["orders"])
         await page.wait_for("document.querySelectorAll('.frames tbody tr').length >= 4")
+        await page.screenshot("trace-lines")
         await page.evaluate(
             "[...document.querySelectorAll('.frames tr')].find(r => r.innerText.includes('Produce')).click()"
         )
@@ -170,6 +171,8 @@ async def test_trace_shows_a_request_and_each_byte_of_it(tmp_path: Path) -> None
             "[...document.querySelectorAll('.hex mark')].map(mark => mark.innerText).join('')"
         )
         await page.screenshot("trace")
+        await page.look(dark=True)
+        await page.screenshot("trace-dark")
         await page.evaluate("location.hash = '#/topics'")
         with anyio.fail_after(20):
             while broker.dispatcher is not untraced:

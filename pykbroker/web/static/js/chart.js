@@ -22,8 +22,14 @@ export class LiveChart {
     const redraw = () => this.#rebuild();
     const dark = matchMedia("(prefers-color-scheme: dark)");
     dark.addEventListener("change", redraw, { signal });
-    window.addEventListener("resize", redraw, { signal });
-    signal.addEventListener("abort", () => this.plot?.destroy());
+    const size = new ResizeObserver(() => {
+      if (this.plot !== null && this.plot.width !== this.place.clientWidth) redraw();
+    });
+    size.observe(this.place);
+    signal.addEventListener("abort", () => {
+      size.disconnect();
+      this.plot?.destroy();
+    });
   }
 
   /** Add what was seen at a time; series beyond MAX_SERIES are drawn as one. */

@@ -18,15 +18,25 @@ function asNode(child) {
 }
 
 /** A table of columns [title, class, row => content]. */
-export function table(columns, rows, { empty = "Nothing to show.", onRow = null, rowProperties = () => ({}) } = {}) {
+export function table(columns, rows, { empty = "Nothing to show.", onRow = null } = {}) {
   if (rows.length === 0) return h("div", { class: "panel empty" }, empty);
   const body = rows.map((row) => h(
     "tr",
-    { ...(onRow ? { class: "clickable", click: (event) => onRow(row, event.currentTarget) } : {}), ...rowProperties(row) },
+    onRow ? clickable((element) => onRow(row, element)) : {},
     columns.map(([, style, content]) => h("td", { class: style }, content(row))),
   ));
   const head = h("tr", {}, columns.map(([title, style]) => h("th", { class: style, scope: "col" }, title)));
   return h("div", { class: "panel" }, h("table", {}, h("thead", {}, head), h("tbody", {}, body)));
+}
+
+/** Properties of a row that does something when it is clicked, or chosen by the keyboard. */
+export function clickable(act) {
+  return {
+    class: "clickable", tabindex: 0, click: (event) => act(event.currentTarget),
+    keydown: (event) => {
+      if (event.key === "Enter" && event.target === event.currentTarget) act(event.currentTarget);
+    },
+  };
 }
 
 export function facts(...pairs) {

@@ -45,7 +45,7 @@ export function produceForm(topic, partitions, signal, onSent) {
     h("form", { class: "panel padded", submit: send },
       h("div", { class: "bar" }, labelled("Partition", partition), labelled("Key", key, "wide"), labelled("Key is", keyFormat)),
       h("div", { class: "bar" }, labelled("Value", value, "wide"), labelled("Value is", valueFormat), labelled("Headers, one a line", headers, "wide")),
-      h("div", { class: "bar" }, button, said)));
+      h("div", { class: "bar centred" }, button, said)));
 }
 
 function encoded(text, format) {

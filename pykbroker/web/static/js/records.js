@@ -62,7 +62,7 @@ export async function show(page) {
     newer.disabled = told.next_offset >= told.end;
     place.replaceChildren(
       h("p", { class: "quiet" }, `Partition ${told.partition} holds offsets ${number(told.beginning)} to ${number(told.end)} (exclusive).`),
-      recordTable(told.records, view.value),
+      recordTable(start.value === "end" ? told.records.toReversed() : told.records, view.value),
     );
   };
 
@@ -108,7 +108,7 @@ function recordTable(records, view) {
 }
 
 function headers(record, view, style) {
-  const shown = record.headers.map((header) => h("div", {}, h("span", { class: "quiet" }, `${header.name}: `), content(header.value, view, style)));
+  const shown = record.headers.map((header) => h("div", { class: "header" }, h("span", { class: "quiet" }, `${header.name}: `), content(header.value, view, style)));
   if (record.headers_left_out) shown.push(h("div", { class: "quiet" }, `${record.headers_left_out} more`));
   return shown;
 }

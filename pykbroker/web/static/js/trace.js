@@ -4,7 +4,7 @@
 // looked at afterwards, as long as the broker keeps them.
 
 import { ask, traceUrl } from "./api.js";
-import { bytes, check, h, labelled, number } from "./dom.js";
+import { bytes, check, clickable, h, labelled, number } from "./dom.js";
 import { frameDetail } from "./frame.js";
 
 const MAX_LINES = 500;
@@ -96,7 +96,7 @@ export async function show(page) {
 
 function frameRow(frame, choose) {
   const time = new Date(frame.time_us / 1000).toISOString().slice(11, 23);
-  return h("tr", { class: "clickable", click: choose },
+  return h("tr", clickable(choose),
     h("td", { class: "mono nowrap" }, time),
     h("td", { class: "mono nowrap" }, frame.peer),
     h("td", { class: frame.is_request ? "request" : "answer" }, frame.is_request ? "→" : "←"),
