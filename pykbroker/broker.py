@@ -295,6 +295,7 @@ class Broker:
                 server=self._server,
                 dispatcher=dispatcher,
                 network=network,
+                bootstrap=self._reachable_here(),
                 faults=self.faults if self.config.pykbroker_http_faults_enable else None,
             )
             await web.start(connections)
@@ -361,6 +362,8 @@ class Broker:
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
         if self.config.pykbroker_http_listener:
             self._bind_http()
+        elif self.config.pykbroker_http_console_enable:
+            logger.warning("there is no console without pykbroker.http.listener")
 
     def _bind_http(self) -> None:
         from pykbroker.config_tables.http_listener import parse_http_listener
@@ -378,6 +381,14 @@ class Broker:
         )
         self._exit.callback(self._http_listener.socket.close)
         self.http_address = self._http_listener.address
+
+    def _reachable_here(self) -> tuple[str, int]:
+        """Where this machine reaches the listener by which brokers reach each other: its clients are told addresses
+        that are good here."""
+        wanted = self.config.inter_broker_listener_effective
+        listener = next((each for each in self._listeners if each.name == wanted), self._listeners[0])
+        host, port = listener.address
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
 
 def _check_protocol(endpoint: Endpoint) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pykbroker import cli
 from wire import codec
 from wire.frame import RequestHeader, decode_response_header, encode_request
 from wire.messages.metadata import MetadataRequest, MetadataResponse, MetadataResponseBroker
@@ -327,6 +328,17 @@ def test_http_is_served_where_told_and_said_before_clients_are_accepted(tmp_path
         "pykbroker accepts clients on",
     ]
     assert lines[1].startswith("pykbroker serves HTTP on http://127.0.0.1:")
+
+
+def test_console_is_served_where_http_is_and_implies_it(tmp_path: Path) -> None:
+    lines = lines_of("start", "--port", "0", "--ephemeral", "--http", "0", "--console", cwd=tmp_path)
+    address = lines[1].rpartition(" ")[2]
+    assert lines[2] == f"pykbroker has its console at {address}/console/"
+    options = cli.parser().parse_args(["start", "--console"], namespace=cli.Options())
+    properties = cli._properties(options, None)
+    assert properties["pykbroker.http.listener"] == "9644"
+    assert properties["pykbroker.http.console.enable"] == "true"
+    assert "pykbroker.http.console.write.enable" not in properties
 
 
 def test_each_broker_of_a_cluster_serves_http_on_a_port_of_its_own(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class Options(argparse.Namespace):
     store: str | None = None
     advertised_listener: str | None = None
     http: str | None = None
+    console: bool = False
     trace: str | None = None
     trace_tree: list[str] | None = None
     from_env: bool = False
@@ -121,6 +122,9 @@ def _add_common(parser: argparse.ArgumentParser, data_dir: Path) -> None:
         metavar="HOST:PORT",
         help=f"serve metrics and health by HTTP: {where} (without a value: 127.0.0.1:{DEFAULT_HTTP_PORT})",
     )
+    parser.add_argument(
+        "--console", action="store_true", help="serve the web console, for this machine and read-only; implies --http"
+    )
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
 
@@ -184,6 +188,9 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
         properties["pykbroker.store"] = options.store
     if options.http is not None:
         properties["pykbroker.http.listener"] = options.http
+    if options.console:
+        properties["pykbroker.http.console.enable"] = "true"
+        properties.setdefault("pykbroker.http.listener", str(DEFAULT_HTTP_PORT))
     for setting in options.set:
         name, separator, value = setting.partition("=")
         if not separator or not name.strip():
@@ -219,6 +226,8 @@ def _start(options: Options, folder: Path | None) -> int:
                     gc.enable()
                     if broker.http_address is not None:
                         _say(f"pykbroker serves HTTP on {_url(broker.http_address)}")
+                        if broker.config.pykbroker_http_console_enable:
+                            _say(f"pykbroker has its console at {_url(broker.http_address)}/console/")
                     _say(f"pykbroker accepts clients on {broker.bootstrap}")
                     if options.from_env:
                         _say_what_containers_are_waited_for(broker.config.node_id)
@@ -284,6 +293,7 @@ def _cluster(options: Options, brokers: int, folder: Path | None) -> int:
         ]
         http_listener = http_listeners[broker_id - 1]
         command += ["--http", http_listener] if http_listener is not None else []
+        command += ["--console"] if options.console else []
         command += ["--unsynced"] if options.ephemeral else []
         command += ["--host", options.host] if options.host is not None else []
         command += ["--config", str(options.config)] if options.config is not None else []
@@ -296,7 +306,9 @@ def _cluster(options: Options, brokers: int, folder: Path | None) -> int:
 def _http_listeners(options: Options, brokers: int) -> list[str | None]:
     """Return where each broker of a cluster serves HTTP: on ports that follow one another, or on any."""
     if options.http is None:
-        return [None] * brokers
+        if not options.console:
+            return [None] * brokers
+        options.http = str(DEFAULT_HTTP_PORT)
     from pykbroker.config_tables.definition import ConfigError
     from pykbroker.config_tables.http_listener import parse_http_listener
 

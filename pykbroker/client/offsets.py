@@ -36,6 +36,15 @@ async def list_offsets(
 
     Raises: KafkaError of the first partition that has none.
     """
+    return _without_errors(await list_offsets_or_errors(client, timestamps, isolation))
+
+
+async def list_offsets_or_errors(
+    client: Client,
+    timestamps: Mapping[TopicPartition, int],
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[TopicPartition, int | KafkaError]:
+    """Do what `list_offsets` does, for callers to whom some of the offsets are better than none."""
 
     async def ask(leader: int, led: list[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
         by_topic: dict[str, list[ListOffsetsPartition]] = {}
@@ -54,7 +63,7 @@ async def list_offsets(
             for told in topic.partitions
         }
 
-    return _without_errors(await client.per_leader(timestamps, ask))
+    return await client.per_leader(timestamps, ask)
 
 
 async def beginnings(client: Client, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:

@@ -11,15 +11,17 @@ Rules
 - Each feature is a module with `routes(...)`; which are served is decided here.
 - There is no authentication: the address is of loopback unless somebody chose another.
 
-Not here: HTTP (http_server), what is served (metrics, health), where it listens (config_tables/http_listener).
+Not here: HTTP (http_server), what is served (metrics, health, console), where it listens (config_tables/http_listener).
 """
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from anyio.abc import TaskGroup, TaskStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute
 
 from pykbroker.handlers.context import Services
 from pykbroker.peer import Network
@@ -32,8 +34,9 @@ from pykbroker.web.end_offsets import EndOffsets
 from pykbroker.web.http_server import HttpServer
 from pykbroker.web.loop_monitor import LoopMonitor
 
-if TYPE_CHECKING:  # it is imported where faults may be ordered
+if TYPE_CHECKING:  # they are imported where they are enabled
     from pykbroker.faults.control import Faults
+    from pykbroker.web.console.console import Console
 
 
 class WebServer:
@@ -46,11 +49,12 @@ class WebServer:
         server: Server,
         dispatcher: Dispatcher,
         network: Network,
+        bootstrap: tuple[str, int],
         faults: "Faults | None" = None,
     ) -> None:
         """`dispatcher` is the one that calls the handlers, whatever is around it in `context`.
 
-        `faults`: None where they cannot be ordered.
+        `bootstrap` is where this broker itself is a client, for the console; `faults` is None where none can be ordered.
         """
         self._services = services
         self._loop = LoopMonitor(services.clock)
@@ -59,7 +63,7 @@ class WebServer:
         dispatcher.observe(metering.observe)
         context.dispatcher = metering
         collector = metrics.BrokerCollector(services, metering, server, self._loop)
-        routes = [
+        routes: list[BaseRoute] = [
             *metrics.routes(metrics.Scrapes(collector, self._end_offsets)),
             *health.routes(services, self._loop),
         ]
@@ -67,6 +71,12 @@ class WebServer:
             from pykbroker.web.faults import routes as of_faults
 
             routes += of_faults(faults)
+        self._console: Console | None = None
+        if services.config.pykbroker_http_console_enable:
+            from pykbroker.web.console import console
+
+            self._console = console.Console(services.config, context, bootstrap, network)
+            routes += self._console.routes()
         app: Any = Starlette(routes=routes, exception_handlers={Exception: self._on_bug})  # an ASGIFramework to anycorn
         self._http = HttpServer(
             app,
@@ -81,12 +91,15 @@ class WebServer:
 
     async def stop(self) -> None:
         """Answer what was asked, and no more."""
+        if self._console is not None:
+            self._console.close_streams()
         await self._http.stop()
 
     async def _serve(self, *, task_status: TaskStatus[None]) -> None:
         self._loop.start()
         try:
-            await self._http.serve(task_status=task_status)
+            async with self._console or contextlib.nullcontext():
+                await self._http.serve(task_status=task_status)
         finally:
             self._loop.stop()
             await self._end_offsets.aclose()

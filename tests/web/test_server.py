@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 ASKED = 100  # megabytes of answers: more than sockets hold
 VERSIONS = ApiVersionsRequest("test", "1.0")
+CONSOLE = "pykbroker.web.console.console"
 OF_HTTP = ("starlette", "anycorn", "h11", "prometheus_client", "httpx", "pykbroker.web", "pykbroker.server.metering")
 
 _START = """
@@ -30,6 +31,7 @@ from pykbroker.config import BrokerConfig
 
 async def main():
     properties = {{"listeners": "PLAINTEXT://127.0.0.1:0", "log.dirs": {folder!r}, "pykbroker.http.listener": {http!r}}}
+    properties |= {more!r}
     try:
         async with Broker(BrokerConfig.from_properties(properties), is_ephemeral=True):
             print(*sys.modules)
@@ -40,9 +42,9 @@ anyio.run(main)
 """
 
 
-def started_alone(folder: Path, *, http: str, before: str = "") -> str:
+def started_alone(folder: Path, *, http: str, before: str = "", properties: dict[str, str] | None = None) -> str:
     """What a broker in a process of its own says: the modules that it has imported, or why it does not start."""
-    script = _START.format(folder=str(folder), http=http, before=before)
+    script = _START.format(folder=str(folder), http=http, before=before, more=properties or {})
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
     return done.stdout.strip()
 
@@ -61,6 +63,12 @@ def test_broker_with_http_imports_what_the_test_above_looks_for(tmp_path: Path) 
 def test_without_the_extra_the_broker_says_how_to_install_it(tmp_path: Path) -> None:
     said = started_alone(tmp_path, http="0", before="sys.modules['starlette'] = None")
     assert said == "pykbroker.http.listener needs starlette: pip install 'pykbroker[http]'"
+
+
+def test_broker_without_console_imports_nothing_of_it(tmp_path: Path) -> None:
+    assert CONSOLE not in started_alone(tmp_path, http="0").split()
+    with_console = started_alone(tmp_path, http="0", properties={"pykbroker.http.console.enable": "true"}).split()
+    assert {CONSOLE, "pykbroker.client.client", "pykbroker.study.tracing"} <= set(with_console)
 
 
 async def test_taken_port_is_one_clear_line(tmp_path: Path) -> None:

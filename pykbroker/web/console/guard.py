@@ -1,0 +1,128 @@
+"""Who may use the console: checked for every request, before anything of it runs.
+
+Rules
+- Unless `pykbroker.http.console.remote.enable`: the client is on this machine, and calls it localhost or by a loopback
+  address. The latter because any web page may have its own name lead to 127.0.0.1 (DNS rebinding).
+- What the API is asked by a browser has to come from the console's own pages; a link to these may be anywhere.
+- What writes needs `pykbroker.http.console.write.enable` and JSON, which no foreign form can send.
+- Every answer carries the headers below: no scripts but the console's own, no frames, no guessing of types.
+
+Sources: OWASP's cheat sheets on CSRF and DNS rebinding; Fetch Metadata; CSP level 3.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import attrs
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pykbroker.config import BrokerConfig
+
+READING = ("GET", "HEAD")
+POLICY: Sequence[tuple[str, str]] = (
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-cache"),
+)
+
+
+@attrs.frozen
+class Refusal:
+    status: int
+    error: str
+    message: str
+
+
+class Guard:
+    def __init__(self, app: ASGIApp, config: BrokerConfig) -> None:
+        self._app = app
+        self._config = config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in POLICY:
+                    headers[name] = value
+            await send(message)
+
+        if scope["type"] != "http":
+            return
+        refusal = self._refusal(scope)
+        app = self._app if refusal is None else _answer(scope, refusal)
+        await app(scope, receive, send_with_policy)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        headers = Headers(scope=scope)
+        if not self._config.pykbroker_http_console_remote_enable:
+            if not is_loopback((scope.get("client") or ("",))[0]):
+                return Refusal(
+                    403,
+                    "NOT_LOCAL",
+                    "The console is for this machine alone, unless pykbroker.http.console.remote.enable is set.",
+                )
+            if not is_loopback(_name_of(headers.get("host", ""))):
+                return Refusal(403, "WRONG_HOST", "Call the console by the name localhost, or by its address.")
+        if not is_api(scope):
+            return None
+        if not is_same_origin(headers):
+            return Refusal(403, "WRONG_ORIGIN", "This was asked by a page that is not the console's.")
+        if scope["method"] in READING:
+            return None
+        if not self._config.pykbroker_http_console_write_enable:
+            return Refusal(
+                403, "READ_ONLY", "The console is read-only, unless pykbroker.http.console.write.enable is set."
+            )
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return Refusal(415, "NOT_JSON", "What is to be changed is told in JSON.")
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name can only be of this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def is_same_origin(headers: Headers) -> bool:
+    """Tell whether a browser, if it is one, asks on behalf of a page of the same origin."""
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+
+
+def is_api(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.startswith("/console/api/") or scope["method"] not in READING
+
+
+def _name_of(host: str) -> str:
+    """The host in a Host header, which may have a port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _answer(scope: Scope, refusal: Refusal) -> Response:
+    if is_api(scope):
+        return JSONResponse({"error": refusal.error, "message": refusal.message}, refusal.status)
+    return PlainTextResponse(f"{refusal.message}\n", refusal.status)
