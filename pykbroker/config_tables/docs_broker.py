@@ -151,6 +151,10 @@ pykbroker.http.timeout.ms: Time in ms in which an HTTP client has to send its re
 pykbroker.http.max.connections: Most HTTP connections at a time.
 pykbroker.http.leader.timeout.ms: Time in ms that a scrape waits for the end offsets of other leaders.
 pykbroker.http.end.offsets.max.age.ms: Time in ms for which such end offsets are not asked for again.
+pykbroker.http.console.enable: Whether the web console is served by HTTP.
+pykbroker.http.console.write.enable: Whether the console may produce records; else it only shows.
+pykbroker.http.console.remote.enable: Whether the console is also served on an address that is not loopback.
+pykbroker.http.console.max.traces: Most browsers that may watch the protocol at a time.
 pykbroker.telemetry.enable: Whether clients are told that they may push metrics, and what they push is kept for a while.
 pykbroker.telemetry.max.clients: Most clients of which is known what they were asked for.
 pykbroker.telemetry.max.kept.bytes: Most bytes of pushed metrics that are kept in memory; the oldest go first.
