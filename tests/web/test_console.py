@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pykbroker.broker import Broker
 from pykbroker.client import Client
 from pykbroker.client.groups import CommittedOffset, commit_offsets
+from pykbroker.client.member import GroupConsumer
 from pykbroker.client.producer import Producer
 from pykbroker.client.topics import NewTopic, create_topics
 from pykbroker.config import BrokerConfig
@@ -238,6 +239,23 @@ async def test_lag_of_a_group_and_a_name_that_is_any_text(tmp_path: Path) -> Non
         await send(client, "t", b"more")
         assert (await told(http, "group", id="plain"))["lag"] == 4
         assert (await http.get("/console/api/group", params={"id": "none"})).status_code == 404
+
+
+async def test_members_of_a_group_and_what_they_consume(tmp_path: Path) -> None:
+    async with console(tmp_path, group_initial_rebalance_delay_ms="0") as (_, client, http):
+        await create_topics(client, [NewTopic("t", 2, 1)])
+        await send(client, "t", b"1", b"2")
+        async with GroupConsumer(client, "g", ["t"]) as consumer:
+            await consumer.poll()
+            group = await told(http, "group", id="g")
+            (member,) = group["members"]
+            assert (group["state"], group["assignor"]) == ("Stable", "range")
+            assert (member["client_id"], member["partitions"]) == ("pykbroker-client", ["t-0", "t-1"])
+            assert [(each["end"], each["lag"], each["member"]) for each in group["partitions"]] == [
+                (2, None, member["id"]),  # nothing is committed yet
+                (0, None, member["id"]),
+            ]
+            assert [(each["members"], each["lag"]) for each in (await told(http, "groups"))["groups"]] == [(1, 0)]
 
 
 # Writing
