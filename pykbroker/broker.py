@@ -383,11 +383,11 @@ class Broker:
         self.http_address = self._http_listener.address
 
     def _reachable_here(self) -> tuple[str, int]:
-        """Where this machine reaches the listener by which brokers reach each other: its clients are told addresses
-        that are good here."""
+        """Where this machine reaches the listener by which brokers reach each other: it tells addresses that are good
+        here, too."""
         wanted = self.config.inter_broker_listener_effective
-        listener = next((each for each in self._listeners if each.name == wanted), self._listeners[0])
-        host, port = listener.address
+        listening = {listener.name: listener.address for listener in self._listeners}
+        host, port = listening.get(wanted) or (self._advertised[0].host, self._advertised[0].port)
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
 

@@ -54,8 +54,7 @@ class WebServer:
     ) -> None:
         """`dispatcher` is the one that calls the handlers, whatever is around it in `context`.
 
-        `bootstrap` is where this broker itself is a client, for the console; `faults` is None where none can be
-        ordered.
+        `bootstrap` is where this broker itself is a client, for the console. `faults`: None where none can be ordered.
         """
         self._services = services
         self._loop = LoopMonitor(services.clock)

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pykbroker.broker import Broker
 from pykbroker.client import Client
 from pykbroker.client.groups import CommittedOffset, commit_offsets
+from pykbroker.client.member import GroupConsumer
 from pykbroker.client.producer import Producer
 from pykbroker.client.topics import NewTopic, create_topics
 from pykbroker.config import BrokerConfig
@@ -24,9 +25,12 @@ from pykbroker.topic_partition import TopicPartition
 from pykbroker.web.console.guard import Guard, is_loopback
 from pykbroker.web.console.records import MAX_PRODUCE_BYTES, MAX_SHOWN_BYTES
 from pykbroker.web.console.trace import MAX_QUEUED_BYTES
+from tests.support.client import Client as BareClient
 from tests.support.cluster import cluster_of
 from tests.support.running import running, until
 from tests.web.http import url
+from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from wire.records import Record, batch_crc, build_batch
 from wire.study.exchanges import Direction, TracedFrame
 
 pytestmark = pytest.mark.anyio
@@ -199,6 +203,23 @@ async def test_hostile_record_goes_as_data(tmp_path: Path) -> None:
         assert (len(bytes_of(long["value"])), long["value"]["bytes"]) == (MAX_SHOWN_BYTES, MAX_SHOWN_BYTES + 1)
 
 
+async def test_records_that_cannot_be_read_are_a_failure_and_no_bug(tmp_path: Path) -> None:
+    batch = build_batch([Record(value=b"x", headers=(("name", None),))])
+    at = batch.index(b"name")
+    batch[at : at + 4] = b"\xff\xff\xff\xff"  # brokers do not look into headers, and no text is written so
+    batch[17:21] = batch_crc(batch).to_bytes(4, "big")
+    async with console(tmp_path) as (broker, client, http):
+        await create_topics(client, [NewTopic("t", 1, 1)])
+        request = ProduceRequest(
+            acks=1, timeout_ms=1000, topic_data=[TopicProduceData("t", partition_data=[PartitionProduceData(0, batch)])]
+        )
+        async with BareClient.connect(broker) as bare:
+            answer = await bare.ask(request, 12)
+        assert answer.responses[0].partition_responses[0].error_code == 0
+        response = await http.get("/console/api/topics/t/records")
+        assert (response.status_code, response.json()["error"]) == (502, "MALFORMED")
+
+
 async def test_lag_of_a_group_and_a_name_that_is_any_text(tmp_path: Path) -> None:
     async with console(tmp_path) as (_, client, http):
         await create_topics(client, [NewTopic("t", 1, 1)])
@@ -218,6 +239,23 @@ async def test_lag_of_a_group_and_a_name_that_is_any_text(tmp_path: Path) -> Non
         await send(client, "t", b"more")
         assert (await told(http, "group", id="plain"))["lag"] == 4
         assert (await http.get("/console/api/group", params={"id": "none"})).status_code == 404
+
+
+async def test_members_of_a_group_and_what_they_consume(tmp_path: Path) -> None:
+    async with console(tmp_path, group_initial_rebalance_delay_ms="0") as (_, client, http):
+        await create_topics(client, [NewTopic("t", 2, 1)])
+        await send(client, "t", b"1", b"2")
+        async with GroupConsumer(client, "g", ["t"]) as consumer:
+            await consumer.poll()
+            group = await told(http, "group", id="g")
+            (member,) = group["members"]
+            assert (group["state"], group["assignor"]) == ("Stable", "range")
+            assert (member["client_id"], member["partitions"]) == ("pykbroker-client", ["t-0", "t-1"])
+            assert [(each["end"], each["lag"], each["member"]) for each in group["partitions"]] == [
+                (2, None, member["id"]),  # nothing is committed yet
+                (0, None, member["id"]),
+            ]
+            assert [(each["members"], each["lag"]) for each in (await told(http, "groups"))["groups"]] == [(1, 0)]
 
 
 # Writing
@@ -440,6 +478,7 @@ async def test_traces_are_limited_and_a_closed_one_makes_room(tmp_path: Path) ->
         async with trace(broker):
             second = await http.get("/console/api/trace")
             assert (second.status_code, second.json()["error"]) == (503, "TOO_MANY_TRACES")
+            assert (await http.head("/console/api/trace")).status_code == 200  # and ends
         await until(lambda: broker.dispatcher is untraced)
         async with trace(broker) as (stream, _):
             assert stream == 2

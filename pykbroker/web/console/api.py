@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from pykbroker.client import NoBrokerError, NotServedError
 from pykbroker.client.client import reason
 from pykbroker.errors import KafkaError
-from wire.errors import ErrorCode
+from wire.errors import ErrorCode, ProtocolError
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -46,6 +46,8 @@ def answered(endpoint: Callable[[Request], Awaitable[Mapping[str, Json]]]) -> En
             return failure(status, error.code.name, error.message or error.code.name)
         except NotServedError as error:
             return failure(502, "NOT_SERVED", str(error))
+        except ProtocolError as error:  # of records that a producer made, and no broker looked into
+            return failure(502, "MALFORMED", f"This cannot be read: {error}")
         except NoBrokerError as error:
             return failure(503, "NO_BROKER", str(error))
         except OSError as error:

@@ -1,8 +1,8 @@
 """Groups, their members and their lag as JSON; the page asks again and again, and draws a chart of the answers.
 
 Rules
-- Lag is the high watermark minus the committed offset, for what the group has committed; null where the leader does not
-  tell the former.
+- Lag is the high watermark minus the committed offset; null where the leader does not tell the former, and where a
+  member has a partition of which nothing is committed yet.
 - The list has the lag of MAX_GROUPS_WITH_LAG groups; of one group, at most MAX_PARTITIONS partitions and MAX_MEMBERS
   members are told, while its lag is that of all.
 """
@@ -29,12 +29,12 @@ _DESCRIBED = ("", "classic", "consumer")  # "": a broker that does not tell know
 @attrs.frozen
 class PartitionLag:
     tp: TopicPartition
-    committed: int
+    committed: int | None
     end: int | None
 
     @property
     def lag(self) -> int | None:
-        return None if self.end is None else max(self.end - self.committed, 0)
+        return None if self.end is None or self.committed is None else max(self.end - self.committed, 0)
 
 
 class GroupPages:
@@ -53,8 +53,9 @@ class GroupPages:
         members: int | None = None
         if with_lag and group.type in _DESCRIBED:
             try:
-                members = len((await describe_group(self._client, group.id)).members)
-                lag = _total(await self._lags(group.id))
+                described = await describe_group(self._client, group.id)
+                members = len(described.members)
+                lag = _total(await self._lags(described))
             except (KafkaError, OSError):  # it is gone, or moves: the next look tells
                 pass
         return {
@@ -71,7 +72,7 @@ class GroupPages:
         """Describe one group; its id may be any text, so it stands in the query."""
         group_id = required(request, "id")
         group = await describe_group(self._client, group_id)
-        lags = await self._lags(group_id)
+        lags = await self._lags(group)
         by_topic: dict[str, int] = {}
         for each in lags:
             by_topic[each.tp.topic] = by_topic.get(each.tp.topic, 0) + (each.lag or 0)
@@ -100,13 +101,15 @@ class GroupPages:
             "partitions_left_out": max(len(lags) - MAX_PARTITIONS, 0),
         }
 
-    async def _lags(self, group_id: str) -> Sequence[PartitionLag]:
-        committed = await committed_offsets(self._client, group_id)
-        ends = await list_offsets_or_errors(self._client, dict.fromkeys(committed, END))
+    async def _lags(self, group: Group) -> Sequence[PartitionLag]:
+        committed = await committed_offsets(self._client, group.id)
+        partitions = committed.keys() | {tp for member in group.members for tp in member.partitions}
+        ends = await list_offsets_or_errors(self._client, dict.fromkeys(partitions, END))
         lags = []
-        for tp in sorted(committed):
+        for tp in sorted(partitions):
             end = ends.get(tp)
-            lags.append(PartitionLag(tp, committed[tp].offset, end if isinstance(end, int) else None))
+            offset = committed[tp].offset if tp in committed else None
+            lags.append(PartitionLag(tp, offset, end if isinstance(end, int) else None))
         return lags
 
 

@@ -120,6 +120,8 @@ class TracePages:
             scope.cancel()
 
     async def live(self, request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         while len(self._streams) >= self._max_streams:
             closed = next((stream for stream in self._streams.values() if not stream.is_open), None)
             if closed is None:
