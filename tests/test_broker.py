@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 from pathlib import Path
 
 import anyio
@@ -153,8 +152,9 @@ async def test_metrics_count_what_happens(tmp_path: Path) -> None:
 # Stopping
 
 
-async def test_stop_with_clients_that_wait_idle_or_do_not_read_is_quick(tmp_path: Path) -> None:
+async def test_stop_does_not_wait_for_clients_that_wait_or_are_idle_or_do_not_read(tmp_path: Path) -> None:
     async with contextlib.AsyncExitStack() as clients:
+        # Nothing moves the clock: a stop that waited for it, or for a client, would never end.
         async with running(tmp_path, clock=SimulatedClock()) as broker:
             waiting, idle, deaf = [
                 await clients.enter_async_context(Client.connect(broker, receive_buffer=4096)) for _ in range(3)
@@ -167,8 +167,6 @@ async def test_stop_with_clients_that_wait_idle_or_do_not_read_is_quick(tmp_path
             await deaf.send(fetch_of(TOPIC), version=12)
             await until(lambda: signal.subscribers == 10 and broker.metrics.bytes_out_total > before)
             await idle.send_bytes(b"\0\0\1\0half a frame")
-            started = time.monotonic()
-        assert time.monotonic() - started < 2
         assert signal.subscribers == 0
         assert await waiting.is_closed()
         assert await idle.is_closed()

@@ -51,6 +51,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_runs_and_says_what_it_did(bootstrap: str, program: str) -> None:
     for client in ("aiokafka", "confluent_kafka"):
@@ -64,6 +65,7 @@ def test_program_runs_and_says_what_it_did(bootstrap: str, program: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_integration_test_of_a_service_passes() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", EXAMPLES / "service"],

@@ -59,6 +59,7 @@ def test_blocks_are_read_with_their_marks() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 def test_newcomer_gets_through(distribution: Distribution, tmp_path: Path) -> None:
     reader = Reader(distribution.unpack(tmp_path))
     with reader:

@@ -1,12 +1,14 @@
 """Brokers in a thread beside the test, with stock clients."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,9 +36,8 @@ def read_all(kafka: ThreadedCluster, topic: str, count: int) -> list[bytes]:
 
 def test_broker_serves_stock_clients_and_is_gone_with_the_block() -> None:
     with pykbroker.Broker() as kafka:
-        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
-        producer.send("t", b"hello").get(10)
-        producer.close()
+        with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap)) as producer:
+            producer.send("t", b"hello").get(10)
         assert read_all(kafka, "t", 1) == [b"hello"]
         assert kafka.data_dir.exists()
         assert kafka.bugs == 0
@@ -52,18 +53,16 @@ def test_properties_are_kafkas_and_topics_are_created_with_configs() -> None:
         kafka.create_topic("t", 2, configs={"retention.ms": 1000})
         with pytest.raises(KafkaError, match="TOPIC_ALREADY_EXISTS"):
             kafka.create_topic("t")
-        admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-        described = admin.describe_topics(["by-default", "t"])
-        admin.close()
+        with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
+            described = admin.describe_topics(["by-default", "t"])
         assert sorted(len(topic["partitions"]) for topic in described) == [2, 3]
 
 
 def test_data_in_a_folder_of_the_callers_is_found_again(tmp_path: Path) -> None:
     for expected in ([b"1"], [b"1", b"2"]):
         with pykbroker.Broker(data_dir=tmp_path) as kafka:
-            producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
-            producer.send("t", expected[-1]).get(10)
-            producer.close()
+            with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap)) as producer:
+                producer.send("t", expected[-1]).get(10)
             assert read_all(kafka, "t", len(expected)) == expected
 
 
@@ -147,8 +146,8 @@ def test_broker_in_a_thread_serves_a_test_that_runs_an_event_loop() -> None:
 
 
 def test_reset_leaves_nothing_and_clients_that_are_connected_go_on() -> None:
-    with pykbroker.Broker() as kafka:
-        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+    with pykbroker.Broker() as kafka, contextlib.ExitStack() as clients:
+        producer = clients.enter_context(closing(KafkaProducer(bootstrap_servers=kafka.bootstrap)))
         consumer = KafkaConsumer(
             "t",
             bootstrap_servers=kafka.bootstrap,
@@ -157,10 +156,11 @@ def test_reset_leaves_nothing_and_clients_that_are_connected_go_on() -> None:
             metadata_max_age_ms=100,
             heartbeat_interval_ms=50,
         )
+        clients.enter_context(closing(consumer))
         producer.send("t", b"before").get(10)
         assert next(consumer).value == b"before"
         consumer.commit({TopicPartition("t", 0): OffsetAndMetadata(1, "", -1)})
-        admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        admin = clients.enter_context(closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)))
         assert admin.list_topics() != []
         kafka.reset()
         assert admin.list_topics() == []
@@ -168,9 +168,7 @@ def test_reset_leaves_nothing_and_clients_that_are_connected_go_on() -> None:
         kafka.create_topic("t")
         assert producer.send("t", b"after").get(10).offset == 0
         assert next(consumer).value == b"after"
-        admin.close()
-        consumer.close()
-        producer.close()
+        clients.close()
         assert kafka.bugs == 0
 
 
@@ -182,10 +180,9 @@ def test_reset_ends_faults_and_starts_brokers_that_are_down() -> None:
         kafka.kill(2)
         kafka.reset()
         assert kafka.brokers == [1, 2]
-        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
         kafka.create_topic("t", 1, replication_factor=2)
-        producer.send("t", b"v").get(10)
-        producer.close()
+        with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap)) as producer:
+            producer.send("t", b"v").get(10)
         assert fault.hits == 0
 
 

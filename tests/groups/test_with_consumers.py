@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from pykbroker.config import BrokerConfig
 
 TOPIC = "lines"
 PARTITIONS = 4
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -29,9 +30,8 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         }
     )
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Broker(config)) as broker:
-        admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-        admin.create_topics([NewTopic(TOPIC, num_partitions=PARTITIONS, replication_factor=1)])
-        admin.close()
+        with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+            admin.create_topics([NewTopic(TOPIC, num_partitions=PARTITIONS, replication_factor=1)])
         yield broker
         assert broker.metrics.bugs_total == 0
 
@@ -48,29 +48,32 @@ class Member:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             heartbeat_interval_ms=100,
-            session_timeout_ms=6_000,
+            session_timeout_ms=60_000,
         )
-        # A kafka-python leader that does not know the topic yet assigns nothing, and keeps to that.
-        assert self.consumer.partitions_for_topic(TOPIC) is not None
-        self.consumer.subscribe([TOPIC])
         self.values: list[bytes] = []
         self.owned: frozenset[int] = frozenset()
+        self._commits = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            polled = self.consumer.poll(timeout_ms=50)
-            with self.polled:
-                self.values += [record.value for records in polled.values() for record in records]
-                self.owned = frozenset(each.partition for each in self.consumer.assignment())
-                self.polled.notify_all()
-        self.consumer.commit()
-        self.consumer.close()
+        with closing(self.consumer):
+            # A kafka-python leader that does not know the topic yet assigns nothing, and keeps to that.
+            assert self.consumer.partitions_for_topic(TOPIC) is not None
+            self.consumer.subscribe([TOPIC])
+            while not self._stopped.is_set():
+                polled = self.consumer.poll(timeout_ms=50)
+                with self.polled:
+                    self.values += [record.value for records in polled.values() for record in records]
+                    self.owned = frozenset(each.partition for each in self.consumer.assignment())
+                    self.polled.notify_all()
+            if self._commits:
+                self.consumer.commit()
 
-    def stop(self) -> None:
-        """Commit and leave."""
+    def stop(self, *, commits: bool = False) -> None:
+        """Leave; where the group is stable, a commit before that succeeds."""
+        self._commits = commits
         self._stopped.set()
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
@@ -81,8 +84,9 @@ def members() -> Iterator[list[Member]]:
     """Members to stop when the test is over, whatever became of it."""
     started: list[Member] = []
     yield started
-    for member in started:
-        member.stop()
+    with ExitStack() as stack:
+        for member in started:
+            stack.callback(member.stop)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -92,11 +96,10 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def produce(broker: Broker, values: range) -> None:
-    producer = KafkaProducer(bootstrap_servers=broker.bootstrap)
-    for value in values:
-        producer.send(TOPIC, str(value).encode(), partition=value % PARTITIONS)
-    producer.flush()
-    producer.close()
+    with closing(KafkaProducer(bootstrap_servers=broker.bootstrap)) as producer:
+        for value in values:
+            producer.send(TOPIC, str(value).encode(), partition=value % PARTITIONS)
+        producer.flush()
 
 
 def test_members_share_the_partitions_as_they_come_and_go(broker: Broker, members: list[Member]) -> None:
@@ -116,9 +119,9 @@ def test_members_share_the_partitions_as_they_come_and_go(broker: Broker, member
 
 def test_each_value_is_read_once_across_a_change_of_members(broker: Broker, members: list[Member]) -> None:
     produce(broker, range(100))
-    first = Member(broker)
+    members.append(first := Member(broker))
     eventually(lambda: len(first.values) == 100)
-    first.stop()
+    members.pop().stop(commits=True)
     produce(broker, range(100, 160))
     members.append(Member(broker))
     eventually(lambda: len(members[0].values) == 60)
@@ -129,23 +132,22 @@ def test_each_value_is_read_once_across_a_change_of_members(broker: Broker, memb
 def test_standalone_consumer_commits_and_fetches_its_offsets(broker: Broker) -> None:
     partition = TopicPartition(TOPIC, 1)
     consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap, group_id="alone", enable_auto_commit=False)
-    consumer.assign([partition])
-    consumer.commit({partition: OffsetAndMetadata(17, "note", -1)})
+    with closing(consumer):
+        consumer.assign([partition])
+        consumer.commit({partition: OffsetAndMetadata(17, "note", -1)})
 
-    assert consumer.committed(partition, metadata=True) == OffsetAndMetadata(17, "note", -1)
-    consumer.close()
+        assert consumer.committed(partition, metadata=True) == OffsetAndMetadata(17, "note", -1)
 
 
 def test_admin_sees_and_deletes_groups(broker: Broker, members: list[Member]) -> None:
     members.append(Member(broker))
     eventually(lambda: len(members[0].owned) == PARTITIONS)
-    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    described = admin.describe_groups(["readers"])["readers"]
-    assert described["group_state"] == "Stable"
-    assert len(described["members"]) == 1
-    members.pop().stop()
-    assert admin.describe_groups(["readers"])["readers"]["group_state"] == "Empty"
+    with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+        described = admin.describe_groups(["readers"])["readers"]
+        assert described["group_state"] == "Stable"
+        assert len(described["members"]) == 1
+        members.pop().stop()
+        assert admin.describe_groups(["readers"])["readers"]["group_state"] == "Empty"
 
-    admin.delete_groups(["readers"])
-    assert "readers" not in {group["group_id"] for group in admin.list_groups()}
-    admin.close()
+        admin.delete_groups(["readers"])
+        assert "readers" not in {group["group_id"] for group in admin.list_groups()}

@@ -142,6 +142,7 @@ def test_planted_bug_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("planted", PLANTED_DEEPER, ids=name_of)
 def test_planted_bug_that_takes_more_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     planted.plant(monkeypatch)

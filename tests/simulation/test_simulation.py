@@ -27,6 +27,7 @@ def test_cluster_keeps_what_it_acknowledged(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("seed", MORE_SEEDS)
 def test_cluster_keeps_what_it_acknowledged_in_more_seeds(seed: int) -> None:
     outcome = simulate(seed)

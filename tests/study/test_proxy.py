@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -119,21 +120,18 @@ async def cluster(folder: Path) -> AsyncIterator[list[Broker]]:
 
 def use_with_a_stock_client(bootstrap: str) -> tuple[list[bytes], set[tuple[str, int]]]:
     """Write to every partition of a new topic and read it back; return what was read, and where the client went."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    admin.create_topics({"study": {"num_partitions": 6, "replication_factor": 1}})
-    admin.close()
-    producer = KafkaProducer(bootstrap_servers=bootstrap)
-    for number in range(60):
-        producer.send("study", b"%d" % number, partition=number % 6).get(timeout=DEADLINE_S)
-    producer.close()
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    consumer.assign([TopicPartition("study", number) for number in range(6)])
-    values: list[bytes] = []
-    while len(values) < 60:
-        for records in consumer.poll(timeout_ms=500).values():
-            values += [record.value for record in records]
-    brokers = {(node.host, node.port) for node in consumer._client.cluster.brokers()}
-    consumer.close()
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        admin.create_topics({"study": {"num_partitions": 6, "replication_factor": 1}})
+    with closing(KafkaProducer(bootstrap_servers=bootstrap)) as producer:
+        for number in range(60):
+            producer.send("study", b"%d" % number, partition=number % 6).get(timeout=DEADLINE_S)
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")) as consumer:
+        consumer.assign([TopicPartition("study", number) for number in range(6)])
+        values: list[bytes] = []
+        while len(values) < 60:
+            for records in consumer.poll(timeout_ms=500).values():
+                values += [record.value for record in records]
+        brokers = {(node.host, node.port) for node in consumer._client.cluster.brokers()}
     return values, brokers
 
 

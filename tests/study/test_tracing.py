@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from pykbroker.broker import Broker
+from pykbroker.log.files import FilePool, FileSlice, LogFile
 from pykbroker.server.dispatch import Dispatcher
-from pykbroker.study.frames import FRAME_COST, Frames, Subscription
+from pykbroker.study.frames import FRAME_COST, Frames, LongFrame, Subscription
 from pykbroker.study.recorder import Recorder, Sink, TraceFile, TraceLines, record
 from pykbroker.study.tracing import Tracing, TracingDispatcher
 from tests.support.client import Client
@@ -41,10 +42,13 @@ def produce(value: bytes) -> ProduceRequest:
     )
 
 
-def fetch(*, offset: int = 0, wait_ms: int = 0, min_bytes: int = 0) -> FetchRequest:
-    partition = FetchPartition(fetch_offset=offset, partition_max_bytes=1 << 20)
+def fetch(*, offset: int = 0, wait_ms: int = 0, min_bytes: int = 0, max_bytes: int = 1 << 20) -> FetchRequest:
+    partition = FetchPartition(fetch_offset=offset, partition_max_bytes=max_bytes)
     return FetchRequest(
-        max_wait_ms=wait_ms, min_bytes=min_bytes, topics=[FetchTopic(topic="t", partitions=[partition])]
+        max_bytes=max_bytes,
+        max_wait_ms=wait_ms,
+        min_bytes=min_bytes,
+        topics=[FetchTopic(topic="t", partitions=[partition])],
     )
 
 
@@ -223,3 +227,54 @@ async def test_lines_are_one_for_a_frame_and_trees_where_they_are_wanted(tmp_pat
         [">", "Metadata", "v9"], ["<", "Metadata", "v9"], [">", "Metadata", "v5"], ["<", "Metadata", "v5"],
     ]  # fmt: skip
     assert "api_key: int16 = 3  Metadata" in expanded.getvalue()
+
+
+async def test_large_requests_are_recorded_as_the_client_sent_them(tmp_path: Path) -> None:
+    """Their memory is used again, by the connection and by the recorder."""
+    path = tmp_path / "broker.trace"
+    values = [bytes([number]) * (200_000 + number) for number in range(1, 101)]
+    async with running(tmp_path / "data") as broker, Client.connect(broker) as client:
+        await make_topic(client)
+        with record(Tracing(broker).frames, TraceFile(path)):
+            for value in values:
+                assert not (await client.ask(produce(value), 9)).responses[0].partition_responses[0].error_code
+    events = TraceDecoder().feed(path.read_bytes())
+    asked = [event for event in events if isinstance(event, TracedFrame) and event.direction is Direction.REQUEST]
+    assert len(asked) == len(values)
+    assert all(value in frame.data for value, frame in zip(values, asked, strict=True))
+    assert {node.value for frame in asked for node in frame.tree().walk_all() if node.name == "base_offset"} == {
+        0
+    }  # stamped only after the copy
+
+
+async def test_answer_larger_than_the_window_is_recorded_whole(tmp_path: Path) -> None:
+    path = tmp_path / "broker.trace"
+    value = bytes(range(256)) * 12_000
+    async with running(tmp_path / "data") as broker, Client.connect(broker) as client:
+        await make_topic(client)
+        for _ in range(2):
+            await client.ask(produce(value), 9)
+        with record(Tracing(broker).frames, TraceFile(path)):
+            answer = await client.ask(fetch(max_bytes=16 << 20), 11)
+            await client.ask(MetadataRequest(), 9)
+    records = bytes(answer.responses[0].partitions[0].records)
+    assert records.count(value) == 2
+    events = [event for event in TraceDecoder().feed(path.read_bytes()) if isinstance(event, TracedFrame)]
+    assert [event.api_key for event in events] == [1, 1, 3, 3]
+    assert records in events[1].data
+    assert not list(events[1].tree().errors())
+
+
+def test_slice_whose_file_became_shorter_is_filled_up(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "segment"), FilePool(1))
+    file.write_at(0, b"abcdef")
+    long = LongFrame(frame(4), [FileSlice(file.open(), 0, 6), b"end"])
+    file.truncate(2)
+    path = tmp_path / "broker.trace"
+    with record(frames := Frames(), TraceFile(path)):
+        frames.publish(long)
+        frames.publish(frame())
+    first, second = TraceDecoder().feed(path.read_bytes())
+    assert isinstance(first, TracedFrame)
+    assert first.data == long.whole().data == bytes(4) + b"ab\0\0\0\0end"
+    assert second == frame()

@@ -1,6 +1,7 @@
 """Consumer lag and topics, by the names of kafka_exporter: of one broker with real clients, and of a cluster."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -29,9 +30,8 @@ LAG = "kafka_consumergroup_lag"
 def broker(tmp_path: Path) -> Iterator[Broker]:
     config = config_for(tmp_path, pykbroker_http_listener="0", group_initial_rebalance_delay_ms="0")
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Broker(config)) as broker:
-        admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-        admin.create_topics([NewTopic("lines", num_partitions=2, replication_factor=1)])
-        admin.close()
+        with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+            admin.create_topics([NewTopic("lines", num_partitions=2, replication_factor=1)])
         yield broker
         assert broker.metrics.bugs_total == 0
 
@@ -43,44 +43,44 @@ def scraped(broker: Broker) -> Scraped:
 
 def test_lag_of_a_consumer_is_what_it_has_not_committed(broker: Broker) -> None:
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap)
-    for number in range(10):
-        producer.send("lines", b"x", partition=number % 2)
-    producer.flush()
     consumer = KafkaConsumer("lines", bootstrap_servers=broker.bootstrap, group_id="readers", enable_auto_commit=False)
-    while len(consumer.assignment()) < 2:
-        consumer.poll(timeout_ms=50)
-    consumer.commit(
-        {
-            TopicPartition("lines", 0): OffsetAndMetadata(2, "", -1),
-            TopicPartition("lines", 1): OffsetAndMetadata(5, "", -1),
+    with closing(producer), closing(consumer):
+        for number in range(10):
+            producer.send("lines", b"x", partition=number % 2)
+        producer.flush()
+        while len(consumer.assignment()) < 2:
+            consumer.poll(timeout_ms=50)
+        consumer.commit(
+            {
+                TopicPartition("lines", 0): OffsetAndMetadata(2, "", -1),
+                TopicPartition("lines", 1): OffsetAndMetadata(5, "", -1),
+            }
+        )
+        found = scraped(broker)
+        assert found.values(LAG) == {("readers", "0", "lines"): 3, ("readers", "1", "lines"): 0}
+        assert found.values("kafka_consumergroup_current_offset") == {
+            ("readers", "0", "lines"): 2,
+            ("readers", "1", "lines"): 5,
         }
-    )
-    found = scraped(broker)
-    assert found.values(LAG) == {("readers", "0", "lines"): 3, ("readers", "1", "lines"): 0}
-    assert found.values("kafka_consumergroup_current_offset") == {
-        ("readers", "0", "lines"): 2,
-        ("readers", "1", "lines"): 5,
-    }
-    assert found.value("kafka_consumergroup_lag_sum", consumergroup="readers", topic="lines") == 3
-    assert found.value("kafka_consumergroup_current_offset_sum", consumergroup="readers", topic="lines") == 7
-    assert found.value("kafka_consumergroup_members", consumergroup="readers") == 1
-    prefix = "kafka_coordinator_group_groupmetadatamanager"
-    assert found.value(f"{prefix}_numgroups") == found.value(f"{prefix}_numgroupsstable") == 1
-    assert found.value(f"{prefix}_numoffsets") == 2
-    consumer.close()
-    found = scraped(broker)
-    assert found.value("kafka_consumergroup_members", consumergroup="readers") == 0
-    assert found.value(f"{prefix}_numgroupsstable") == 0
-    assert found.value(f"{prefix}_numgroupsempty") == 1
-    producer.send("lines", b"y", partition=1)
-    producer.close()
-    assert scraped(broker).value(LAG, consumergroup="readers", topic="lines", partition="1") == 1
+        assert found.value("kafka_consumergroup_lag_sum", consumergroup="readers", topic="lines") == 3
+        assert found.value("kafka_consumergroup_current_offset_sum", consumergroup="readers", topic="lines") == 7
+        assert found.value("kafka_consumergroup_members", consumergroup="readers") == 1
+        prefix = "kafka_coordinator_group_groupmetadatamanager"
+        assert found.value(f"{prefix}_numgroups") == found.value(f"{prefix}_numgroupsstable") == 1
+        assert found.value(f"{prefix}_numoffsets") == 2
+        consumer.close()
+        found = scraped(broker)
+        assert found.value("kafka_consumergroup_members", consumergroup="readers") == 0
+        assert found.value(f"{prefix}_numgroupsstable") == 0
+        assert found.value(f"{prefix}_numgroupsempty") == 1
+        producer.send("lines", b"y", partition=1)
+        producer.close()
+        assert scraped(broker).value(LAG, consumergroup="readers", topic="lines", partition="1") == 1
 
 
 def test_topics_and_brokers_are_told_as_kafka_exporter_does(broker: Broker) -> None:
-    producer = KafkaProducer(bootstrap_servers=broker.bootstrap)
-    producer.send("lines", b"x", partition=1)
-    producer.close()
+    with closing(KafkaProducer(bootstrap_servers=broker.bootstrap)) as producer:
+        producer.send("lines", b"x", partition=1)
     found = scraped(broker)
     one = {"topic": "lines", "partition": "1"}
     prefix = "kafka_topic_partition"
