@@ -39,6 +39,7 @@ from chaos_rig.load import (
 from chaos_rig.network import Network
 from chaos_rig.options import Options, parse
 from chaos_rig.rebalance import Rebalance
+from chaos_rig.sent_again import raised_epochs, sent_again
 from chaos_rig.transactions import TransactionalProducer, TransactionRecorder, read_committed
 
 TOPIC, TRANSACTIONS = "chaos", "chaos-transactions"
@@ -151,7 +152,7 @@ def run(options: Options, folder: Path, events: Events) -> list[str]:
             worker.join()
         complaints += recorder.complaints + transactions.complaints
         complaints += _check_transactions(options, cluster, transactions, events)
-        complaints += _verify(options, cluster, recorder, events)
+        complaints += _verify(options, cluster, recorder, folder, events)
     complaints += _report(options, injector, recorder, events)
     print(verify.shown(complaints) or "nothing acknowledged was lost, no replica differs")
     return complaints
@@ -222,19 +223,24 @@ def _hurt(options: Options, stage: Stage, injector: Injector, events: Events, re
     return complaints
 
 
-def _verify(options: Options, cluster: Cluster, recorder: Recorder, events: Events) -> list[str]:
+def _verify(options: Options, cluster: Cluster, recorder: Recorder, folder: Path, events: Events) -> list[str]:
     events.write("verify", acknowledged=recorder.history.acknowledgements, failed=dict(recorder.failed))
-    wrong = [] if recorder.history.acknowledgements else ["nothing was acknowledged"]
-    found, records = verify.check_history(
+    wrong, found, records = verify.check_history(
         cluster, TOPIC, options.partitions, recorder.history, idempotent=options.acks == "all"
     )
-    wrong += found
+    wrong += [] if recorder.history.acknowledgements else ["nothing was acknowledged"]
     events.write("read back", records=records)
     ends = {}
     for topic in (TOPIC, TRANSACTIONS):
         wrong += verify.check_replicas(cluster, topic, options.partitions)
         ends[topic] = verify.high_watermarks(cluster, topic)
         events.write("compared replicas", topic=topic, high_watermarks=ends[topic])
+    reasons = raised_epochs(sorted(folder.glob("producer-*.log")))
+    directories = {each: cluster.nodes[0].data_dir / f"{TOPIC}-{each}" for each in range(options.partitions)}
+    again = sent_again(found, directories, ends[TOPIC], reasons)
+    if again:
+        events.write("a client raised its epoch and sent again", records=len(again), reasons=reasons)
+    wrong += [str(violation) for violation in found if violation not in again]
     wrong += verify.check_stop(cluster)
     for topic, its_ends in ends.items():
         wrong += verify.check_files(cluster, topic, its_ends)

@@ -42,6 +42,7 @@ class Violation:
     partition: int
     offset: int
     text: str
+    before: int = -1  # of a duplicate: the offset at which the record is already
 
     def __str__(self) -> str:
         return f"{self.anomaly}: partition {self.partition}, offset {self.offset}: {self.text}"
@@ -155,7 +156,7 @@ def check_order(partition: int, log: Iterable[tuple[int, Written | None]]) -> It
             continue
         if written in seen:
             text = f"{written} is at {seen[written]} already"
-            yield Violation(Anomaly.DUPLICATE, partition, offset, text)
+            yield Violation(Anomaly.DUPLICATE, partition, offset, text, seen[written])
             continue
         seen[written] = offset
         before = last.get(written.producer)

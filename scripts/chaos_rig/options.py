@@ -81,7 +81,7 @@ def parse() -> Options:
     add("--data-dir-root", type=Path, help="where data lies, e.g. on a tmpfs")
     add("--keep", action="store_true", help="keep data, logs and events even when nothing was wrong")
     add("--no-namespaces", action="store_true", help="run on loopback, without network partitions")
-    add("--client-debug", default="", metavar="CONTEXTS", help="of librdkafka, e.g. eos,msg: into producer-N.log")
+    add("--client-debug", default="eos", metavar="CONTEXTS", help="of librdkafka, e.g. eos,msg: into producer-N.log")
     found = parser.parse_args()
     try:
         faults = tuple(Kind(name) for name in found.faults.split(","))

@@ -17,7 +17,7 @@ from our_cluster import OurCluster, Uncounted
 from support.connection import Address, Connection, Refused
 
 from chaos_rig.events import Events
-from chaos_rig.history import History
+from chaos_rig.history import History, Violation
 from chaos_rig.injector import JVM_STATUS
 from chaos_rig.replicas import compare_replicas
 
@@ -27,11 +27,10 @@ SHOWN = 5
 
 def check_history(
     cluster: Cluster, topic: str, partitions: int, history: History, *, idempotent: bool
-) -> tuple[list[str], int]:
-    """Read all partitions back; return what is wrong, and how many records there are."""
+) -> tuple[list[str], list[Violation], int]:
+    """Read all partitions back; return what went wrong, what is wrong with the history, and the number of records."""
     logs, wrong = read_back(cluster.bootstrap, topic, partitions)
-    wrong += [str(violation) for violation in history.check(logs, idempotent=idempotent)]
-    return wrong, sum(map(len, logs.values()))
+    return wrong, history.check(logs, idempotent=idempotent), sum(map(len, logs.values()))
 
 
 def high_watermarks(cluster: Cluster, topic: str) -> dict[int, int]:
