@@ -1,8 +1,8 @@
 """Duplicates that are a client's doing: it wrote a record again under a later epoch.
 
 When a broker refuses a request because it refused an earlier one of that partition, librdkafka raises its producer
-epoch and begins anew in all partitions. What it had sent to the others and heard nothing of may be there already, and is
-then there twice. Apache Kafka's brokers answer the same, and so it was found with them: librdkafka's issue 4953.
+epoch and begins anew in all partitions. What it had sent to the others and heard nothing of may be there already, and
+is then there twice. Apache Kafka's brokers answer the same, and it was found with them: librdkafka's issue 4953.
 Rules: both copies are of one producer id, the later one of a higher epoch; and librdkafka's log (`debug=eos`) says of
     each epoch that it raised that an earlier request was the reason. A broker that forgot what it had would make it do
     the same.
