@@ -4,6 +4,8 @@ Owns: partition index -> shard.
 Rules
 - A key belongs to the partition that Java's hash of it chooses; whoever leads that partition coordinates it.
 - Becoming leader loads a shard, ceasing to be leader drops it. A new leader epoch is a new shard.
+- While another broker may be the leader by now, the shard answers nobody: what it knows may be out of date, and clients
+  take its errors as final. (A Kafka broker that is cut off from its controllers goes on answering.)
 Not here: what a shard does (groups, transactions).
 """
 
@@ -19,6 +21,7 @@ from wire.errors import ErrorCode
 
 
 class Shard(Protocol):
+    partition: Partition
     is_loading: bool
     is_failed: bool  # its log could not be read: there is no coordinator here until leadership changes
 
@@ -41,7 +44,7 @@ class CoordinatorShards(Generic[S]):
     def shard_for(self, key: str) -> S:
         """Return the shard that has or would have this key. Raises: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS."""
         shard = self._shards.get(self.partition_for(key)) if self._partition_count else None
-        if shard is None or shard.is_failed:
+        if shard is None or shard.is_failed or shard.partition.may_be_led_elsewhere:
             raise KafkaError(ErrorCode.NOT_COORDINATOR)
         if shard.is_loading:
             raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)

@@ -196,6 +196,12 @@ class Partition:
                 raise KafkaError(ErrorCode.FENCED_LEADER_EPOCH)
             raise KafkaError(ErrorCode.UNKNOWN_LEADER_EPOCH)
 
+    @property
+    def may_be_led_elsewhere(self) -> bool:
+        """Whether this broker's lease may have ended, so that another of the ISR may be the leader by now."""
+        context = self._context
+        return len(self.maximal_isr) > 1 and context.clock.monotonic_ms() >= context.cluster.lease_ends_ms
+
     # Writing
 
     def append(self, records: memoryview, *, acks: int, from_client: bool = True) -> AppendInfo:
@@ -257,11 +263,9 @@ class Partition:
     def _committed_offset(self) -> int:
         """Return where the high watermark of a leader with followers may be now; -1: it has to stay."""
         context = self._context
-        if len(self.isr) < self.effective_min_isr:
+        if len(self.isr) < self.effective_min_isr or self.may_be_led_elsewhere:
             return -1
         now_ms = context.clock.monotonic_ms()
-        if len(self.maximal_isr) > 1 and now_ms >= context.cluster.lease_ends_ms:
-            return -1
         log_end_offset = self.log.log_end_offset
         max_lag_ms = context.config.replica_lag_time_max_ms
         will_join = [

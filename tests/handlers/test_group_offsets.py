@@ -134,6 +134,14 @@ def test_commit_is_fetched_again_in_every_version(rig: HandlerRig, version: int)
     assert fetch(rig, 0, 1, 2) == {0: 5, 1: -1, 2: 7}
 
 
+def test_coordinator_that_may_have_lost_its_role_tells_no_offsets_that_may_be_old(rig: HandlerRig) -> None:
+    commit(rig, {0: 7})
+    rig.set_topics(T, offsets_topic(isr=(BROKER_ID, ANOTHER_BROKER)))
+    rig.cluster.lease_ends_ms = rig.clock.monotonic_ms()
+    answer = rig.call(fetch_request(0), 9)
+    assert answer.groups[0].error_code == ErrorCode.NOT_COORDINATOR
+
+
 def test_commit_names_unknown_partitions_first(rig: HandlerRig) -> None:
     request = commit_request({0: 1, 9: 1})
     request.topics[0].partitions.reverse()

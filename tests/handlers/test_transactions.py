@@ -3,6 +3,7 @@
 Not here: what happens in a transaction (tests/transactions).
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,22 @@ def test_coordinator_elsewhere_is_told_by_each_request(rig: HandlerRig) -> None:
     assert rig.call(AddOffsetsToTxnRequest(**who, group_id="g"), 4).error_code == ErrorCode.NOT_COORDINATOR
     assert state(rig) == "NOT_COORDINATOR"
     assert rig.call(ListTransactionsRequest(), 2).transaction_states == []
+
+
+def test_coordinator_that_may_have_lost_its_role_is_silent_and_gives_no_final_error(rig: HandlerRig) -> None:
+    end = EndTxnRequest("p", 1, 0, committed=True)
+    assert rig.call(end, 5).error_code == ErrorCode.INVALID_TXN_STATE  # nothing is open, as far as it knows
+    rig.set_topics(T, offsets_topic(isr=WITH_ANOTHER), transaction_topic(isr=WITH_ANOTHER))
+    rig.cluster.lease_ends_ms = rig.clock.monotonic_ms()
+    assert rig.call(end, 5).error_code == ErrorCode.NOT_COORDINATOR
+    assert rig.call(AddOffsetsToTxnRequest("p", 1, 0, "g"), 4).error_code == ErrorCode.NOT_COORDINATOR
+    rig.cluster.lease_ends_ms = math.inf
+    assert rig.call(end, 5).error_code == ErrorCode.INVALID_TXN_STATE
+
+
+def test_coordinator_alone_in_the_isr_needs_no_lease(rig: HandlerRig) -> None:
+    rig.cluster.lease_ends_ms = rig.clock.monotonic_ms()
+    assert rig.call(EndTxnRequest("p", 1, 0, committed=True), 5).error_code == ErrorCode.INVALID_TXN_STATE
 
 
 def test_list_while_a_shard_loads_says_so(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class Transaction:
     """One transaction, as its producer knows it. `is_committed` None: it was never told."""
 
     name: str
+    began_ms: float = 0.0
     values: list[tuple[Place, bytes]] = attrs.field(factory=list)
     may_be_committed: bool = False  # the producer asked for that
     is_committed: bool | None = None
@@ -46,10 +47,11 @@ class TransactionHistory:
         self._of_value: dict[bytes, Transaction] = {}
         self._reads: dict[Place, list[CommittedRead]] = defaultdict(list)
         self._positions: dict[tuple[str, Place], int] = {}
+        self.refused: list[str] = []  # ends that had to be possible, unless a wall clock has jumped
         self._early: list[str] = []
 
-    def begin(self, name: str) -> Transaction:
-        self.transactions.append(Transaction(name))
+    def begin(self, name: str, now_ms: float = 0.0) -> Transaction:
+        self.transactions.append(Transaction(name, now_ms))
         return self.transactions[-1]
 
     def sent(self, transaction: Transaction, place: Place, value: bytes) -> None:

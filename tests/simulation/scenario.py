@@ -132,6 +132,8 @@ class Scenario:
                 await self.nemesis.heal()
                 await self._settle()
             found = check(self.history, self._replicas())
+            if "wall clock" not in self.nemesis.counts:
+                found += [Violation("refused", text) for text in self.history.transactions.refused]
             for node in self.nodes:
                 found += [Violation("died", text) for text in node.failures]
                 if node.bugs_total():

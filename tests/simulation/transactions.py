@@ -8,6 +8,7 @@ Rules
   own that arrived late, or since its transaction took too long, it begins anew. Its values are never sent in two
   transactions.
 - Of a transaction whose end it asked for and never learned, it knows nothing. Only after its next id it is decided.
+- One that took too long is aborted, and to be committed in vain: INVALID_TXN_STATE, as of Kafka's brokers.
 - In some transactions it commits an offset for a group of its own, which is looked at now and then.
 """
 
@@ -95,7 +96,7 @@ class TransactionalProducer(Client):
 
     async def _transaction(self) -> None:
         random = self.world.random
-        transaction = self.history.transactions.begin(self.name)
+        transaction = self.history.transactions.begin(self.name, self.world.now_ms)
         offset = self._transaction_number if random.random() < OFFSETS_SHARE else -1
         self._transaction_number += 1
         commit = random.random() < COMMIT_SHARE
@@ -219,9 +220,10 @@ class TransactionalProducer(Client):
             try:
                 await self._failed(self.name, TRANSACTION, answer.error_code)
             except _Aborted:
-                self.history.violation(
-                    "refused", f"{self.name} cannot end its transaction: {ErrorCode(answer.error_code).name}"
-                )
+                transaction.is_committed = False
+                if not commit or self.world.now_ms < transaction.began_ms + TRANSACTION_TIMEOUT_MS:
+                    text = f"{self.name} cannot end its transaction: {ErrorCode(answer.error_code).name}"
+                    self.history.transactions.refused.append(text)
                 raise _Fenced from None
         transaction.is_committed = commit
         self.note(f"{'commits' if commit else 'aborts'}")
