@@ -1,13 +1,15 @@
 """What has to hold of the topics in the end, given what the clients were told.
 
 Format: a sentence is `<transaction>.<attempt>.<index>` and words; what is aborted on purpose has the last word ABORTED.
-    A copy has the key `<partition>-<offset>` of its original. A count is a word and the number as text.
+    A copy has the key `<partition>-<offset>` of its original. A count is a word and the number as text. Numbers are
+    what Kafka's own producer writes, from 0 on.
 Rules
 - SENTENCES: the records of every committed attempt are there, each once, those of a partition in the order they were
   sent; of an attempt whose outcome nobody knows all or none are there; nothing else is.
 - COPIES: a partition holds what the same partition of the sentences holds, in that order.
 - COUNTS: the last count of each word is how often it stands in the sentences. As nothing is cached, its counts are
   1, 2, 3 and so on without a gap, each once.
+- NUMBERS: each of them is there once, those of a partition in order, and Kafka's own consumer printed them all.
 - ABORTED: no reader of committed records ever saw a word of an aborted transaction.
 - VANISHED: what was read while brokers were killed is, record by record, what is read in the end.
 - OPEN: no transaction is left open.
@@ -25,8 +27,8 @@ from typing import NamedTuple
 from attrs import define, field, frozen
 
 ABORTED = "aborted"
-SENTENCES, COPIES, COUNTS = "sentences", "copies", "counts"
-TOPICS = (SENTENCES, COPIES, COUNTS)
+SENTENCES, COPIES, COUNTS, NUMBERS = "sentences", "copies", "counts", "numbers"
+TOPICS = (SENTENCES, COPIES, COUNTS, NUMBERS)
 
 
 class Anomaly(enum.StrEnum):
@@ -77,6 +79,8 @@ class Told:
     committed: dict[Attempt, int] = field(factory=dict)  # with the number of records
     unknown: dict[Attempt, int] = field(factory=dict)
     aborted: int = 0
+    numbers: int = 0  # that Kafka's producer was told to write
+    printed: set[str] = field(factory=set)  # by Kafka's consumer
 
     @property
     def acknowledged(self) -> int:
@@ -92,6 +96,7 @@ def check(told: Told, final: Records, live: Records, ends: Mapping[Place, tuple[
         *check_sentences(told, final),
         *check_copies(final),
         *check_counts(final),
+        *check_numbers(told, final),
         *check_aborted(final),
         *check_aborted(live),
         *check_live(live, final),
@@ -165,6 +170,26 @@ def check_counts(final: Records) -> Iterator[Violation]:
             number = next(at for at, count in enumerate(counts[word]) if count != str(at + 1))
             around = ", ".join(counts[word][max(0, number - 2) : number + 3])
             yield Violation(Anomaly.DUPLICATE, f"the counts of {word} do not go up by one: {around}")
+
+
+def check_numbers(told: Told, final: Records) -> Iterator[Violation]:
+    found: Counter[int] = Counter()
+    for place, records in _of(final, NUMBERS):
+        numbers = [int(record.value) for record in records]
+        found.update(numbers)
+        if numbers != sorted(numbers):
+            yield Violation(Anomaly.REORDERED, f"numbers of partition {place.partition}")
+    expected = range(told.numbers)
+    for number, times in found.items():
+        if number not in expected or times > 1:
+            yield Violation(Anomaly.DUPLICATE, f"number {number} is there {times} times, of {told.numbers}")
+    for number in expected:
+        if not found[number]:
+            yield Violation(Anomaly.LOST, f"number {number}")
+        elif str(number) not in told.printed:
+            yield Violation(Anomaly.LOST, f"number {number} was not printed by kafka-console-consumer")
+    for text in sorted(told.printed - {str(number) for number in expected}):
+        yield Violation(Anomaly.ABORTED, f"{text!r} was printed by kafka-console-consumer")
 
 
 def check_aborted(records: Records) -> Iterator[Violation]:

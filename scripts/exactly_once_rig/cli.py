@@ -9,32 +9,33 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from apache_kafka import start_cluster
-from attrs import define, frozen
+from attrs import frozen
 from chaos_rig import verify
 from chaos_rig.events import Events
 from chaos_rig.rebalance import Rebalance
-from clients import Runner, Unavailable
+from clients import Unavailable
 from cluster import Cluster
 from our_cluster import start_our_cluster
 from support.connection import Address, Refused, served_topic
 
 from exactly_once_rig import programs
-from exactly_once_rig.checker import COPIES, COUNTS, SENTENCES, TOPICS, check
+from exactly_once_rig.checker import COPIES, COUNTS, TOPICS, check
 from exactly_once_rig.kills import Hurt, Kills
 from exactly_once_rig.programs import Program
+from exactly_once_rig.work import Work
 
 DESCRIPTION = """Run Kafka's transactional clients while brokers are killed; check that each record counts exactly once.
 
 A feeder writes sentences in transactions and aborts some on purpose; a group of two copies them, with its offsets, in
 transactions, some of which it aborts; Kafka Streams counts their words with processing.guarantee=exactly_once_v2; a
-reader of committed records sees all of it meanwhile. Every so many seconds a broker is killed (kill -9) and started
+reader of committed records sees all of it meanwhile. kafka-producer-perf-test writes numbers in transactions, which
+kafka-console-consumer prints. Every so many seconds a broker is killed (kill -9) and started
 again. In the end the copies have to be the originals, each once and in order, the counts have to be those of the
-acknowledged sentences, and nothing that was aborted may ever have been seen.
+acknowledged sentences, each number has to be there once, and nothing that was aborted may ever have been seen.
 Exit status: 0 when all holds, 1 when something does not, 2 when it could not run.
 
   scripts/exactly_once --seconds 600
@@ -123,68 +124,12 @@ def run(options: Options, folder: Path, events: Events) -> list[str]:
                 replication_factor=BROKERS,
                 configs=CONFIGS,
             )
-        work = Work.start(runner, folder, cluster.bootstrap, options.rate)
+        work = Work.start(runner, folder, cluster.bootstrap, rate=options.rate, seconds=options.seconds)
         try:
             return _run(options, cluster, work, events)
         finally:
             for program in work.all:
                 program.kill()
-
-
-@define
-class Work:
-    """The programs that run while brokers are killed."""
-
-    runner: Runner
-    folder: Path
-    bootstrap: str
-    feeder: Program
-    copier: Program
-    wordcount: Program
-    reader: Program
-
-    @classmethod
-    def start(cls, runner: Runner, folder: Path, bootstrap: str, rate: int) -> Work:
-        def program(name: str, *options: str) -> Program:
-            return Program.start(runner, folder, name, bootstrap, *options)
-
-        return cls(
-            runner,
-            folder,
-            bootstrap,
-            feeder=program("feeder", f"rate={rate}"),
-            copier=program("copier", "members=2"),
-            wordcount=program("wordcount", f"state={folder / 'streams'}"),
-            reader=program("reader", f"topics={','.join(TOPICS)}"),
-        )
-
-    @property
-    def all(self) -> Sequence[Program]:
-        return (self.feeder, self.copier, self.wordcount, self.reader)
-
-    def ended(self) -> list[str]:
-        return [program.name for program in self.all if not program.runs]
-
-    def seen(self) -> Counter[str]:
-        """Count the records that the reader has seen of each topic, and the words of the sentences."""
-        found: Counter[str] = Counter()
-        for place, records in programs.records(self.reader)[0].items():
-            found[place.topic] += len(records)
-            if place.topic == SENTENCES:
-                found["words"] += sum(len(record.value.split()) - 1 for record in records)
-        return found
-
-    def is_at_rest(self) -> bool:
-        """Say whether everything that was acknowledged is copied and counted."""
-        seen = self.seen()
-        acknowledged = programs.told(self.feeder).acknowledged
-        return acknowledged <= seen[SENTENCES] <= seen[COPIES] and seen["words"] <= seen[COUNTS]
-
-    def read_once(self) -> Program:
-        """Start a program that reads everything from the beginning to the end."""
-        return Program.start(
-            self.runner, self.folder, "reader-final", self.bootstrap, f"topics={','.join(TOPICS)}", "once=1"
-        )
 
 
 def _run(options: Options, cluster: Cluster, work: Work, events: Events) -> list[str]:
@@ -198,13 +143,15 @@ def _run(options: Options, cluster: Cluster, work: Work, events: Events) -> list
     except Hurt as hurt:
         complaints.append(str(hurt))
     complaints += [f"{name}: ended by itself" for name in work.ended()]
-    work.feeder.end()
-    complaints += work.feeder.wait()
+    for program in work.producers:
+        program.end()
+    for program in work.producers:
+        complaints += program.wait()
     complaints += _wait("not everything was copied and counted", REST_TIMEOUT_S, work.is_at_rest)
     events.write("at rest", kills=kills.done, seen=dict(work.seen()))
-    for program in work.all[1:]:
+    for program in work.others:
         program.end()
-    for program in work.all[1:]:
+    for program in work.others:
         complaints += program.wait()
     final = work.read_once()
     complaints += final.wait()
@@ -226,7 +173,7 @@ def _wait(what: str, timeout_s: float, holds: Callable[[], object]) -> list[str]
 
 
 def _check(work: Work, final: Program, events: Events) -> list[str]:
-    told = programs.told(work.feeder)
+    told = work.told()
     records, ends = programs.records(final)
     live, _ = programs.records(work.reader)
     complaints = [str(violation) for violation in check(told, records, live, ends)]

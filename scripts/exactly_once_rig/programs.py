@@ -1,7 +1,8 @@
-"""The Java programs that work on the cluster: built, started, ended, and what they printed.
+"""The Java programs that work on the cluster, ours and Kafka's own: started, ended, and what they printed.
 
 Owns: the processes, and the files `<name>.out` (what they were told) and `<name>.log` (what their library logs).
-Rules: a program ends in good order when its standard input is closed; what does not end in time is killed.
+Rules: a program of ours ends in good order when its standard input is closed, Kafka's consumer on SIGTERM, and Kafka's
+    producer when it has written what it was told to; what does not end in time is killed.
 Not here: what they do (java/), what it means (checker.py).
 """
 
@@ -14,12 +15,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from attrs import define, field
+from chaos_rig.injector import JVM_STATUS
 from clients import Client, Runner, prepare
+from crash.segments import tools
 
 from exactly_once_rig.checker import Attempt, Place, Read, Told
 
 JAVA = Path(__file__).resolve().parent / "java"
 END_TIMEOUT_S = 120.0
+_TOOL = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _LOGGED = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} (WARN|ERROR) (.*)")
 
 
@@ -34,19 +38,18 @@ class Program:
 
     name: str
     directory: Path
+    ends_on_sigterm: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @classmethod
     def start(cls, runner: Runner, directory: Path, name: str, bootstrap: str, *options: str) -> Program:
         program = cls(name, directory)
-        with program.output.open("wb") as out, program.log.open("wb") as log:
-            program.process = subprocess.Popen(
-                [*runner.command, name.partition("-")[0], bootstrap, *options],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=log,
-            )
+        program.launch([*runner.command, name.partition("-")[0], bootstrap, *options])
         return program
+
+    def launch(self, command: Sequence[str]) -> None:
+        with self.output.open("wb") as out, self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=log)
 
     @property
     def output(self) -> Path:
@@ -60,10 +63,16 @@ class Program:
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def has_succeeded(self) -> bool:
+        return self.process is not None and self.process.poll() == 0
+
     def end(self) -> None:
         """Have it finish what it does, and return at once."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
+            if self.ends_on_sigterm:
+                self.process.terminate()
 
     def wait(self) -> list[str]:
         """Wait until it has ended, and return what is wrong with that."""
@@ -74,7 +83,8 @@ class Program:
             self.process.kill()
             self.process.wait()
             return [f"{self.name}: has not ended after {END_TIMEOUT_S:.0f} s"]
-        return [f"{self.name}: ended with status {status}, see {self.log}"] if status else []
+        expected = (0, JVM_STATUS) if self.ends_on_sigterm else (0,)
+        return [] if status in expected else [f"{self.name}: ended with status {status}, see {self.log}"]
 
     def kill(self) -> None:
         if self.process is not None:
@@ -87,6 +97,32 @@ class Program:
             for line in file:
                 if line.endswith("\n"):
                     yield line[:-1]
+
+
+def numbers_producer(directory: Path, bootstrap: str, topic: str, count: int, rate: int) -> Program:
+    """Start kafka-producer-perf-test, which writes the numbers from 0 on in transactions. Raises: Unavailable."""
+    program = Program("numbers-producer", directory)
+    program.launch(
+        [
+            *(*_TOOL, "-cp", f"{tools()}/*", "org.apache.kafka.tools.ProducerPerformance"),
+            *("--bootstrap-server", bootstrap, "--topic", topic, "--num-records", str(count), "--payload-monotonic"),
+            *("--throughput", str(rate), "--transactional-id", "numbers", "--transaction-duration-ms", "500"),
+        ]
+    )
+    return program
+
+
+def numbers_consumer(directory: Path, bootstrap: str, topic: str) -> Program:
+    """Start kafka-console-consumer on what is committed. Raises: Unavailable."""
+    program = Program("numbers-consumer", directory, ends_on_sigterm=True)
+    program.launch(
+        [
+            *(*_TOOL, "-cp", f"{tools()}/*", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
+            *("--bootstrap-server", bootstrap, "--topic", topic, "--from-beginning"),
+            *("--isolation-level", "read_committed"),
+        ]
+    )
+    return program
 
 
 def told(feeder: Program) -> Told:

@@ -4,7 +4,7 @@ A partition is written as its records' values, or `key=value`, from offset 0 on.
 """
 
 import pytest
-from exactly_once_rig.checker import COPIES, COUNTS, SENTENCES, Anomaly, Attempt, Place, Read, Told, check
+from exactly_once_rig.checker import COPIES, COUNTS, NUMBERS, SENTENCES, Anomaly, Attempt, Place, Read, Told, check
 
 TWO = "0.0.0 a b|0.0.1 b"
 COPIED = "0-0=0.0.0 a b|0-1=0.0.1 b"
@@ -113,6 +113,25 @@ def test_counts_go_up_by_one_to_how_often_the_word_is_there(counts: str, anomaly
 def test_record_that_a_reader_saw_and_that_is_not_what_is_there_in_the_end_has_vanished() -> None:
     assert anomalies(records(), live=records(counts="a=1|b=2")) == {Anomaly.VANISHED}
     assert anomalies(records(), live=records(counts=COUNTED + "|b=3")) == {Anomaly.VANISHED}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "printed", "expected"),
+    [
+        ("0|1|2", "0 1 2", set()),
+        ("0|1|2", "0 1", {Anomaly.LOST}),
+        ("0|2", "0 1 2", {Anomaly.LOST}),
+        ("0|1|1|2", "0 1 2", {Anomaly.DUPLICATE}),
+        ("1|0|2", "0 1 2", {Anomaly.REORDERED}),
+        ("0|1|2", "0 1 2 7", {Anomaly.ABORTED}),
+    ],
+)
+def test_numbers_of_kafkas_own_producer_are_there_once_and_all_printed(
+    numbers: str, printed: str, expected: set[Anomaly]
+) -> None:
+    of = told()
+    of.numbers, of.printed = 3, set(printed.split())
+    assert anomalies(records() | {Place(NUMBERS, 0): reads(numbers)}, of=of) == expected
 
 
 def test_transaction_that_is_left_open_is_found() -> None:
