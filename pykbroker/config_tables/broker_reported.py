@@ -290,8 +290,6 @@ class _Table:
     delegation_token_max_lifetime_ms = long(604_800_000, at_least(1))
     delegation_token_expiry_time_ms = long(86_400_000, at_least(1))
     delegation_token_expiry_check_interval_ms = long(3_600_000, at_least(1))
-    add_partitions_to_txn_retry_backoff_max_ms = integer(100, at_least(0))
-    add_partitions_to_txn_retry_backoff_ms = integer(20, at_least(1))
 
 
 REPORTED: Mapping[str, ConfigDef] = definitions_of(_Table)

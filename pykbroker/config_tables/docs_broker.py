@@ -127,6 +127,8 @@ transaction.state.log.num.partitions: Partitions of the topic of transactions; n
 transaction.state.log.segment.bytes: Size in bytes of a segment of the topic of transactions.
 transaction.partition.verification.enable: Whether a partition asks the coordinator if a transaction that writes to it
     is open.
+add.partitions.to.txn.retry.backoff.ms: Time in ms after which a transaction that was not ready is asked again.
+add.partitions.to.txn.retry.backoff.max.ms: Time in ms after which the producer is told that it is not ready.
 transactional.id.expiration.ms: Time in ms without a transaction after which a transactional id is forgotten.
 transaction.max.timeout.ms: Longest timeout in ms that a transaction may ask for.
 transaction.abort.timed.out.transaction.cleanup.interval.ms: Time in ms between two looks for transactions to abort.

@@ -221,6 +221,4 @@ delegation.token.secret.key: Key that signs delegation tokens.
 delegation.token.max.lifetime.ms: Time in ms after which a delegation token cannot be renewed.
 delegation.token.expiry.time.ms: Time in ms after which a delegation token has to be renewed.
 delegation.token.expiry.check.interval.ms: Time in ms between two looks for delegation tokens to remove.
-add.partitions.to.txn.retry.backoff.max.ms: Longest time in ms between two attempts to verify a transaction.
-add.partitions.to.txn.retry.backoff.ms: Time in ms between two attempts to verify a transaction, at first.
 """
