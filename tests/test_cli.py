@@ -342,7 +342,9 @@ def test_console_is_served_where_http_is_and_implies_it(tmp_path: Path) -> None:
 
 
 def test_each_broker_of_a_cluster_serves_http_on_a_port_of_its_own(tmp_path: Path) -> None:
-    lines = lines_of("cluster", "--port", "0", "--ephemeral", "--brokers", "2", "--http", "0", "--console", cwd=tmp_path)
+    lines = lines_of(
+        "cluster", "--port", "0", "--ephemeral", "--brokers", "2", "--http", "0", "--console", cwd=tmp_path
+    )
     urls = {line for line in lines if " serves HTTP on " in line}
     assert {line.split()[1] for line in urls} == {"1", "2"}
     assert {line.split()[1] for line in lines if " has its console at " in line} == {"1", "2"}
