@@ -54,7 +54,11 @@ class TraceEncoder:
             return (_HEAD.pack(_HEAD.size + len(_NO_ENDS), _LOST, event.time_us, 0, 0), _NO_ENDS, count)
         time_us, connection, peer, direction, key, version, data = event
         ends = self._ends.get((connection, peer)) or self._ends_of(connection, peer)
-        return (_HEAD.pack(_HEAD.size + len(ends) + len(data) + more_bytes - 4, direction, time_us, key, version), ends, data)
+        return (
+            _HEAD.pack(_HEAD.size + len(ends) + len(data) + more_bytes - 4, direction, time_us, key, version),
+            ends,
+            data,
+        )
 
     def _ends_of(self, connection: str, peer: str) -> bytes:
         if len(self._ends) >= MAX_CONNECTIONS:
