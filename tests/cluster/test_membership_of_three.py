@@ -90,16 +90,18 @@ async def test_membership_outlives_an_etcd_that_is_away(tmp_path: Path) -> None:
             tasks.start_soon(clock.run)
             world = EtcdWorld(etcd, clock)
             clusters = [membership(world, broker_id) for broker_id in (1, 2)]
-            for cluster in clusters:
-                await start(cluster)
-                tasks.start_soon(cluster.run)
-            etcd.kill()
-            await world.settle(lambda: all(clock.monotonic_ms() > cluster.lease_ends_ms for cluster in clusters))
-            etcd.start()
-            await world.settle(lambda: [alive(cluster) for cluster in clusters] == [[1, 2]] * 2)
-            await world.settle(lambda: all(clock.monotonic_ms() < cluster.lease_ends_ms for cluster in clusters))
-            await clusters[0].propose(lambda image: create_topic(image, "t", random_uuid(), [(1,)], {}))
-            await world.settle(lambda: "t" in clusters[1].image.topics)
+            async with anyio.create_task_group() as following:
+                for cluster in clusters:
+                    await start(cluster)
+                    following.start_soon(cluster.run)
+                etcd.kill()
+                await world.settle(lambda: all(clock.monotonic_ms() > cluster.lease_ends_ms for cluster in clusters))
+                etcd.start()
+                await world.settle(lambda: [alive(cluster) for cluster in clusters] == [[1, 2]] * 2)
+                await world.settle(lambda: all(clock.monotonic_ms() < cluster.lease_ends_ms for cluster in clusters))
+                await clusters[0].propose(lambda image: create_topic(image, "t", random_uuid(), [(1,)], {}))
+                await world.settle(lambda: "t" in clusters[1].image.topics)
+                following.cancel_scope.cancel()  # before what they use is closed
             for cluster in clusters:
                 await cluster.stop()
             tasks.cancel_scope.cancel()

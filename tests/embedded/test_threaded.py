@@ -160,6 +160,7 @@ def test_reset_leaves_nothing_and_clients_that_are_connected_go_on() -> None:
             auto_offset_reset="earliest",
             metadata_max_age_ms=100,
             heartbeat_interval_ms=50,
+            allow_auto_create_topics=False,  # it asks for the topic while that is away
         )
         clients.callback(consumer.close)
         producer.send("t", b"before").get(10)
