@@ -11,9 +11,12 @@
 | DELETE /faults | remove them all |
 | POST /faults/actions/NAME | what is no answer to a request: `rebalance`, ...; a JSON object of arguments |
 
-Rules: served only with `pykbroker.http.faults.enable`. What cannot be is 400, an error of Kafka's 409, both with
-{"error": why}. An action is answered when it is done. It can do to the brokers of this process only: a broker that is a
-process of its own is cut off and frozen by itself, and started and stopped from outside.
+Rules
+- Served only with `pykbroker.http.faults.enable`, and only to programs: what a page in a browser asks is 403, whoever
+  the page is of.
+- What cannot be is 400, an error of Kafka's 409, both with {"error": why}. An action is answered when it is done.
+- It can do to the brokers of this process only: a broker that is a process of its own is cut off and frozen by itself,
+  and started and stopped from outside.
 
 Not here: what faults do (pykbroker/faults), the HTTP server (web/server).
 """
@@ -105,6 +108,8 @@ def _answered(endpoint: Endpoint) -> Endpoint:
     """Turn what an endpoint raises on purpose into answers."""
 
     async def answer(request: Request) -> Response:
+        if "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none":
+            return JSONResponse({"error": "faults are not ordered by pages in a browser"}, 403)
         try:
             return await endpoint(request)
         except FaultError as error:

@@ -47,6 +47,14 @@ async def test_fault_is_ordered_met_told_and_removed() -> None:
         assert answer.responses[0].partition_responses[0].error_code == 0
 
 
+@pytest.mark.parametrize("header", [{"origin": "http://test"}, {"sec-fetch-site": "same-origin"}])
+async def test_page_in_a_browser_orders_nothing(header: dict[str, str]) -> None:
+    async with ordering() as (kafka, http):
+        refused = await http.post("/faults", json={"api": "Produce", "error": "CORRUPT_MESSAGE"}, headers=header)
+        assert refused.status_code == 403
+        assert list(kafka.faults.rules) == []
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [
