@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from tests.support.background import Background
 from tests.support.distribution import REPOSITORY, Distribution
 
-pytestmark = [pytest.mark.slow, pytest.mark.parallel]
+pytestmark = [pytest.mark.slow, pytest.mark.parallel, pytest.mark.xdist_group("packaging")]
 
 # Imports everything that is installed and prints what was missing: {module: package}.
 IMPORT_ALL = """

@@ -15,7 +15,7 @@ from tests.cli.support import Commands
 COMPAT = Path(__file__).resolve().parent.parent.parent / "compat"
 STOP_S = 60.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.parallel, pytest.mark.anyio, pytest.mark.xdist_group("compat")]
+pytestmark = [pytest.mark.slow, pytest.mark.parallel, pytest.mark.anyio, pytest.mark.xdist_group("maven")]
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 
 @pytest.mark.slow
 @pytest.mark.parallel
+@pytest.mark.xdist_group("docker")
 def test_container_without_settings_serves_localhost(image: Image) -> None:
     with image.start({}) as container:
         container.wait_for("accepts clients on localhost:9092", *STARTED)
@@ -96,6 +97,7 @@ export KAFKA_ZOOKEEPER_CONNECT='localhost:2181'
 
 @pytest.mark.slow
 @pytest.mark.parallel
+@pytest.mark.xdist_group("docker")
 @pytest.mark.parametrize("script", [APACHE, CONFLUENT, ZOOKEEPER], ids=["apache", "confluent", "zookeeper"])
 def test_script_of_a_container_library_starts_the_broker(image: Image, script: str) -> None:
     command = ("sh", "-c", "while [ ! -f /tmp/start.sh ]; do sleep 0.1; done; bash /tmp/start.sh")
@@ -119,6 +121,7 @@ log.dirs=/tmp/data of the file
 
 @pytest.mark.slow
 @pytest.mark.parallel
+@pytest.mark.xdist_group("docker")
 def test_arguments_go_before_variables_and_those_before_the_mounted_file(image: Image) -> None:
     command = ("/etc/kafka/docker/run", "KAFKA_BROKER_RACK=of the argument")
     variables = {
@@ -142,6 +145,7 @@ def test_arguments_go_before_variables_and_those_before_the_mounted_file(image: 
 
 @pytest.mark.slow
 @pytest.mark.parallel
+@pytest.mark.xdist_group("docker")
 def test_folder_of_apache_kafkas_image_is_taken_if_something_is_mounted_there(image: Image) -> None:
     with image.start({}, mounts=["/tmp/kraft-combined-logs"]) as container:
         container.wait_for(*STARTED)
@@ -150,6 +154,7 @@ def test_folder_of_apache_kafkas_image_is_taken_if_something_is_mounted_there(im
 
 @pytest.mark.slow
 @pytest.mark.parallel
+@pytest.mark.xdist_group("docker")
 def test_container_that_cannot_start_says_why_and_ends(image: Image) -> None:
     with image.start({"KAFKA_PROCESS_ROLES": "controller"}) as container:
         out, _ = container.process.communicate(timeout=30)
