@@ -188,9 +188,10 @@ class Broker:
         log_dirs = self._open_log_dirs()
         self._bind()
 
-        store, network = self._store or self._open_store(), self._network or SocketNetwork(config)
+        store = self._store or self._open_store()
         if self._seams is not None:
-            store, network = self._seams.line_to(store), self._network or self._seams.network
+            store = self._seams.line_to(store)
+        network = self._network or (SocketNetwork(config) if self._seams is None else self._seams.network)
         wakeups = Wakeups()
         wakeups.on_bug = self._on_bug
         cluster = Cluster(store, config, clock)

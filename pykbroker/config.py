@@ -455,7 +455,7 @@ class BrokerConfig:
     @property
     def controller_listeners(self) -> list[str]:
         """The entries of `listeners` that are the controllers', and not opened."""
-        controllers = {name.upper() for name in self.controller_listener_names}
+        controllers = self._controller_names
         return [entry for entry in self.listeners if entry.partition("://")[0].upper() in controllers]
 
     @property
@@ -473,8 +473,12 @@ class BrokerConfig:
         return {name.upper(): "PLAINTEXT" for name in self.controller_listener_names} | self.security_protocols
 
     def _not_controllers(self, endpoints: list[Endpoint]) -> list[Endpoint]:
-        controllers = {name.upper() for name in self.controller_listener_names}
+        controllers = self._controller_names
         return [endpoint for endpoint in endpoints if endpoint.listener not in controllers]
+
+    @property
+    def _controller_names(self) -> set[str]:
+        return {name.upper() for name in self.controller_listener_names}
 
     @property
     def log_retention_ms_effective(self) -> int:

@@ -1,5 +1,6 @@
 """The words of `pykbroker configs`."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -68,27 +69,37 @@ def describe(
     configs.describe(bootstrap, configs.resource_of(type_, name), keys or (), everything=all_, docs=docs, json=json)
 
 
-@app.command(
-    "set",
-    epilog=examples(
-        "configs set topic orders retention.ms=86400000 cleanup.policy=delete",
-        "configs set broker default log.retention.ms=86400000",
-    ),
-)
-def set_(
-    type_: OfType,
-    name: Name,
-    pairs: Pairs,
-    *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    dry_run: DryRun = False,
-    json: Json = False,
+def _add_altering(operation: str, doc: str, *lines: str) -> None:
+    """Add a command that takes CONFIG=VALUE pairs."""
+
+    @app.command(operation, help=doc, epilog=examples(*lines))
+    def alter(
+        type_: OfType,
+        name: Name,
+        pairs: Pairs,
+        *,
+        bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+        dry_run: DryRun = False,
+        json: Json = False,
+    ) -> None:
+        _alter(operation, type_, name, parse_pairs(pairs, "CONFIG=VALUE"), bootstrap, dry_run=dry_run, json=json)
+
+
+def _alter(
+    operation: str, type_: Type, name: str, values: Mapping[str, str], bootstrap: str, *, dry_run: bool, json: bool
 ) -> None:
-    """Set configs."""
     from pykbroker.cli.actions import configs
 
-    changes = configs.changes_of("set", parse_pairs(pairs, "CONFIG=VALUE"))
+    changes = configs.changes_of(operation, values)
     configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
+
+
+_add_altering(
+    "set",
+    "Set configs.",
+    "configs set topic orders retention.ms=86400000 cleanup.policy=delete",
+    "configs set broker default log.retention.ms=86400000",
+)
 
 
 @app.command(epilog=examples("configs delete topic orders retention.ms"))
@@ -102,41 +113,10 @@ def delete(
     json: Json = False,
 ) -> None:
     """Let configs have their defaults again."""
-    from pykbroker.cli.actions import configs
-
-    changes = configs.changes_of("delete", dict.fromkeys(keys, ""))
-    configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
+    _alter("delete", type_, name, dict.fromkeys(keys, ""), bootstrap, dry_run=dry_run, json=json)
 
 
-@app.command(epilog=examples("configs append topic orders cleanup.policy=compact"))
-def append(
-    type_: OfType,
-    name: Name,
-    pairs: Pairs,
-    *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    dry_run: DryRun = False,
-    json: Json = False,
-) -> None:
-    """Add values to configs that are lists."""
-    from pykbroker.cli.actions import configs
-
-    changes = configs.changes_of("append", parse_pairs(pairs, "CONFIG=VALUE"))
-    configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
-
-
-@app.command(epilog=examples("configs subtract topic orders cleanup.policy=compact"))
-def subtract(
-    type_: OfType,
-    name: Name,
-    pairs: Pairs,
-    *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    dry_run: DryRun = False,
-    json: Json = False,
-) -> None:
-    """Take values out of configs that are lists."""
-    from pykbroker.cli.actions import configs
-
-    changes = configs.changes_of("subtract", parse_pairs(pairs, "CONFIG=VALUE"))
-    configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
+_add_altering("append", "Add values to configs that are lists.", "configs append topic orders cleanup.policy=compact")
+_add_altering(
+    "subtract", "Take values out of configs that are lists.", "configs subtract topic orders cleanup.policy=compact"
+)

@@ -39,12 +39,10 @@ def dump(
 
     The broker may run or not. What is damaged is said on stderr, and the exit status is 1.
     """
-    from pykbroker.cli import log_files
     from pykbroker.cli.actions import log
+    from wire.study.contents import CONSUMER_OFFSETS, TRANSACTION_STATE
 
     if offsets_decoder and transaction_log_decoder:
         raise typer.BadParameter("--offsets-decoder and --transaction-log-decoder exclude each other")
-    topic = (
-        log_files.OFFSETS_TOPIC if offsets_decoder else log_files.TRANSACTIONS_TOPIC if transaction_log_decoder else ""
-    )
+    topic = CONSUMER_OFFSETS if offsets_decoder else TRANSACTION_STATE if transaction_log_decoder else ""
     log.dump(paths, records=records or bool(topic), topic=topic, json=json)

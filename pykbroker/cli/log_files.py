@@ -17,7 +17,7 @@ Not here: printing (actions.log).
 
 import mmap
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,11 @@ from wire.records import (
     read_records,
 )
 from wire.schema import Kind, spec_of
+from wire.study.contents import CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE, internal_records
 
 Entry = dict[str, object]
 Decoder = Callable[[Record], Entry]
 
-OFFSETS_TOPIC, TRANSACTIONS_TOPIC, SHARE_TOPIC = "__consumer_offsets", "__transaction_state", "__share_group_state"
 _SUFFIXES = (".log", ".checkpoint", ".index", ".timeindex", ".txnindex", ".snapshot")
 _TEXTS = ("partition.metadata", "meta.properties", ".kafka_cleanshutdown")
 _OFFSET_ENTRY = struct.Struct(">II")
@@ -217,17 +217,19 @@ def _snapshot(path: Path) -> Iterator[Entry]:
 def decoder_of(path: Path) -> Decoder | None:
     """Return what decodes the records of a segment, by the name of its folder: `<topic>-<partition>`."""
     topic = path.absolute().parent.name.rpartition("-")[0]
-    return decoder_for(topic) if topic in (OFFSETS_TOPIC, TRANSACTIONS_TOPIC, SHARE_TOPIC) else None
+    return decoder_for(topic) if topic in (CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE) else None
 
 
 def decoder_for(topic: str) -> Decoder:
-    messages = _messages_of(topic)
+    types = internal_records(topic)
+    if topic == CONSUMER_OFFSETS:
+        types = {**types, 0: types[1]}  # the first form of a committed offset's key; its values are those of the second
 
     def decode(record: Record) -> Entry:
         key = record.key or b""
         try:
             (key_type,) = _VERSION.unpack_from(key)
-            key_class, value_class = messages[key_type]
+            key_class, value_class = types[key_type]
             told: Entry = {"key": {"type": key_class.__name__, **as_json(codec.decode(key_class, 0, key, 2)[0])}}
             if record.value is None:
                 return told | {"value": None}
@@ -238,32 +240,6 @@ def decoder_for(topic: str) -> Decoder:
             return _plain_record(record)
 
     return decode
-
-
-def _messages_of(topic: str) -> Mapping[int, tuple[type[Any], type[Any]]]:
-    """Return the classes of key and value for each type of key."""
-    from wire.messages import control_records, log_records, share_records, streams_records
-
-    if topic == TRANSACTIONS_TOPIC:
-        return {0: (control_records.TransactionLogKey, control_records.TransactionLogValue)}
-    if topic == SHARE_TOPIC:
-        return {
-            0: (share_records.ShareSnapshotKey, share_records.ShareSnapshotValue),
-            1: (share_records.ShareUpdateKey, share_records.ShareUpdateValue),
-        }
-    found: dict[int, tuple[type[Any], type[Any]]] = {}
-    for module in (log_records, share_records, streams_records):
-        for name, key_class in vars(module).items():
-            value_class = getattr(module, name.removesuffix("Key") + "Value", None)
-            is_of_share_state = name.startswith(("ShareSnapshot", "ShareUpdate"))
-            if not name.endswith("Key") or value_class is None or is_of_share_state:
-                continue
-            key_type = spec_of(key_class).key
-            assert key_type is not None
-            found[key_type] = (key_class, value_class)
-    # The first form of a committed offset's key; its values are those of the second.
-    found[0] = found[1]
-    return found
 
 
 def as_json(message: object) -> Entry:

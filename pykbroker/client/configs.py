@@ -8,6 +8,7 @@ import attrs
 
 from pykbroker.client.client import Client, check
 from pykbroker.client.connection import Question
+from pykbroker.config_tables.definition import ConfigSource, Operation
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
 from wire.messages.configs import (
@@ -18,6 +19,18 @@ from wire.messages.configs import (
     IncrementalAlterConfigsRequestAlterConfigsResource,
 )
 
+__all__ = [
+    "ConfigChange",
+    "ConfigEntry",
+    "ConfigSource",
+    "Operation",
+    "Resource",
+    "ResourceType",
+    "alter_configs",
+    "describe_configs",
+    "topic_configs",
+]
+
 
 class ResourceType(enum.IntEnum):
     TOPIC = 2
@@ -25,25 +38,6 @@ class ResourceType(enum.IntEnum):
     BROKER_LOGGER = 8
     CLIENT_METRICS = 16
     GROUP = 32
-
-
-class ConfigSource(enum.IntEnum):
-    UNKNOWN = 0
-    DYNAMIC_TOPIC = 1
-    DYNAMIC_BROKER = 2
-    DYNAMIC_DEFAULT_BROKER = 3
-    STATIC_BROKER = 4
-    DEFAULT = 5
-    DYNAMIC_BROKER_LOGGER = 6
-    CLIENT_METRICS = 7
-    GROUP = 8
-
-
-class Operation(enum.IntEnum):
-    SET = 0
-    DELETE = 1
-    APPEND = 2
-    SUBTRACT = 3
 
 
 @attrs.frozen

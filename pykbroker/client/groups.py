@@ -19,7 +19,7 @@ from pykbroker.client.client import Client, CoordinatorType, check, error_of
 from pykbroker.client.connection import Question
 from pykbroker.client.errors import NotServedError
 from pykbroker.errors import KafkaError
-from pykbroker.topic_partition import TopicPartition
+from pykbroker.topic_partition import TopicPartition, by_topic
 from wire import codec
 from wire.errors import ErrorCode, ProtocolError
 from wire.messages.classic_groups import DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest
@@ -190,7 +190,7 @@ async def committed_offsets(
     client: Client, group_id: str, partitions: Iterable[TopicPartition] | None = None
 ) -> dict[TopicPartition, CommittedOffset]:
     """Return what a group has committed, of these partitions or of all. Raises: KafkaError."""
-    wanted = None if partitions is None else _by_topic(partitions)
+    wanted = None if partitions is None else by_topic(partitions)
 
     def build(version: int) -> OffsetFetchRequest:
         if version >= 8:
@@ -260,7 +260,7 @@ async def delete_offsets(
     """Forget what a group has committed; return what became of each partition. Raises: KafkaError."""
     topics = [
         OffsetDeleteRequestTopic(name, [OffsetDeleteRequestPartition(index) for index in indexes])
-        for name, indexes in _by_topic(partitions).items()
+        for name, indexes in by_topic(partitions).items()
     ]
     answer = await client.ask_coordinator(
         CoordinatorType.GROUP,
@@ -275,10 +275,3 @@ async def delete_offsets(
         for topic in answer.topics
         for told in topic.partitions
     }
-
-
-def _by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:
-    by_topic: dict[str, list[int]] = {}
-    for tp in partitions:
-        by_topic.setdefault(tp.topic, []).append(tp.partition)
-    return by_topic

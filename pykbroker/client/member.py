@@ -32,7 +32,7 @@ from pykbroker.client.connection import Question
 from pykbroker.client.consumer import FAILURES, ConsumedRecord, Consumer
 from pykbroker.client.offsets import BEGINNING, IsolationLevel, list_offsets
 from pykbroker.errors import KafkaError
-from pykbroker.topic_partition import TopicPartition
+from pykbroker.topic_partition import TopicPartition, by_topic
 from wire import codec
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import (
@@ -309,9 +309,6 @@ def _check_joined(answer: Any) -> None:
 
 
 def _as_message(assigned: Iterable[TopicPartition]) -> ConsumerProtocolAssignment:
-    by_topic: dict[str, list[int]] = {}
-    for tp in assigned:
-        by_topic.setdefault(tp.topic, []).append(tp.partition)
     return ConsumerProtocolAssignment(
-        [ConsumerProtocolAssignmentTopicPartition(topic, indexes) for topic, indexes in by_topic.items()]
+        [ConsumerProtocolAssignmentTopicPartition(topic, indexes) for topic, indexes in by_topic(assigned).items()]
     )

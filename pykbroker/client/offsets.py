@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pykbroker.client.client import Client, error_of
 from pykbroker.client.connection import Question
@@ -55,13 +56,7 @@ async def list_offsets_or_errors(
         timeout_ms = client.settings.request_timeout_ms
         request = ListOffsetsRequest(CONSUMER, isolation, topics, timeout_ms)
         answer = await client.ask_broker(leader, Question.of(request))
-        return {
-            TopicPartition(topic.name, told.partition_index): KafkaError(error_of(told.error_code))
-            if told.error_code
-            else told.offset
-            for topic in answer.topics
-            for told in topic.partitions
-        }
+        return _results(answer, "offset")
 
     return await client.per_leader(timestamps, ask)
 
@@ -93,15 +88,19 @@ async def delete_records(
         answer = await client.ask_broker(
             leader, Question.of(DeleteRecordsRequest(topics, client.settings.request_timeout_ms))
         )
-        return {
-            TopicPartition(topic.name, told.partition_index): KafkaError(error_of(told.error_code))
-            if told.error_code
-            else told.low_watermark
-            for topic in answer.topics
-            for told in topic.partitions
-        }
+        return _results(answer, "low_watermark")
 
     return await client.per_leader(before, ask)
+
+
+def _results(answer: Any, field: str) -> dict[TopicPartition, int | KafkaError]:
+    return {
+        TopicPartition(topic.name, told.partition_index): KafkaError(error_of(told.error_code))
+        if told.error_code
+        else getattr(told, field)
+        for topic in answer.topics
+        for told in topic.partitions
+    }
 
 
 def _without_errors(results: Mapping[TopicPartition, int | KafkaError]) -> dict[TopicPartition, int]:

@@ -11,9 +11,9 @@ Sources: KIP-226, KIP-402, KIP-966; Kafka's DynamicBrokerConfig and ConfigAdminM
 
 from collections.abc import Iterable, Mapping
 
-from pykbroker.cluster.config_entries import broker_definitions
+from pykbroker.cluster.config_entries import changeable_definitions
 from pykbroker.cluster.image import ConfigResourceType, MetadataImage
-from pykbroker.config import DYNAMIC_ONLY, BrokerConfig, base_name
+from pykbroker.config import BrokerConfig, base_name
 from pykbroker.config_tables.definition import ConfigDef, ConfigError, Dynamic
 from pykbroker.config_tables.effects import check_not_refused
 from pykbroker.errors import KafkaError
@@ -66,7 +66,7 @@ def check_broker_configs(
     """
     if broker and _number(broker) != config.node_id:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"broker {broker} is meant, but this is broker {config.node_id}")
-    rows = {**broker_definitions(), **DYNAMIC_ONLY}
+    rows = changeable_definitions()
     changed = {name for name in named if name in values}
     _check_names(rows, broker, changed)
     for name in sorted(changed):

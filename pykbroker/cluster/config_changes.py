@@ -10,7 +10,6 @@ Not here: what a broker refuses (broker_config_changes), writing the result (cha
 Sources: KIP-226, KIP-339; Kafka's ConfigAdminManager, ConfigurationControlManager, DynamicBrokerConfig.
 """
 
-import enum
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
@@ -21,16 +20,9 @@ from pykbroker.cluster.config_entries import broker_definitions
 from pykbroker.cluster.image import ConfigResource, ConfigResourceType, MetadataImage
 from pykbroker.cluster.new_topics import check_topic_name
 from pykbroker.config import BrokerConfig
-from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType
+from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType, Operation
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
-
-
-class Operation(enum.IntEnum):
-    SET = 0
-    DELETE = 1
-    APPEND = 2
-    SUBTRACT = 3
 
 
 @attrs.frozen

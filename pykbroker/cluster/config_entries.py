@@ -13,7 +13,6 @@ Not here: changing them (config_changes), the requests (handlers/configs).
 Sources: KIP-226, KIP-524; Kafka's ConfigHelper.
 """
 
-import enum
 import operator
 from collections.abc import Mapping
 
@@ -23,20 +22,7 @@ from pykbroker import topic_config
 from pykbroker.cluster.image import ConfigResourceType, MetadataImage
 from pykbroker.config import DEFINITIONS as BROKER_DEFINITIONS
 from pykbroker.config import DYNAMIC_ONLY, BrokerConfig, base_name
-from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType, Dynamic
-
-
-class ConfigSource(enum.IntEnum):
-    UNKNOWN = 0
-    DYNAMIC_TOPIC = 1
-    DYNAMIC_BROKER = 2
-    DYNAMIC_DEFAULT_BROKER = 3
-    STATIC_BROKER = 4
-    DEFAULT = 5
-    DYNAMIC_BROKER_LOGGER = 6
-    CLIENT_METRICS = 7
-    GROUP = 8
-
+from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigSource, ConfigType, Dynamic
 
 Synonym = tuple[str, str | None, ConfigSource]
 Levels = Mapping[ConfigSource, Mapping[str, str]]
@@ -94,22 +80,17 @@ def broker_entries(image: MetadataImage, config: BrokerConfig, broker_id: int) -
             synonyms = broker_synonyms(name, definition, levels)
             value = _broker_value(config, definition, synonyms)
             entries.append(_entry(name, definition, value, synonyms, is_of_broker=True))
-    for name, definition in DYNAMIC_ONLY.items():
-        dynamic = {source: level for source, level in levels.items() if source is not ConfigSource.STATIC_BROKER}
-        if any(name in level for level in dynamic.values()):
-            synonyms = [
-                (name, _shown(definition, level[name]), source) for source, level in dynamic.items() if name in level
-            ]
-            entries.append(_entry(name, definition, synonyms[0][1], synonyms, is_of_broker=True))
-    definitions = {**definitions, **DYNAMIC_ONLY}
     others = {name: None for level in levels.values() for name in level if name not in definitions}
+    definitions = changeable_definitions()
     for name in others:
         found: list[Synonym] = [
             (name, _shown_of_other(definitions, name, level[name]), source)
             for source, level in levels.items()
             if name in level and source is not ConfigSource.STATIC_BROKER
         ]
-        if found:
+        if found and name in DYNAMIC_ONLY:
+            entries.append(_entry(name, DYNAMIC_ONLY[name], found[0][1], found, is_of_broker=True))
+        elif found:
             entries.append(_other_entry(definitions, name, found, levels))
     return sorted(entries, key=lambda entry: entry.name)
 
@@ -134,7 +115,7 @@ def _other_entry(definitions: Mapping[str, ConfigDef], name: str, found: list[Sy
 
 def default_broker_entries(image: MetadataImage) -> list[ConfigEntry]:
     """Return what was set at run time for all brokers."""
-    definitions = {**broker_definitions(), **DYNAMIC_ONLY}
+    definitions = changeable_definitions()
     source = ConfigSource.DYNAMIC_DEFAULT_BROKER
     entries = []
     for name, text in sorted(image.config(ConfigResourceType.BROKER, "").items()):
@@ -188,6 +169,11 @@ def broker_definitions() -> Mapping[str, ConfigDef]:
     from pykbroker.config_tables.broker_reported import REPORTED
 
     return {**BROKER_DEFINITIONS, **REPORTED}
+
+
+def changeable_definitions() -> Mapping[str, ConfigDef]:
+    """Return the definitions of what may be set for brokers that run."""
+    return {**broker_definitions(), **DYNAMIC_ONLY}
 
 
 def broker_levels(image: MetadataImage, config: BrokerConfig, broker_id: int) -> Levels:

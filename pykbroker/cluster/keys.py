@@ -35,11 +35,11 @@ TOPICS_PREFIX, ALL_PARTITIONS_PREFIX = "/topics/", "/partitions/"
 
 
 def broker_key(broker_id: int) -> str:
-    return f"/brokers/{broker_id}"
+    return f"{BROKERS_PREFIX}{broker_id}"
 
 
 def alive_key(broker_id: int) -> str:
-    return f"/alive/{broker_id}"
+    return f"{ALIVE_PREFIX}{broker_id}"
 
 
 def collision_name(topic: str) -> str:
@@ -47,15 +47,15 @@ def collision_name(topic: str) -> str:
 
 
 def topic_key(topic: str) -> str:
-    return f"/topics/{collision_name(topic)}"
+    return f"{TOPICS_PREFIX}{collision_name(topic)}"
 
 
 def partitions_prefix(topic_id: Uuid) -> str:
-    return f"/partitions/{uuid_text(topic_id)}/"
+    return f"{ALL_PARTITIONS_PREFIX}{uuid_text(topic_id)}/"
 
 
 def partition_key(topic_id: Uuid, partition: int) -> str:
-    return f"/partitions/{uuid_text(topic_id)}/{partition}"
+    return f"{partitions_prefix(topic_id)}{partition}"
 
 
 def config_key(resource: ConfigResource) -> str:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from pykbroker.cluster.image import ConfigResourceType
 from pykbroker.faults.rules import Target
 from wire.schema import ZERO_UUID, FieldSpec, Kind, Uuid, spec_of
 
@@ -40,7 +41,6 @@ _LISTS = _TOPIC_LISTS | _PARTITION_LISTS | _GROUP_LISTS | _TRANSACTION_LISTS | _
 # Heartbeats say which partitions a member has: they have no places of their own in the answer.
 _ONE_PART = frozenset(("ConsumerGroupHeartbeat", "ShareGroupHeartbeat", "StreamsGroupHeartbeat"))
 
-_TOPIC_RESOURCE, _GROUP_RESOURCE = 2, 32
 _GROUP_KEY, _TRANSACTION_KEY = 0, 1
 
 T = TypeVar("T")
@@ -163,9 +163,13 @@ def _named(field: FieldSpec, element: Any, outer: Target, owner: Any, name_of_to
             return attrs.evolve(outer, group=element)
         return attrs.evolve(outer, transactional_id=element) if kind == _TRANSACTION_KEY else outer
     if hasattr(element, "resource_type"):
-        if element.resource_type == _GROUP_RESOURCE:
+        if element.resource_type == ConfigResourceType.GROUP:
             return attrs.evolve(outer, group=element.resource_name)
-        return attrs.evolve(outer, topic=element.resource_name) if element.resource_type == _TOPIC_RESOURCE else outer
+        return (
+            attrs.evolve(outer, topic=element.resource_name)
+            if element.resource_type == ConfigResourceType.TOPIC
+            else outer
+        )
     if name in _TOPIC_LISTS:
         topic = element if isinstance(element, str) else _first(element, _NAMES)
         if not topic and getattr(element, "topic_id", ZERO_UUID) != ZERO_UUID:

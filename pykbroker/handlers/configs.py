@@ -26,10 +26,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pykbroker.cluster.changes import Change
-from pykbroker.cluster.config_changes import Alteration, Operation, alter_incrementally, replace_all
+from pykbroker.cluster.config_changes import Alteration, alter_incrementally, replace_all
 from pykbroker.cluster.config_entries import (
     ConfigEntry,
-    ConfigSource,
     broker_entries,
     client_metrics_entries,
     default_broker_entries,
@@ -40,6 +39,7 @@ from pykbroker.cluster.image import ConfigResource, ConfigResourceType, Metadata
 from pykbroker.cluster.new_topics import check_topic_name
 from pykbroker.cluster.partition_changes import write_configs
 from pykbroker.config import BrokerConfig
+from pykbroker.config_tables.definition import ConfigSource, Operation
 from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import RequestContext
 from wire.errors import ErrorCode

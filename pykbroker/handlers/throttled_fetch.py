@@ -31,7 +31,6 @@ def fetch_with_quota(
 ) -> FetchResponse | Parked:
     if most_bytes is not None:
         request.max_bytes = min(request.max_bytes, int(most_bytes))
-        request.min_bytes = min(request.min_bytes, request.max_bytes)
     return fetch(ctx, request, partial(QuotaReading, charge=charge))
 
 

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import RequestContext
 from pykbroker.pattern import Pattern
-from pykbroker.topic_partition import TopicPartition
-from pykbroker.transactions.requests import Marker, by_topic
+from pykbroker.topic_partition import TopicPartition, by_topic
+from pykbroker.transactions.requests import Marker
 from pykbroker.transactions.state import STATES_BY_LABEL, Transaction
 from pykbroker.waiters import Answer, Parked
 from wire.errors import ErrorCode

@@ -30,6 +30,7 @@ import attrs
 
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.handlers.context import ConnectionInfo, Services
+from pykbroker.handlers.fetch import replica_id_of
 from pykbroker.histogram import Histogram
 from pykbroker.server.dispatch import RequestDispatcher, Started
 from pykbroker.server.response_errors import ResponseErrors
@@ -107,7 +108,7 @@ class MeteringDispatcher(RequestDispatcher):
         self._services = services
         self._monotonic_ms = services.clock.monotonic_ms
         self._response_errors = ResponseErrors()
-        self._handled: object = None  # the request that the handler was given, of a fetch
+        self._handled: Any = None  # the request that the handler was given, of a fetch
 
     # A dispatcher's methods
 
@@ -172,7 +173,7 @@ class MeteringDispatcher(RequestDispatcher):
     def _names(self, key: int) -> tuple[str, ...]:
         name = API_BY_KEY[key].name
         if key == FETCH and self._handled is not None:
-            return name, FETCH_FOLLOWER if _is_from_follower(self._handled) else FETCH_CONSUMER
+            return name, FETCH_FOLLOWER if replica_id_of(self._handled) >= 0 else FETCH_CONSUMER
         return (name,)
 
     def _new_stats(self, name: str) -> ApiStats:
@@ -235,7 +236,7 @@ class MeteringDispatcher(RequestDispatcher):
                     stats.failed_produce_requests += failed
 
     def _fetched(self, request: "FetchRequest | Any", response: "FetchResponse | Any") -> None:
-        is_from_follower = _is_from_follower(request)
+        is_from_follower = replica_id_of(request) >= 0
         if not is_from_follower:
             self._fetch_requests(request, response)
         for topic in response.responses:
@@ -273,10 +274,6 @@ class MeteringDispatcher(RequestDispatcher):
         if stats is None:
             stats = self.topics[name] = TopicStats()
         return stats, self.all_topics
-
-
-def _is_from_follower(request: "FetchRequest | Any") -> bool:
-    return max(request.replica_id, request.replica_state.replica_id) >= 0
 
 
 def _us(ms: float) -> int:

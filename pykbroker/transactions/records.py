@@ -11,8 +11,7 @@ Source: Kafka's TransactionLog.
 from struct import Struct
 
 from pykbroker.replication.coordinator_log import CoordinatorRecord
-from pykbroker.topic_partition import TopicPartition
-from pykbroker.transactions.requests import by_topic
+from pykbroker.topic_partition import TopicPartition, by_topic
 from pykbroker.transactions.state import EMPTY, Transaction, TransactionState
 from wire.codec import decode, encode_bytes
 from wire.errors import ProtocolError

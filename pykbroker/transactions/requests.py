@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from pykbroker.topic_partition import TopicPartition
+from pykbroker.topic_partition import TopicPartition, by_topic
 from wire.errors import ErrorCode
 from wire.messages.transactions import (
     AddPartitionsToTxnRequest,
@@ -101,11 +101,3 @@ def marker_errors(response: WriteTxnMarkersResponse) -> dict[TopicPartition, Err
         for topic in result.topics
         for partition in topic.partitions
     }
-
-
-def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:
-    """Group partitions as requests want them."""
-    grouped: dict[str, list[int]] = {}
-    for topic, index in partitions:
-        grouped.setdefault(topic, []).append(index)
-    return grouped

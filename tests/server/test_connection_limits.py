@@ -8,7 +8,7 @@ import pytest
 from pykbroker.broker import Broker
 from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig, ConfigError
-from tests.support.client import Client
+from tests.support.client import Client, stays_silent
 from tests.support.running import running, until
 from wire.messages.brokers import ApiVersionsRequest
 from wire.messages.quotas import (
@@ -34,12 +34,6 @@ async def set_rate_of(client: Client, address: str | None, rate: float) -> None:
     op = OpData("connection_creation_rate", rate)
     answer = await client.ask(AlterClientQuotasRequest([AlterClientQuotasRequestEntryData([entity], [op])]), 1)
     assert answer.entries[0].error_code == 0
-
-
-async def stays_silent(client: Client, other: Client) -> bool:
-    for _ in range(20):
-        await other.ask(VERSIONS, 3)
-    return not client.has_received()
 
 
 async def connected(stack: contextlib.AsyncExitStack, broker: Broker, count: int, listener: int = 0) -> list[Client]:

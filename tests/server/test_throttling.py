@@ -1,12 +1,15 @@
 """Clients beyond their quotas: answered at once, then not read for as long as the answer says."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pykbroker.broker import Broker
 from pykbroker.clock import SimulatedClock
-from tests.support.client import Client, create_topic, fetch_of, produce_of
+from tests.support.client import Client, create_topic, fetch_of, produce_of, stays_silent
 from tests.support.running import running, until
 from wire.errors import ErrorCode
 from wire.messages.brokers import ApiVersionsRequest
@@ -35,11 +38,15 @@ async def set_quota(client: Client, key: str, value: float | None, *, client_id:
     assert answer.entries[0].error_code == 0
 
 
-async def stays_silent(client: Client, other: Client) -> bool:
-    """Whether a client gets nothing while the broker answers another one."""
-    for _ in range(20):
-        await other.ask(VERSIONS, 3)
-    return not client.has_received()
+@contextlib.asynccontextmanager
+async def two_clients(tmp_path: Path) -> AsyncIterator[tuple[Broker, Client, Client, SimulatedClock]]:
+    clock = SimulatedClock()
+    async with (
+        running(tmp_path, clock=clock) as broker,
+        Client.connect(broker) as client,
+        Client.connect(broker) as other,
+    ):
+        yield broker, client, other, clock
 
 
 class SlowClock(SimulatedClock):
@@ -53,12 +60,7 @@ class SlowClock(SimulatedClock):
 
 
 async def test_producer_beyond_its_quota_is_answered_and_muted_for_the_time_it_is_told(tmp_path: Path) -> None:
-    clock = SimulatedClock()
-    async with (
-        running(tmp_path, clock=clock) as broker,
-        Client.connect(broker) as client,
-        Client.connect(broker) as other,
-    ):
+    async with two_clients(tmp_path) as (_, client, other, clock):
         await create_topic(client, TOPIC)
         await set_quota(client, "producer_byte_rate", 100.0)
         request = produce_of(TOPIC, b"x" * 2000)
@@ -76,12 +78,7 @@ async def test_producer_beyond_its_quota_is_answered_and_muted_for_the_time_it_i
 
 
 async def test_requests_behind_a_throttled_one_are_not_started(tmp_path: Path) -> None:
-    clock = SimulatedClock()
-    async with (
-        running(tmp_path, clock=clock) as broker,
-        Client.connect(broker) as client,
-        Client.connect(broker) as other,
-    ):
+    async with two_clients(tmp_path) as (broker, client, other, clock):
         await create_topic(client, TOPIC)
         await set_quota(client, "producer_byte_rate", 100.0)
         first = client.encode(produce_of(TOPIC, b"x" * 2000), PRODUCE_VERSION)
@@ -96,12 +93,7 @@ async def test_requests_behind_a_throttled_one_are_not_started(tmp_path: Path) -
 
 
 async def test_longest_of_several_waits_counts(tmp_path: Path) -> None:
-    clock = SimulatedClock()
-    async with (
-        running(tmp_path, clock=clock) as broker,
-        Client.connect(broker) as client,
-        Client.connect(broker) as other,
-    ):
+    async with two_clients(tmp_path) as (broker, client, other, clock):
         await create_topic(client, TOPIC, partitions=1)
         await set_quota(client, "consumer_byte_rate", 10.0)
         fetches = [fetch_of(TOPIC, 0, max_wait_ms=60_000) for _ in range(2)]
@@ -118,12 +110,7 @@ async def test_longest_of_several_waits_counts(tmp_path: Path) -> None:
 
 
 async def test_producer_without_acks_is_muted_without_an_answer(tmp_path: Path) -> None:
-    clock = SimulatedClock()
-    async with (
-        running(tmp_path, clock=clock) as broker,
-        Client.connect(broker) as client,
-        Client.connect(broker) as other,
-    ):
+    async with two_clients(tmp_path) as (_, client, other, clock):
         await create_topic(client, TOPIC)
         await set_quota(client, "producer_byte_rate", 100.0)
         unanswered = client.encode(produce_of(TOPIC, b"x" * 2000, acks=0), PRODUCE_VERSION, answered=False)
@@ -248,12 +235,7 @@ async def test_requests_that_await_the_store_and_those_that_fail_are_throttled_t
 
 
 async def test_topics_beyond_the_mutation_quota_are_refused_in_versions_that_know_it(tmp_path: Path) -> None:
-    clock = SimulatedClock()
-    async with (
-        running(tmp_path, clock=clock) as broker,
-        Client.connect(broker) as client,
-        Client.connect(broker) as other,
-    ):
+    async with two_clients(tmp_path) as (broker, client, other, clock):
         await set_quota(client, "controller_mutation_rate", 1.0)
         topics = [CreatableTopic("a", 14, 1), CreatableTopic("b", 1, 1)]
         answer = await client.ask(CreateTopicsRequest(topics), 7)

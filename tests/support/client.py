@@ -20,6 +20,7 @@ from tests.support.running import DEADLINE_S
 from wire import codec
 from wire.catalog import response_class
 from wire.frame import RequestHeader, decode_response_header, encode_request
+from wire.messages.brokers import ApiVersionsRequest
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.messages.topics import CreatableTopic, CreateTopicsRequest
@@ -134,6 +135,13 @@ class Client:
             while (data := self.receive_some(1)) is None:
                 await anyio.wait_readable(self.socket)
         return not data
+
+
+async def stays_silent(client: Client, other: Client) -> bool:
+    """Whether a client gets nothing while the broker answers another one."""
+    for _ in range(20):
+        await other.ask(ApiVersionsRequest("test", "1.0"), 3)
+    return not client.has_received()
 
 
 def create_topic_with(name: str, partitions: int = 1) -> CreateTopicsRequest:
