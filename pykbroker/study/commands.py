@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pykbroker.study.frames import Frames
-from pykbroker.study.recorder import Sink, TraceFile, TraceLines, record
+from pykbroker.study.recorder import Sink, TraceLines, record
+from pykbroker.study.trace_file import TraceFile
 from wire.catalog import APIS
 from wire.study.commands import CommandError, api_named, build_parser, examples, print_json, run
 from wire.study.lines import Line, print_lines

@@ -1,4 +1,4 @@
-"""Subscribers with a thread of their own: a trace file, and lines on the terminal.
+"""Subscribers with a thread of their own, which gives frames to a sink: a trace file, or lines on the terminal.
 
     with record(frames, TraceFile(path)): …
 
@@ -7,32 +7,29 @@ Rules
   the broker up. What does not fit into the queue, of MAX_QUEUED_BYTES, is lost and counted where it is missing.
 - Large frames are copied once, into buffers that are used again and again: fresh memory costs more than copying. Slices
   of files are read by the thread, which is woken before too much waits for it.
-- A slice whose file became shorter meanwhile (its client got no answer either) is filled up with zeros.
 - Leaving the block writes what is queued. A sink that fails ends the recording, with one line in the log.
 
-Format: of the file, wire.study.trace.
+Not here: the trace file (trace_file).
 """
 
 import contextlib
 import logging
 import mmap
-import os
 import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import TextIO
 
 from pykbroker.log.files import FileSlice
-from pykbroker.study.frames import LONG_BYTES, Frames, LongFrame, Piece, Subscriber, cost_of
+from pykbroker.study.frames import LONG_BYTES, Frames, LongFrame, Subscriber, cost_of
 from wire.primitives import Buffer
 from wire.study.exchanges import TracedFrame, learn_topics
 from wire.study.lines import Line, print_lines
 from wire.study.show_tree import tree_lines
 from wire.study.summary import Summaries, missing_line
-from wire.study.trace import MAGIC, Lost, TraceEncoder
+from wire.study.trace import Lost
 
 logger = logging.getLogger("pykbroker.study")
 
@@ -41,8 +38,6 @@ INTERVAL_S = 0.02  # how often what is queued is written
 WAKING_BYTES = 1024 * 1024  # that much is not left to wait for it
 POOLED_BYTES = 2 * 1024 * 1024  # of a buffer for a large frame; memory only as far as it has been used
 MAX_POOLED = 64  # about what the queue holds of frames of 1 MB
-_READ_BYTES = 1024 * 1024  # of a slice, at once
-_MAX_PIECES = 1024  # that one system call takes
 
 Event = TracedFrame | LongFrame | Lost
 
@@ -161,58 +156,6 @@ def record(frames: Frames, sink: Sink) -> Iterator[Recorder]:
     finally:
         frames.remove(recorder)
         recorder.close()
-
-
-class TraceFile(Sink):
-    def __init__(self, path: Path) -> None:
-        """Begin a new file. Raises: OSError."""
-        self._file = path.open("wb", buffering=0)
-        self._encoder = TraceEncoder()
-        self._pieces: list[Buffer] = []  # to be written
-        self._window = bytearray(_READ_BYTES)  # slices that are among the pieces
-        self._used = 0  # of it
-        self._file.write(MAGIC)
-
-    def write(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if isinstance(event, LongFrame):
-                self._pieces += self._encoder.pieces(event.start, len(event) - len(event.start.data))
-                self._add(event.rest)
-            else:
-                self._pieces += self._encoder.pieces(event)
-        self._write_pieces()
-
-    def _add(self, rest: Sequence[Piece]) -> None:
-        """Add what may be in files, writing whenever the window is full."""
-        for piece in rest:
-            if not isinstance(piece, FileSlice):
-                self._pieces.append(piece)
-                continue
-            done = 0
-            while done < len(piece):
-                if self._used == len(self._window):
-                    self._write_pieces()
-                part = memoryview(self._window)[self._used :][: len(piece) - done]
-                read = os.preadv(piece.fileno(), [part], piece.position + done)
-                part[read:] = bytes(len(part) - read)
-                self._pieces.append(part)
-                self._used += len(part)
-                done += len(part)
-
-    def _write_pieces(self) -> None:
-        fd, pieces = self._file.fileno(), self._pieces
-        for start in range(0, len(pieces), _MAX_PIECES):
-            some = pieces[start : start + _MAX_PIECES]
-            written, size = os.writev(fd, some), sum(map(len, some))
-            if written < size:
-                rest = memoryview(b"".join(some))
-                while written < size:
-                    written += os.write(fd, rest[written:])
-        pieces.clear()
-        self._used = 0
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class TraceLines(Sink):

@@ -14,7 +14,8 @@ from pykbroker.broker import Broker
 from pykbroker.log.files import FilePool, FileSlice, LogFile
 from pykbroker.server.dispatch import Dispatcher
 from pykbroker.study.frames import FRAME_COST, Frames, LongFrame, Subscription
-from pykbroker.study.recorder import Recorder, Sink, TraceFile, TraceLines, record
+from pykbroker.study.recorder import Recorder, Sink, TraceLines, record
+from pykbroker.study.trace_file import TraceFile
 from pykbroker.study.tracing import Tracing, TracingDispatcher
 from tests.support.client import Client
 from tests.support.running import BACKENDS, running
