@@ -28,7 +28,7 @@ from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import ConnectionInfo, RequestContext, Services
 from pykbroker.server.error_replies import error_response
 from pykbroker.waiters import Parked
-from wire import codec
+from wire import codec, produce_codec
 from wire.catalog import API_BY_KEY, request_class, response_class
 from wire.codec import MAX_ELEMENTS
 from wire.errors import ErrorCode, ProtocolError
@@ -100,6 +100,8 @@ HANDLERS: dict[int, tuple[str, str]] = {
 
 # ApiVersions lists these only where `pykbroker.telemetry.enable` is set.
 TELEMETRY_KEYS = frozenset({71, 72})
+
+PRODUCE = 0
 
 _SIZE_AND_ID = Struct(">ii").pack
 
@@ -263,12 +265,16 @@ class Dispatcher(RequestDispatcher):
 def route_of(key: int, version: int) -> Route:
     """Return how a key and version that are served are served."""
     family, function = HANDLERS[key]
+    if key == PRODUCE:
+        decode, encode = produce_codec.decoder(version), produce_codec.encoder(version)
+    else:
+        decode, encode = codec.decoder(request_class(key), version), codec.encoder(response_class(key), version)
     return Route(
         api_key=key,
         version=version,
         handler=getattr(importlib.import_module(f"pykbroker.handlers.{family}"), function),
-        decode=codec.decoder(request_class(key), version),
-        encode=codec.encoder(response_class(key), version),
+        decode=decode,
+        encode=encode,
         response_header_bytes=b"\0" * response_header_version(key, version),
     )
 
