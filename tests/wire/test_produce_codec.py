@@ -52,9 +52,8 @@ def request(
 ) -> bytes:
     topic_id = bytes(range(15)) + b"\2" if version >= 13 else bytes(16)
     topic = TopicProduceData(name if version < 13 else "", topic_id, [PartitionProduceData(index, records)])
-    return codec.encode_bytes(
-        ProduceRequest(**{"topic_data": [topic], "acks": -1, "timeout_ms": 1500} | fields), version
-    )
+    made: dict[str, Any] = {"topic_data": [topic], "acks": -1, "timeout_ms": 1500} | fields
+    return codec.encode_bytes(ProduceRequest(**made), version)
 
 
 def answer(version: int, **fields: Any) -> ProduceResponse:
