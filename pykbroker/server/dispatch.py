@@ -28,7 +28,7 @@ from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import ConnectionInfo, RequestContext, Services
 from pykbroker.server.error_replies import error_response
 from pykbroker.waiters import Parked
-from wire import codec, produce_codec
+from wire import codec
 from wire.catalog import API_BY_KEY, request_class, response_class
 from wire.codec import MAX_ELEMENTS
 from wire.errors import ErrorCode, ProtocolError
@@ -266,6 +266,8 @@ def route_of(key: int, version: int) -> Route:
     """Return how a key and version that are served are served."""
     family, function = HANDLERS[key]
     if key == PRODUCE:
+        from wire import produce_codec
+
         decode, encode = produce_codec.decoder(version), produce_codec.encoder(version)
     else:
         decode, encode = codec.decoder(request_class(key), version), codec.encoder(response_class(key), version)

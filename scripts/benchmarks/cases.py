@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from support import frames
-
-from benchmarks import failover, load, native, raw
-from benchmarks.sink import Sink
+from benchmarks import failover, native, no_broker, raw
 from benchmarks.subject import Effort, Subject
 
 LoadCase = Callable[[Subject], dict[str, float]]
@@ -39,20 +36,12 @@ CLUSTER_CASES: Mapping[str, LoadCase] = {
 # What a cluster is measured by unless --only says otherwise: the cases with a bar.
 CLUSTER_STANDARD = ("librdkafka-produce-100", "librdkafka-produce-1k", "produce-latency", "failover-kill")
 RESOURCE_CASES = ("start", "memory-idle", "memory-connections", "memory-partitions")
-SINK_CASES = {
-    "produce-1m": (1 << 20, 8),
-    "produce-16k": (1 << 14, 64),
-    "produce-single": (0, 64),
+SINK_CASES: Mapping[str, Callable[[Effort], dict[str, float]]] = {
+    "librdkafka-produce-100": partial(no_broker.librdkafka, row="librdkafka-produce-100", record_bytes=100),
+    "librdkafka-produce-1k": partial(no_broker.librdkafka, row="librdkafka-produce-1k", record_bytes=1024),
+    "produce-1m": partial(no_broker.produce, row="produce-1m", batch_bytes=1 << 20, in_flight=8),
+    "produce-16k": partial(no_broker.produce, row="produce-16k", batch_bytes=1 << 14, in_flight=64),
+    "produce-single": partial(no_broker.produce, row="produce-single", batch_bytes=0, in_flight=64),
+    "fetch-1m": partial(no_broker.fetch, row="fetch-1m"),
+    "produce-latency": partial(no_broker.produce_latency, row="produce-latency"),
 }
-
-
-def generator_speed(case: str, effort: Effort) -> dict[str, float]:
-    """Run a raw produce case against a peer that only answers: the rate that no broker can be seen to pass."""
-    batch_bytes, in_flight = SINK_CASES[case]
-    batch = frames.batch_of_size(batch_bytes, 1024)[0] if batch_bytes else raw.ONE_RECORD
-    topic = "compare-000000000000"
-    request = frames.produce_request(topic, 0, batch)
-    requests = load.Requests.of([request] * max(1, min(in_flight, (1 << 20) // len(request))))
-    with Sink(len(request), frames.produce_answer(topic, 0)) as sink:
-        done = load.run(sink.address, [requests], in_flight=in_flight, seconds=effort.seconds, max_requests=1 << 40)
-    return {case: done.per_second * len(batch) / 1e6 if batch_bytes else done.per_second}

@@ -28,9 +28,10 @@ from pathlib import Path
 from clients import Unavailable
 from support.brokers import ApacheKafka, Broker, Failed, OurBroker, OurBrokers, Running, rss_bytes
 from support.connection import Refused
+from support.memory import touch_pages
 
 from benchmarks import resources
-from benchmarks.cases import CLUSTER_CASES, CLUSTER_STANDARD, LOAD_CASES, RESOURCE_CASES, SINK_CASES, generator_speed
+from benchmarks.cases import CLUSTER_CASES, CLUSTER_STANDARD, LOAD_CASES, RESOURCE_CASES, SINK_CASES
 from benchmarks.subject import DELETION_DELAY_MS, Effort, Subject
 from benchmarks.table import CLUSTER_ROWS, ROWS, Results
 
@@ -121,7 +122,7 @@ def _measure(arguments: argparse.Namespace, chosen: list[str], directory: Path) 
         effort = Effort(arguments.seconds, arguments.max_mb * 10**6, 1, 1)
         for name in cases:
             if name in SINK_CASES:
-                _add(values["sink"], generator_speed(name, effort))
+                _add(values["sink"], SINK_CASES[name](effort))
     rows = ROWS if arguments.brokers == 1 else CLUSTER_ROWS
     return Results(values[OURS], values[KAFKA], values["sink"], failures, rows)
 
@@ -188,6 +189,7 @@ def _load(
                 for side in _in_turn(list(subjects), round_number):
                     warm_up = round_number == 0
                     subject = subjects[side].with_effort(brief) if warm_up else subjects[side]
+                    touch_pages(subject.effort.max_bytes, arguments.data_dir_root)
                     found = _case(name, subject, side, failures)
                     _say(f"{'warm-up' if warm_up else f'round {round_number}'}: {side}: {_brief(found)}")
                     if not warm_up:

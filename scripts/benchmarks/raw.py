@@ -89,23 +89,29 @@ def produce_latency(subject: Subject, row: str) -> dict[str, float]:
     with subject.topic() as (topic, leaders), Connection(leaders[0]) as connection:
         request = frames.produce_request(topic, 0, ONE_RECORD, acks=subject.effort.acks)
         connection.produce(request)
-        size = 4 + len(connection.ask(request))
-        send, receive, clock = connection.socket.sendall, connection.socket.recv, time.perf_counter_ns
-        connection.socket.settimeout(None)  # a timeout costs a poll before each call
-        taken: list[int] = []
-        for seconds in (subject.effort.seconds * WARM_UP, subject.effort.seconds):
-            taken.clear()
-            deadline = clock() + int(seconds * 1e9)
-            started = 0
-            while started < deadline:
-                started = clock()
-                send(request)
-                got = len(receive(size))
-                while got < size:
-                    got += _some(receive(size - got))
-                taken.append(clock() - started)
+        taken = round_trips(connection, request, subject.effort.seconds)
         _check_end(leaders[0], topic, at_least=len(taken))
     return percentiles(row, taken)
+
+
+def round_trips(connection: Connection, request: bytes, seconds: float) -> list[int]:
+    """Send one request after the other, all with answers of one length; return what each took, in nanoseconds."""
+    size = 4 + len(connection.ask(request))
+    send, receive, clock = connection.socket.sendall, connection.socket.recv, time.perf_counter_ns
+    connection.socket.settimeout(None)  # a timeout costs a poll before each call
+    taken: list[int] = []
+    for part in (WARM_UP, 1.0):
+        taken.clear()
+        deadline = clock() + int(seconds * part * 1e9)
+        started = 0
+        while started < deadline:
+            started = clock()
+            send(request)
+            got = len(receive(size))
+            while got < size:
+                got += _some(receive(size - got))
+            taken.append(clock() - started)
+    return taken
 
 
 def end_to_end_latency(subject: Subject, row: str) -> dict[str, float]:
