@@ -1,7 +1,7 @@
 """Have memory pages used once before something is measured.
 
-Pages that a virtual machine has never used cost the page cache many times what others do (2.4 ms a MB were seen), so that
-whoever writes first would pay for the others.
+Pages that a virtual machine has never used cost the page cache many times what others do (2.4 ms a MB were seen), so
+that whoever writes first would pay for the others.
 """
 
 import tempfile
