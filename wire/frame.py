@@ -67,19 +67,19 @@ def read_request_header(buffer: Buffer, pos: int = 0) -> tuple[int, int, int, st
         pos += 10
         client_id = None
         if size >= 0:
-            client_id = str(buffer[pos : pos + size], "utf-8", "replace")
-            pos += size
+            end = pos + size
+            client_id = str(buffer[pos:end], "utf-8", "replace")
+            pos = end
+        if version < _FLEXIBLE_FROM.get(api_key, _NEVER):
             if pos > len(buffer):
                 raise short("client id", size, len(buffer) - pos + size)
-        unknown_tags: Mapping[int, bytes] = NO_TAGS
-        if version >= _FLEXIBLE_FROM.get(api_key, _NEVER):
-            if buffer[pos]:
-                unknown_tags, pos = read_unknown_tags(buffer, pos, len(buffer), [MAX_TAGS])
-            else:
-                pos += 1
+            return api_key, version, correlation_id, client_id, NO_TAGS, pos
+        if not buffer[pos]:
+            return api_key, version, correlation_id, client_id, NO_TAGS, pos + 1
+        unknown_tags, pos = read_unknown_tags(buffer, pos, len(buffer), [MAX_TAGS])
+        return api_key, version, correlation_id, client_id, unknown_tags, pos
     except (codec.StructError, IndexError, ProtocolError) as error:
         raise ProtocolError(f"request header: {error}") from None
-    return api_key, version, correlation_id, client_id, unknown_tags, pos
 
 
 def encode_request(header: RequestHeader, body: object) -> bytes:

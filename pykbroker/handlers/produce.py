@@ -122,7 +122,7 @@ def _append(
         else replicas.partition(topic.name, data.index)
     )
     records = data.records
-    if records is None or len(records) == 0:
+    if not records:
         raise KafkaError(ErrorCode.INVALID_RECORD)
     assert isinstance(records, memoryview)
     if len(records) > ATTRIBUTES_POSITION and records[ATTRIBUTES_POSITION] & _LOOK_CLOSER:

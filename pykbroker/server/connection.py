@@ -36,7 +36,7 @@ from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.metrics import Metrics
 from pykbroker.server.buffers import Buffers
 from pykbroker.server.dispatch import RequestDispatcher, Started
-from pykbroker.server.outbox import Outbox, memory_of
+from pykbroker.server.outbox import Outbox
 from pykbroker.server.readiness import call_when_readable, call_when_writable, forget
 from pykbroker.waiters import Parked, Wakeups
 from wire.errors import ProtocolError
@@ -275,8 +275,8 @@ class Connection:
                         return pos, 0
                     self._park(answer, answer.outcome)
                 elif answer is not None:
-                    outbox.unsent_bytes += memory_of(answer)
                     if answers:
+                        outbox.announce(answer)
                         answers.append(_Answer(answer))
                     else:
                         outbox.add(answer)
@@ -318,7 +318,7 @@ class Connection:
             self._park(started, outcome)
         elif outcome is not None:
             chunks = self._server.dispatcher.encode(started, outcome)
-            self._outbox.unsent_bytes += memory_of(chunks)
+            self._outbox.announce(chunks)
             self._answers.append(_Answer(chunks))
         self._flush_ready()
 
@@ -338,7 +338,7 @@ class Connection:
         dispatcher = self._server.dispatcher
         answer.parked = None
         answer.chunks = dispatcher.encode(started, dispatcher.build(started, build))
-        self._outbox.unsent_bytes += memory_of(answer.chunks)
+        self._outbox.announce(answer.chunks)
         if self._answers[0] is answer:
             self._server.wakeups.add(self._flush_ready)  # one send for all that the same event releases
 
@@ -346,7 +346,7 @@ class Connection:
         answers = self._answers
         while answers and (chunks := answers[0].chunks) is not None:
             answers.popleft()
-            self._outbox.add(chunks)
+            self._outbox.add_announced(chunks)
         self._send()
         if self._progress is not None:
             self._progress.set()
@@ -357,7 +357,6 @@ class Connection:
         """Send this behind the answers that are ready, and nothing more."""
         if data:
             self._outbox.add(data)
-            self._outbox.unsent_bytes += len(data)
             self._send()
             while self._is_stuck:
                 self._progress = anyio.Event()

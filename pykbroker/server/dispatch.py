@@ -103,6 +103,7 @@ TELEMETRY_KEYS = frozenset({71, 72})
 
 PRODUCE = 0
 
+_WAITS = (Parked, CoroutineType)
 _SIZE_AND_ID = Struct(">ii").pack
 
 
@@ -191,7 +192,7 @@ class Dispatcher(RequestDispatcher):
             outcome = self.failed(route, request, error)
         if outcome is None:
             return None
-        if isinstance(outcome, Parked) or type(outcome) is CoroutineType:
+        if isinstance(outcome, _WAITS):
             return Started(route, correlation_id, outcome, request)
         return self._encode(route, correlation_id, request, outcome)
 

@@ -35,14 +35,26 @@ class Outbox:
         self._pieces: deque[Records] = deque()
         self.is_cold = False  # `warm` is needed before more can be sent
         self._is_warmed = False  # that has been done: it is sent without asking again whether it is in the page cache
-        # Memory that answers take: see `memory_of`. The connection adds to it, also for those that wait for their turn.
-        self.unsent_bytes = 0
+        self.unsent_bytes = 0  # memory that answers take, also those that wait for their turn: see `memory_of`
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
 
     def add(self, chunks: bytes | list[Records]) -> None:
         """Take an answer, in one piece or in several."""
+        if isinstance(chunks, bytes):
+            self.unsent_bytes += len(chunks)
+            self._pieces.append(chunks)
+        else:
+            self.unsent_bytes += memory_of(chunks)
+            self._pieces.extend(chunks)
+
+    def announce(self, chunks: bytes | list[Records]) -> None:
+        """Count an answer that waits for its turn."""
+        self.unsent_bytes += memory_of(chunks)
+
+    def add_announced(self, chunks: bytes | list[Records]) -> None:
+        """Take an answer that was counted."""
         if isinstance(chunks, bytes):
             self._pieces.append(chunks)
         else:

@@ -11,7 +11,7 @@ import pytest
 
 from pykbroker.log.files import FileSlice, OpenFile
 from pykbroker.metrics import Metrics
-from pykbroker.server.outbox import COPY_BELOW_BYTES, WINDOW_BYTES, Outbox, memory_of
+from pykbroker.server.outbox import COPY_BELOW_BYTES, WINDOW_BYTES, Outbox
 from tests.support.running import DEADLINE_S
 from wire.schema import Records
 
@@ -39,7 +39,6 @@ def file(tmp_path: Path) -> OpenFile:
 def outbox_of(sock: socket.socket, *pieces: Records) -> Outbox:
     outbox = Outbox(sock)
     outbox.add(list(pieces))
-    outbox.unsent_bytes += memory_of(list(pieces))
     return outbox
 
 
