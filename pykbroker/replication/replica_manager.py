@@ -30,7 +30,7 @@ from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.peer import Network, SocketNetwork
-from pykbroker.replication.fetcher import Fetchers, Followed
+from pykbroker.replication.fetchers import Fetchers
 from pykbroker.replication.isr_changes import IsrChanges
 from pykbroker.replication.partition import ALL, Partition, ReplicaContext
 from pykbroker.topic_config import TopicConfig
@@ -42,6 +42,7 @@ from wire.schema import Uuid
 if TYPE_CHECKING:
     from pykbroker.log.partition_log import AppendInfo, PartitionLog
     from pykbroker.quotas.replication_quotas import ReplicationQuotas
+    from pykbroker.replication.fetcher import Followed
 
 logger = logging.getLogger("pykbroker.replication")
 

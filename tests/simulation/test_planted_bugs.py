@@ -13,7 +13,7 @@ from pykbroker.cluster.membership import Cluster
 from pykbroker.groups.offsets import CommittedOffset, Key, OffsetStore
 from pykbroker.log.producer_state import ProducerStates
 from pykbroker.replication import isr
-from pykbroker.replication.fetcher import Fetchers
+from pykbroker.replication.fetchers import Fetchers
 from pykbroker.replication.partition import Partition
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.transactions.markers import Ending, MarkerWriter
