@@ -13,6 +13,7 @@ Sources: KIP-482 (unsigned varints, tagged fields), KIP-98 (varints in records).
 """
 
 import base64
+import os
 from collections.abc import Callable, Mapping
 from struct import Struct
 
@@ -165,6 +166,16 @@ def short(what: str, size: int, left: int) -> ProtocolError:
 def uuid_text(uuid: Uuid) -> str:
     """Kafka's text form: URL-safe base64 without padding, 22 characters."""
     return base64.urlsafe_b64encode(uuid).rstrip(b"=").decode()
+
+
+def random_uuid() -> Uuid:
+    """Return a random (version 4) id whose text does not start with a dash, which command lines would mistake."""
+    while True:
+        raw = bytearray(os.urandom(16))
+        raw[6] = raw[6] & 0x0F | 0x40
+        raw[8] = raw[8] & 0x3F | 0x80
+        if not uuid_text(bytes(raw)).startswith("-"):
+            return bytes(raw)
 
 
 def parse_uuid(text: str) -> Uuid:

@@ -9,7 +9,6 @@ Not here: validation of a request's own fields, which is the handlers' (topics, 
 Sources: Kafka's ReplicationControlManager (which errors, in which order).
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
@@ -48,7 +47,6 @@ from pykbroker.cluster.store import Condition, Delete, DeletePrefix, Operation, 
 from pykbroker.config import Endpoint
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
-from wire.primitives import uuid_text
 from wire.schema import Uuid
 
 PRODUCER_ID_BLOCK = 1000
@@ -63,16 +61,6 @@ class Change:
         self.conditions += other.conditions
         self.operations += other.operations
         return self
-
-
-def random_uuid() -> Uuid:
-    """Return a random (version 4) id whose text does not start with a dash, which command lines would mistake."""
-    while True:
-        raw = bytearray(os.urandom(16))
-        raw[6] = raw[6] & 0x0F | 0x40
-        raw[8] = raw[8] & 0x3F | 0x80
-        if not uuid_text(bytes(raw)).startswith("-"):
-            return bytes(raw)
 
 
 # Topics

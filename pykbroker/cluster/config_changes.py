@@ -18,7 +18,7 @@ from pykbroker import topic_config
 from pykbroker.cluster.broker_config_changes import check_broker_configs
 from pykbroker.cluster.config_entries import broker_definitions
 from pykbroker.cluster.image import ConfigResource, ConfigResourceType, MetadataImage
-from pykbroker.cluster.new_topics import check_topic_name
+from pykbroker.cluster.topic_names import check_topic_name
 from pykbroker.config import BrokerConfig
 from pykbroker.config_tables.definition import ConfigDef, ConfigError, ConfigType, Operation
 from pykbroker.errors import KafkaError

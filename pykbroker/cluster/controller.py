@@ -25,15 +25,6 @@ from pykbroker.cluster.changes import Change
 from pykbroker.cluster.image import NO_BROKER, ConfigResourceType, ImageDelta, MetadataImage, PartitionImage, TopicImage
 from pykbroker.cluster.keys import CONTROLLER_KEY
 from pykbroker.cluster.membership import Cluster
-from pykbroker.cluster.partition_changes import (
-    Election,
-    allows_unclean_election,
-    circumstances,
-    is_settled,
-    next_state,
-    put_partition,
-    settled,
-)
 from pykbroker.cluster.store import Condition
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
@@ -77,7 +68,7 @@ class Controller:
 
     def _wait_for(self, topic: TopicImage, indexes: Iterable[int], active: frozenset[int]) -> None:
         for index in indexes:
-            if not is_settled(topic.partitions[index], active):
+            if not topic.partitions[index].is_settled(active):
                 self._waiting[topic.id, index] = None
 
     async def run(self) -> None:
@@ -115,6 +106,8 @@ class Controller:
             await self._decide(_imbalanced(self._cluster.image), _with_preferred_leader)
 
     def _settled(self, image: MetadataImage, topic: TopicImage, index: int) -> PartitionImage:
+        from pykbroker.cluster.partition_changes import allows_unclean_election, settled
+
         unclean = allows_unclean_election(image, topic.name, self._config.unclean_leader_election_enable)
         return settled(image, topic, index, unclean=unclean)
 
@@ -136,6 +129,9 @@ class Controller:
                 logger.info("leaders or ISRs of %d partitions were changed", changed)
 
     def _change(self, image: MetadataImage, batch: Sequence[PartitionId], decision: Decision) -> Change:
+        # Imported with the first decision: a broker alone starts without.
+        from pykbroker.cluster.partition_changes import put_partition
+
         if image.controller_id != self._cluster.broker_id:
             return Change()
         change = Change([Condition(CONTROLLER_KEY, image.key_revisions[CONTROLLER_KEY])])
@@ -154,7 +150,7 @@ def _unsettled(image: MetadataImage) -> Iterable[PartitionId]:
     active = image.active_brokers
     for topic in image.topics.values():
         for index, partition in enumerate(topic.partitions):
-            if not is_settled(partition, active):
+            if not partition.is_settled(active):
                 yield topic.id, index
 
 
@@ -172,6 +168,8 @@ def _imbalanced(image: MetadataImage) -> list[PartitionId]:
 
 
 def _with_preferred_leader(image: MetadataImage, topic: TopicImage, index: int) -> PartitionImage:
+    from pykbroker.cluster.partition_changes import Election, circumstances, next_state
+
     old = topic.partitions[index]
     if old.leader == NO_BROKER:
         return old  # an election of another kind is due

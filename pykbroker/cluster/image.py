@@ -15,11 +15,11 @@ from functools import cached_property
 
 import attrs
 
+from pykbroker.cluster.topic_names import INTERNAL_TOPICS
 from pykbroker.config import Endpoint
 from wire.schema import Uuid
 
 NO_BROKER = -1
-INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 
 
 class ConfigResourceType(enum.IntEnum):
@@ -69,6 +69,10 @@ class PartitionImage:
     @classmethod
     def created(cls, replicas: tuple[int, ...]) -> "PartitionImage":
         return cls(replicas[0], 0, 0, replicas, replicas)
+
+    def is_settled(self, active: frozenset[int]) -> bool:
+        """Tell quickly whether no decision is due (partition_changes.settled); False: one may be."""
+        return self.leader in active and active.issuperset(self.isr)
 
 
 @attrs.frozen

@@ -34,7 +34,6 @@ from pykbroker.cluster.changes import (
     empty_cluster,
     fence_broker,
     found_cluster,
-    random_uuid,
     register_broker,
 )
 from pykbroker.cluster.features import FINALIZED_AT_FOUNDING
@@ -48,13 +47,12 @@ from pykbroker.cluster.image import (
     PartitionImage,
 )
 from pykbroker.cluster.keys import alive_key
-from pykbroker.cluster.partition_changes import after_unclean_stop
 from pykbroker.cluster.store import NO_LEASE, Batch, Condition, Event, Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
 from pykbroker.topic_config import TopicConfig
 from wire.errors import ErrorCode
-from wire.primitives import uuid_text
+from wire.primitives import random_uuid, uuid_text
 from wire.schema import Uuid
 
 logger = logging.getLogger("pykbroker.cluster")
@@ -261,6 +259,8 @@ class Cluster:
     async def _leave_in_sync_replicas(self) -> None:
         """While this broker is still fenced, take it out of the ISRs and ELRs that it was in before an unclean stop."""
         me, size = self.broker_id, self._config.pykbroker_partitions_per_transaction
+
+        from pykbroker.cluster.partition_changes import after_unclean_stop
 
         def is_in(partition: PartitionImage) -> bool:
             return me in partition.isr or me in partition.elr

@@ -12,29 +12,25 @@ Sources: Kafka's Topic (names), ReplicationControlManager.createTopic, DefaultAu
 
 import os
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from pykbroker.cluster.changes import Change, check_topic_is_new, create_topic, random_uuid
+from pykbroker.cluster.changes import Change, check_topic_is_new, create_topic
 from pykbroker.cluster.image import MetadataImage
 from pykbroker.cluster.placement import assign_replicas
+from pykbroker.cluster.topic_names import check_topic_name
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
 from pykbroker.topic_config import validate
 from wire.errors import ErrorCode
+from wire.primitives import random_uuid
 from wire.schema import Uuid
 
 DEFAULT = -1
-MAX_NAME_LENGTH = 249  # the longest folder name is 255, less the partition's number and what marks a deleted folder
 MAX_PARTITIONS_PER_REQUEST = 10_000
 
-CONSUMER_OFFSETS = "__consumer_offsets"
-TRANSACTION_STATE = "__transaction_state"
-SHARE_GROUP_STATE = "__share_group_state"
 _FORBIDDEN = "__cluster_metadata"  # in Kafka the log of the controllers
-_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
 
 @attrs.frozen
@@ -62,25 +58,6 @@ class PlannedTopic:
     replicas: Sequence[tuple[int, ...]]
     configs: Mapping[str, str]
     change: Change
-
-
-def check_topic_name(name: str) -> None:
-    """Raises: INVALID_TOPIC_EXCEPTION."""
-    if not name:
-        wrong = "it is empty"
-    elif name in (".", ".."):
-        wrong = f"{name} means a directory"
-    elif len(name) > MAX_NAME_LENGTH:
-        wrong = f"{name} has {len(name)} characters, {MAX_NAME_LENGTH} are the most"
-    elif not _NAME.fullmatch(name):
-        wrong = f"{name} has more in it than ASCII letters, digits, '.', '_' and '-'"
-    else:
-        return
-    raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"not a name for a topic: {wrong}")
-
-
-def is_valid_topic_name(name: str) -> bool:
-    return name not in (".", "..") and len(name) <= MAX_NAME_LENGTH and _NAME.fullmatch(name) is not None
 
 
 def plan_topic(image: MetadataImage, config: BrokerConfig, topic: NewTopic) -> PlannedTopic:

@@ -218,11 +218,6 @@ def settled(image: MetadataImage, topic: TopicImage, index: int, *, unclean: boo
     return next_state(old, circumstances(image, topic, unclean=unclean), isr=isr)
 
 
-def is_settled(partition: PartitionImage, active: frozenset[int]) -> bool:
-    """Tell quickly whether `settled` would leave a partition as it is; False: it may."""
-    return partition.leader in active and active.issuperset(partition.isr)
-
-
 def put_partition(image: MetadataImage, topic: TopicImage, index: int, state: PartitionImage) -> Change:
     """Write a state that was decided on this image, if nobody else has changed the partition meanwhile."""
     old = topic.partitions[index]

@@ -7,7 +7,6 @@ FindCoordinator (handlers.metadata).
 Source: Kafka's GroupCoordinatorService.
 """
 
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,13 +24,19 @@ if TYPE_CHECKING:
 OFFSETS_TOPIC = "__consumer_offsets"
 
 
+def _random_uuid() -> str:
+    import uuid  # not before the first member
+
+    return str(uuid.uuid4())
+
+
 class GroupCoordinator:
     def __init__(
         self,
         config: BrokerConfig,
         clock: Clock,
         replicas: ReplicaManager,
-        new_uuid: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_uuid: Callable[[], str] = _random_uuid,
     ) -> None:
         self.settings = GroupSettings.of(config)
         self._config = config

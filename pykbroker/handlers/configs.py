@@ -36,8 +36,8 @@ from pykbroker.cluster.config_entries import (
     topic_entries,
 )
 from pykbroker.cluster.image import ConfigResource, ConfigResourceType, MetadataImage
-from pykbroker.cluster.new_topics import check_topic_name
 from pykbroker.cluster.partition_changes import write_configs
+from pykbroker.cluster.topic_names import check_topic_name
 from pykbroker.config import BrokerConfig
 from pykbroker.config_tables.definition import ConfigSource, Operation
 from pykbroker.errors import KafkaError

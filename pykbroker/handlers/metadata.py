@@ -25,11 +25,11 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 from pykbroker.cluster.hashing import partition_for_key
 from pykbroker.cluster.image import MetadataImage, PartitionImage, TopicImage
-from pykbroker.cluster.new_topics import (
+from pykbroker.cluster.topic_names import (
     CONSUMER_OFFSETS,
+    INTERNAL_TOPICS,
     SHARE_GROUP_STATE,
     TRANSACTION_STATE,
-    create_automatically,
     is_valid_topic_name,
 )
 from pykbroker.errors import KafkaError
@@ -56,7 +56,6 @@ from wire.messages.metadata import (
 from wire.schema import ZERO_UUID
 
 IDS_FROM = 12
-INTERNAL_NAMES = frozenset({CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE})
 
 
 def metadata(
@@ -83,6 +82,8 @@ def metadata(
 async def _after_creation(ctx: RequestContext, names: Sequence[str], answer: MetadataResponse) -> MetadataResponse:
     config = ctx.services.config
     quota = PartitionQuota(ctx, strict_from=0)
+    from pykbroker.cluster.new_topics import create_automatically
+
     await ctx.services.cluster.propose(lambda image: create_automatically(image, config, names, quota.check))
     return answer
 
@@ -132,7 +133,7 @@ class _Topics:
         return MetadataResponseTopic(
             error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if valid else ErrorCode.INVALID_TOPIC_EXCEPTION,
             name=name,
-            is_internal=name in INTERNAL_NAMES,
+            is_internal=name in INTERNAL_TOPICS,
             topic_authorized_operations=self._operations,
         )
 
@@ -290,6 +291,8 @@ async def _after_topic(
     ctx: RequestContext, topic: str, answer: Answer, found: list[Coordinator]
 ) -> FindCoordinatorResponse:
     config = ctx.services.config
+    from pykbroker.cluster.new_topics import create_automatically
+
     await ctx.services.cluster.propose(lambda image: create_automatically(image, config, [topic]))
     return answer(found)
 

@@ -11,13 +11,11 @@ import errno
 import fcntl
 import os
 import struct
-import uuid
 
 from pykbroker.errors import StorageError
 from pykbroker.log import checkpoints
 from pykbroker.log.storage import LogDirectory
-from wire.primitives import parse_uuid, uuid_text
-from wire.schema import Uuid
+from wire.primitives import parse_uuid, random_uuid, uuid_text
 
 LOCK = ".lock"
 
@@ -44,9 +42,10 @@ def read(directory: LogDirectory, node_id: int) -> str | None:
     try:
         properties = checkpoints.read_properties(meta)
         owner = int(properties.get("node.id", node_id))
-        directory.directory_id = parse_uuid(properties["directory.id"]) if "directory.id" in properties else _new_id()
+        known_id = properties.get("directory.id")
+        directory.directory_id = random_uuid() if known_id is None else parse_uuid(known_id)
     except FileNotFoundError:
-        directory.directory_id = _new_id()
+        directory.directory_id = random_uuid()
         return None
     except ValueError as error:
         raise StorageError(f"{meta} is not readable: {error}") from error
@@ -69,10 +68,3 @@ def write(directory: LogDirectory, node_id: int, cluster_id: str) -> None:
             checkpoints.write_properties(path, wanted)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error}") from error
-
-
-def _new_id() -> Uuid:
-    """A random uuid whose text does not begin with a dash, which command lines would take for an option."""
-    while uuid_text(new := uuid.uuid4().bytes).startswith("-"):
-        continue
-    return new

@@ -19,7 +19,6 @@ import contextlib
 import logging
 import os
 import resource
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -218,7 +217,7 @@ class LogDirs:
         is_better = log.log_end_offset > other.log_end_offset
         stray = other if is_better else log
         stray.abandon()
-        aside = f"{stray.directory}.{uuid.uuid4().hex}{_STRAY_SUFFIX}"
+        aside = f"{stray.directory}.{os.urandom(16).hex()}{_STRAY_SUFFIX}"
         os.rename(stray.directory, aside)
         logger.warning("%s was there twice, with fewer records in %s", log.topic_partition, aside)
         if is_better:
@@ -300,7 +299,7 @@ class LogDirs:
     def _remove_directory(self, log: PartitionLog) -> None:
         directory, topic_partition, path = log.log_directory, log.topic_partition, log.directory
         log.abandon()
-        suffix = f"-{topic_partition.partition}.{uuid.uuid4().hex}{DELETE_SUFFIX}"
+        suffix = f"-{topic_partition.partition}.{os.urandom(16).hex()}{DELETE_SUFFIX}"
         renamed = directory.path / f"{topic_partition.topic[: _NAME_MAX - len(suffix)]}{suffix}"
         try:
             os.rename(path, renamed)

@@ -19,7 +19,7 @@ Sources: KIP-113; Kafka's ReplicaAlterLogDirsThread, LogManager.replaceCurrentWi
 """
 
 import logging
-import uuid
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ class LogMoves:
     def _new_future(self, log: PartitionLog, directory: LogDirectory) -> PartitionLog:
         """Make an empty log that begins with the first batch that is still readable. Raises: KAFKA_STORAGE_ERROR."""
         future = PartitionLog(log.topic_partition, log.topic_id, log.config, directory)
-        future.directory_name = f"{log.topic_partition}.{uuid.uuid4().hex}{FUTURE_SUFFIX}"
+        future.directory_name = f"{log.topic_partition}.{os.urandom(16).hex()}{FUTURE_SUFFIX}"
         try:
             future.directory.mkdir()
             if log.topic_id is not None:

@@ -15,7 +15,7 @@ Rules, by (session id, epoch) of the request
 Source: KIP-227; Kafka's `FetchSession`.
 """
 
-import random
+import os
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
@@ -155,7 +155,7 @@ class FetchSessions:
             return NO_SESSION
         session_id = NO_SESSION
         while session_id == NO_SESSION or session_id in self._sessions:
-            session_id = random.randint(1, MAX_EPOCH)
+            session_id = int.from_bytes(os.urandom(4), "big") & MAX_EPOCH
         follower = FollowerSession(replica_id, context.partitions) if is_privileged else None
         session = FetchSession(session_id, uses_topic_ids, follower, context.partitions, now, now)
         self._sessions[session_id] = session

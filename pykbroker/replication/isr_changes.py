@@ -24,7 +24,6 @@ from pykbroker.clock import Clock
 from pykbroker.cluster.changes import Change
 from pykbroker.cluster.image import MetadataImage
 from pykbroker.cluster.membership import Cluster
-from pykbroker.cluster.partition_changes import alter_isr
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
 from pykbroker.peer import Backoff
@@ -103,6 +102,8 @@ class IsrChanges:
         """Raises: KafkaError, see `alter_isr`."""
         if partition.pending_isr is None:
             return Change()  # the partition changed hands, or its state was changed by others
+        from pykbroker.cluster.partition_changes import alter_isr  # not before the first change
+
         topic_id = partition.log.topic_id
         assert topic_id is not None
         logger.info(

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import attrs
 
 from pykbroker.clock import SimulatedClock
-from pykbroker.cluster.changes import create_topic, random_uuid
+from pykbroker.cluster.changes import create_topic
 from pykbroker.cluster.controller import Controller
 from pykbroker.cluster.image import PartitionImage
 from pykbroker.cluster.liveness import Liveness
@@ -18,6 +18,7 @@ from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.cluster.store import Condition, Operation, TxnResult
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.peer import Network
+from wire.primitives import random_uuid
 
 STEP_MS = 20
 MAX_STEPS = 5000

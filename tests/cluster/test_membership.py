@@ -6,7 +6,7 @@ import anyio.lowlevel
 import pytest
 
 from pykbroker.clock import SimulatedClock
-from pykbroker.cluster.changes import Change, create_topic, random_uuid, set_configs
+from pykbroker.cluster.changes import Change, create_topic, set_configs
 from pykbroker.cluster.image import ConfigResourceType, ImageDelta, MetadataImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
@@ -14,6 +14,7 @@ from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError
 from wire.errors import ErrorCode
+from wire.primitives import random_uuid
 
 pytestmark = pytest.mark.anyio
 

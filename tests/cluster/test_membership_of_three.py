@@ -7,11 +7,12 @@ import anyio
 import pytest
 
 from pykbroker.clock import SystemClock
-from pykbroker.cluster.changes import create_topic, random_uuid
+from pykbroker.cluster.changes import create_topic
 from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig, Endpoint
 from tests.cluster.worlds import EtcdWorld, World
 from tests.support.etcd import ETCD, NO_ETCD, Etcd
+from wire.primitives import random_uuid
 
 pytestmark = pytest.mark.anyio
 

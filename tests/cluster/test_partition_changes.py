@@ -18,7 +18,6 @@ from pykbroker.cluster.partition_changes import (
     allows_unclean_election,
     alter_isr,
     circumstances,
-    is_settled,
     next_state,
     put_partition,
     settled,
@@ -253,7 +252,7 @@ def test_reassignment_that_must_keep_the_factor_refuses_another_one() -> None:
 def test_what_is_settled_is_told_quickly_and_rightly() -> None:
     active = frozenset({1, 2})
     state = PartitionImage.created((1, 2, 3))
-    assert not is_settled(state, active)
-    assert is_settled(attrs.evolve(state, isr=(1, 2)), active)
-    assert not is_settled(attrs.evolve(state, isr=(2,), leader=3), active)
-    assert not is_settled(attrs.evolve(state, isr=(2,), leader=-1), active)
+    assert not state.is_settled(active)
+    assert attrs.evolve(state, isr=(1, 2)).is_settled(active)
+    assert not attrs.evolve(state, isr=(2,), leader=3).is_settled(active)
+    assert not attrs.evolve(state, isr=(2,), leader=-1).is_settled(active)
