@@ -115,14 +115,13 @@ class Planted:
         return not self.kinds.isdisjoint(violation.kind for violation in outcome.violations)
 
 
+QUICKEST = Planted(read_over_open_transactions, frozenset({"early read", "aborted read"}), ("slow",))
 PLANTED = [
     Planted(acknowledge_at_once, frozenset({"lost"}), ("isolate and kill",)),
     Planted(show_what_is_not_committed, frozenset({"vanished", "lost", "two values"}), ("isolate and kill",)),
     Planted(forget_producers, frozenset({"duplicate", "order"}), ("lose connections", *PROCESSES)),
-    Planted(read_over_open_transactions, frozenset({"early read", "aborted read"}), ("slow",)),
     Planted(count_offsets_at_once, frozenset({"group"}), ("slow",)),
-]
-PLANTED_DEEPER = [  # these take more seeds
+    # These take more seeds.
     Planted(forget_the_end_that_was_decided, frozenset({"open", "torn", "stuck"}), PROCESSES),
     Planted(write_markers_once, frozenset({"open", "torn"}), PROCESSES),
     Planted(truncate_to_the_high_watermark, frozenset({"lost", "vanished", "diverged", "two values"}), PROCESSES),
@@ -135,15 +134,13 @@ def name_of(planted: Planted) -> str:
     return planted.plant.__name__
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=name_of)
+@pytest.mark.parametrize(
+    "planted",
+    [
+        pytest.param(QUICKEST, id=name_of(QUICKEST)),
+        *(pytest.param(each, id=name_of(each), marks=[pytest.mark.slow, pytest.mark.parallel]) for each in PLANTED),
+    ],
+)
 def test_planted_bug_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
-    planted.plant(monkeypatch)
-    assert any(planted.is_found_by(seed) for seed in range(MAX_SEEDS))
-
-
-@pytest.mark.slow
-@pytest.mark.parallel
-@pytest.mark.parametrize("planted", PLANTED_DEEPER, ids=name_of)
-def test_planted_bug_that_takes_more_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     planted.plant(monkeypatch)
     assert any(planted.is_found_by(seed) for seed in range(MAX_SEEDS))
