@@ -1,5 +1,7 @@
 """Fixtures for all tests; and hypothesis without time limits: an example takes as long as the machine lets it."""
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -16,3 +18,9 @@ settings.load_profile("pykbroker")
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.markexpr == "not slow":
         use_memory()
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves out of every garbage collection from now on: there are some hundred thousand objects."""
+    gc.collect()
+    gc.freeze()
