@@ -21,6 +21,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave the tests themselves out of every garbage collection from now on: there are some hundred thousand objects."""
+    """Leave the tests themselves, some hundred thousand objects, out of every garbage collection from now on."""
     gc.collect()
     gc.freeze()

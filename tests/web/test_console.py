@@ -28,7 +28,7 @@ from pykbroker.web.console.trace import MAX_QUEUED_BYTES
 from tests.support.client import Client as BareClient
 from tests.support.cluster import cluster_of
 from tests.support.running import running, until
-from tests.web.http import client_of, url
+from tests.web.http import client_of
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.records import Record, batch_crc, build_batch
 from wire.study.exchanges import Direction, TracedFrame

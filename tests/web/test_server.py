@@ -12,7 +12,7 @@ import pytest
 
 from pykbroker.broker import Broker, StartError
 from tests.support.client import Client, create_topic
-from tests.support.running import config_for, running, until
+from tests.support.running import BACKENDS, config_for, running, until
 from tests.web.http import get, url
 from wire.messages.brokers import ApiVersionsRequest
 
@@ -40,6 +40,11 @@ async def main():
 
 anyio.run(main)
 """
+
+
+@pytest.fixture(params=BACKENDS)
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    return request.param
 
 
 def started_alone(folder: Path, *, http: str, before: str = "", properties: dict[str, str] | None = None) -> str:
