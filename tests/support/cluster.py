@@ -75,13 +75,19 @@ class RunningCluster:
         ended.set()
 
     async def stop(self, node_id: int) -> None:
+        """Stop a broker, and wait until the others know it."""
+        await self._stop(node_id)
+        others = self.brokers.values()
+        await until(lambda: all(other.services.cluster.image.brokers[node_id].fenced for other in others))
+
+    async def _stop(self, node_id: int) -> None:
         del self.brokers[node_id]
         self._stops[node_id].set()
         await self._ended[node_id].wait()
 
     async def stop_all(self) -> None:
         for node_id in list(self.brokers):
-            await self.stop(node_id)
+            await self._stop(node_id)
 
     # Metadata
 
