@@ -21,6 +21,8 @@ from pykbroker.transactions.shard import TransactionShard
 from tests.simulation.scenario import Settings, simulate
 from wire.errors import ErrorCode
 
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]
+
 MAX_SEEDS = 60
 PROCESSES = ("kill", "stop", "bounce", "all down")
 
@@ -115,11 +117,11 @@ class Planted:
         return not self.kinds.isdisjoint(violation.kind for violation in outcome.violations)
 
 
-QUICKEST = Planted(read_over_open_transactions, frozenset({"early read", "aborted read"}), ("slow",))
 PLANTED = [
     Planted(acknowledge_at_once, frozenset({"lost"}), ("isolate and kill",)),
     Planted(show_what_is_not_committed, frozenset({"vanished", "lost", "two values"}), ("isolate and kill",)),
     Planted(forget_producers, frozenset({"duplicate", "order"}), ("lose connections", *PROCESSES)),
+    Planted(read_over_open_transactions, frozenset({"early read", "aborted read"}), ("slow",)),
     Planted(count_offsets_at_once, frozenset({"group"}), ("slow",)),
     # These take more seeds.
     Planted(forget_the_end_that_was_decided, frozenset({"open", "torn", "stuck"}), PROCESSES),
@@ -134,13 +136,7 @@ def name_of(planted: Planted) -> str:
     return planted.plant.__name__
 
 
-@pytest.mark.parametrize(
-    "planted",
-    [
-        pytest.param(QUICKEST, id=name_of(QUICKEST)),
-        *(pytest.param(each, id=name_of(each), marks=[pytest.mark.slow, pytest.mark.parallel]) for each in PLANTED),
-    ],
-)
+@pytest.mark.parametrize("planted", PLANTED, ids=name_of)
 def test_planted_bug_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     planted.plant(monkeypatch)
     assert any(planted.is_found_by(seed) for seed in range(MAX_SEEDS))

@@ -9,7 +9,7 @@ from tests.simulation.scenario import Outcome, Settings, simulate
 
 SEED = 2
 MORE_SEEDS = (0, 1, 3, *range(100, 160))
-SHORT = Settings(faults_ms=3000)
+SHORT = Settings(producers=1, faults_ms=3000)
 
 
 def told(outcome: Outcome) -> str:

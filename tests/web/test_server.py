@@ -60,6 +60,8 @@ def test_broker_without_http_imports_nothing_of_it(tmp_path: Path) -> None:
     assert not set(OF_HTTP) & set(imported)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_broker_with_http_imports_what_the_test_above_looks_for(tmp_path: Path) -> None:
     imported = started_alone(tmp_path, http="0").split()
     assert {"starlette", "anycorn", "prometheus_client", "pykbroker.web", "pykbroker.server.metering"} <= set(imported)
@@ -70,6 +72,8 @@ def test_without_the_extra_the_broker_says_how_to_install_it(tmp_path: Path) -> 
     assert said == "pykbroker.http.listener needs starlette: pip install 'pykbroker[http]'"
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_broker_without_console_imports_nothing_of_it(tmp_path: Path) -> None:
     assert CONSOLE not in started_alone(tmp_path, http="0").split()
     with_console = started_alone(tmp_path, http="0", properties={"pykbroker.http.console.enable": "true"}).split()
