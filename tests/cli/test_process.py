@@ -169,11 +169,15 @@ def test_lines_from_stdin_are_read_as_they_come(bootstrap: str) -> None:
         assert process.wait(DEADLINE_S) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_last_line_needs_no_end(bootstrap: str) -> None:
     done = run("produce", "unended", bootstrap=bootstrap, stdin=b"1\n2")
     assert done.stderr == b"2 records written to unended\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_consumer_that_follows_ends_on_sigint(bootstrap: str) -> None:
     with started("consume", "t", bootstrap=bootstrap) as process:
         assert [read_line(process) for _ in range(3)] == [b"a\n", b"b\n", b"c\n"]
