@@ -16,7 +16,7 @@ settings.load_profile("pykbroker")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.markexpr == "not slow":
+    if config.option.markexpr == "not slow":  # as in scripts/check, and first in scripts/test
         use_memory()
 
 
