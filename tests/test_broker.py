@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 VERSIONS = ApiVersionsRequest("test", "1.0")
 TOPIC = "lines"
-STARTS = 100
+STARTS = 40
 
 
 @pytest.fixture(params=BACKENDS)

@@ -18,6 +18,8 @@ from wire.messages.metadata import MetadataRequest, MetadataResponse, MetadataRe
 from wire.study.exchanges import TracedFrame
 from wire.study.trace import TraceDecoder
 
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]  # the quickest are in test_processes
+
 DEADLINE_S = 30.0
 
 
@@ -104,21 +106,6 @@ def brokers_of(address: tuple[str, int]) -> list[MetadataResponseBroker]:
     return list(response.brokers)
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_start_names_folder_and_address_and_stops_on_a_signal(tmp_path: Path, signal_number: int) -> None:
-    folder = tmp_path / "new" / "folder"
-    with started("--port", "0", "--data-dir", folder, cwd=tmp_path) as broker:
-        assert broker.data_dir == folder
-        assert broker.address[0] == "127.0.0.1"
-        told = only_broker(broker.address)
-        assert (told.host, told.port) == broker.address
-        status, lines, err = broker.stop(signal_number)
-    assert status == 0
-    assert lines[-1] == "pykbroker stopped bugs_total=0"
-    assert "Traceback" not in err
-    assert (folder / "meta.properties").exists()
-
-
 def test_stop_while_a_client_waits_for_an_answer_is_clean(tmp_path: Path) -> None:
     asked = encode_request(RequestHeader(3, 9, 1, "test"), MetadataRequest([]))
     with (
@@ -194,13 +181,6 @@ def test_data_folder_by_default_is_in_the_current_one(tmp_path: Path) -> None:
         assert str(tmp_path / "pykbroker-data") in in_use
         assert "use" in in_use or "lock" in in_use
         assert broker.stop()[0] == 0
-
-
-def test_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        line = refused("--port", str(port), "--data-dir", tmp_path / "data", cwd=tmp_path)
-    assert line == f"cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
 def test_data_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:

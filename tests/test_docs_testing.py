@@ -33,11 +33,15 @@ def test_every_block_of_the_page_is_run_by_one_of_these_tests() -> None:
     assert min(map(len, (PROGRAMS, TESTS, ORDERS))) >= 2
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("code", PROGRAMS)
 def test_program_runs(code: str, tmp_path: Path) -> None:
     assert run("-c", code, folder=tmp_path) == ""
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_tests_pass(tmp_path: Path) -> None:
     for number, code in enumerate(TESTS):
         (tmp_path / f"test_{number:02}.py").write_text(code)

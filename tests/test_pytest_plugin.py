@@ -53,6 +53,8 @@ def test_fixtures_give_a_broker_for_all_tests_and_a_topic_for_each(project: pyte
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_cluster_has_as_many_brokers_as_the_ini_file_or_the_test_says(project: pytest.Pytester) -> None:
     result = run(
         project,
@@ -73,6 +75,8 @@ def test_cluster_has_as_many_brokers_as_the_ini_file_or_the_test_says(project: p
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(project: pytest.Pytester) -> None:
     result = run(
         project,
@@ -104,6 +108,8 @@ def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(
     assert "said after" not in output
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_start_that_fails_is_an_error_of_the_fixture(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nkafka_properties = num.partitions=none\n")
     result = run(pytester, "def test_it(kafka): pass")
@@ -114,6 +120,8 @@ def test_start_that_fails_is_an_error_of_the_fixture(pytester: pytest.Pytester) 
     result.stdout.fnmatch_lines("*'num.partitions' is not name=value*")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_workers_of_xdist_have_brokers_of_their_own(project: pytest.Pytester) -> None:
     result = run(
         project,

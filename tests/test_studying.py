@@ -64,6 +64,8 @@ def offline() -> Iterator[str]:
     return (command for command in COMMANDS if "decode" in command or "pcapng app.trace" in command)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("command", list(offline()))
 def test_command_about_a_recording_works(command: str, app: Path) -> None:
     done = run(command, app)
@@ -80,6 +82,8 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed: apt-get install tshark")
 def test_dissector_and_filter_of_the_page_work(app: Path) -> None:
     (app / "kafka.lua").write_text(run("python -m wire lua", app).stdout)
@@ -92,6 +96,8 @@ def test_dissector_and_filter_of_the_page_work(app: Path) -> None:
     assert len(kafka.stdout.splitlines()) == 40
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_proxy_and_replay_of_the_page_work(tmp_path: Path) -> None:
     """With ports that are free, instead of those that a newcomer has."""
     command = [sys.executable, "-m", "pykbroker"]

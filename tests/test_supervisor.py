@@ -14,6 +14,8 @@ import pytest
 
 from tests.test_cli import DEADLINE_S, brokers_of, command, environment
 
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]  # the quickest one is in test_processes
+
 
 class RunningCluster:
     """A cluster whose brokers have all said that they accept clients."""
@@ -96,23 +98,6 @@ def free_port(count: int) -> int:
                 sockets.enter_context(socket.create_server(("127.0.0.1", port)))
             return first
     raise AssertionError("no ports")
-
-
-def test_cluster_names_its_folder_and_each_address_and_stops_cleanly(tmp_path: Path) -> None:
-    first = free_port(3)
-    with cluster("--data-dir", tmp_path / "d", "--port", str(first), cwd=tmp_path) as running:
-        assert running.first_line == f"pykbroker keeps its data in {tmp_path / 'd'}"
-        assert running.addresses == {number: ("127.0.0.1", first + number - 1) for number in (1, 2, 3)}
-        until_all_know_all(running)
-        pids = running.pids()
-        status, lines, err = running.stop()
-    assert status == 0, err
-    assert sorted(line for line in lines if "stopped" in line) == [
-        f"pykbroker {number} stopped bugs_total=0" for number in (1, 2, 3)
-    ]
-    assert not any(is_there(pid) for pid in pids.values())
-    names = {path.name for path in (tmp_path / "d").iterdir() if not path.name.endswith(("-wal", "-shm"))}
-    assert names == {"broker-1", "broker-2", "broker-3", "metadata.sqlite"}
 
 
 def test_ephemeral_cluster_leaves_nothing_and_follows_set_and_ctrl_c(tmp_path: Path) -> None:

@@ -162,6 +162,8 @@ async def _accepted(sock: socket.socket) -> socket.socket:
         try:
             client, _ = sock.accept()
             client.setblocking(False)
+            # anycorn sends the head and the body apart: the body must not wait until the client acknowledges the head.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BlockingIOError:
             await anyio.wait_readable(sock)
         except OSError as error:

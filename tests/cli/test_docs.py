@@ -38,6 +38,8 @@ def as_pattern(expected: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, expected.split("…"))), re.DOTALL)
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_examples_print_what_the_page_says(tmp_path: Path) -> None:

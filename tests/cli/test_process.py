@@ -103,6 +103,8 @@ def test_no_command_is_answered_with_the_help() -> None:
     assert b"Commands:" in run(status=2).stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_help_of_a_command_that_is_none_is_an_error() -> None:
     assert b"No such command 'nope'" in run("nope", "--help", status=2).stderr
     assert b"No such command 'nope'" in run("topics", "nope", "--help", status=2).stderr
@@ -153,6 +155,8 @@ def test_help_of_what_runs_brokers_is_that_of_argparse(words: tuple[str, ...]) -
 # Pipes and signals
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_lines_from_stdin_are_read_as_they_come(bootstrap: str) -> None:
     with started("produce", "piped", "--json", bootstrap=bootstrap) as process:
         assert process.stdin is not None
@@ -165,11 +169,15 @@ def test_lines_from_stdin_are_read_as_they_come(bootstrap: str) -> None:
         assert process.wait(DEADLINE_S) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_last_line_needs_no_end(bootstrap: str) -> None:
     done = run("produce", "unended", bootstrap=bootstrap, stdin=b"1\n2")
     assert done.stderr == b"2 records written to unended\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_consumer_that_follows_ends_on_sigint(bootstrap: str) -> None:
     with started("consume", "t", bootstrap=bootstrap) as process:
         assert [read_line(process) for _ in range(3)] == [b"a\n", b"b\n", b"c\n"]
@@ -178,6 +186,8 @@ def test_consumer_that_follows_ends_on_sigint(bootstrap: str) -> None:
     assert (process.returncode, err) == (128 + signal.SIGINT, b"")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_member_of_a_group_leaves_on_sigint(bootstrap: str) -> None:
     with started("consume", "t", "-g", "leaving", bootstrap=bootstrap) as process:
         read_line(process)
@@ -187,6 +197,8 @@ def test_member_of_a_group_leaves_on_sigint(bootstrap: str) -> None:
     assert b"leaving  Empty" in run("groups", "describe", "leaving", bootstrap=bootstrap).stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_producer_that_waits_for_input_ends_on_sigint(bootstrap: str) -> None:
     with started("produce", "t2", "--json", bootstrap=bootstrap) as process:
         assert process.stdin is not None
@@ -198,6 +210,8 @@ def test_producer_that_waits_for_input_ends_on_sigint(bootstrap: str) -> None:
     assert (process.returncode, err) == (128 + signal.SIGINT, b"")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("words", [("consume", "t", "-f", "%v" + "x" * 100_000), ("topics", "list", "--json")])
 def test_output_that_nobody_reads_ends_the_command_quietly(bootstrap: str, words: tuple[str, ...]) -> None:
     with started(*words, bootstrap=bootstrap) as process:
@@ -218,6 +232,8 @@ def read_line(process: subprocess.Popen[bytes]) -> bytes:
 # Completion
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
@@ -241,6 +257,8 @@ def test_bash_completes_words(bootstrap: str, typed: str, expected: list[str]) -
     assert [name for name in done.stdout.decode().split() if name not in ("t2",)] == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_zsh_and_fish_are_told_what_words_mean(bootstrap: str) -> None:
     typed = {"_TYPER_COMPLETE_ARGS": "pykbroker topics descr"}
     zsh = run(_PYKBROKER_COMPLETE="complete_zsh", **typed).stdout
@@ -249,11 +267,15 @@ def test_zsh_and_fish_are_told_what_words_mean(bootstrap: str) -> None:
     assert fish == b"describe\tShow partitions, offsets and configs.\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_names_are_completed_to_nothing_where_nobody_answers() -> None:
     done = run(_PYKBROKER_COMPLETE="complete_bash", COMP_WORDS="pykbroker topics describe ", COMP_CWORD="3")
     assert (done.stdout.strip(), done.stderr) == (b"", b"")
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_are_given_a_script(shell: str) -> None:
     assert b"_PYKBROKER_COMPLETE=complete_" + shell.encode() in run("completion", shell).stdout

@@ -65,6 +65,8 @@ class Stores:
             await store.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 async def test_watch_goes_on_without_gaps_after_etcd_was_killed_and_started(own_etcd: Etcd, stores: Stores) -> None:
     here, there = stores.open(own_etcd.endpoints), stores.open(own_etcd.endpoints, name="2")
     mirror = await Mirror.of(here)

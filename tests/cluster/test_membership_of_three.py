@@ -82,6 +82,8 @@ async def test_broker_that_leaves_is_fenced_without_waiting_for_its_session(shar
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 async def test_membership_outlives_an_etcd_that_is_away(tmp_path: Path) -> None:
     if ETCD is None:
         pytest.skip(NO_ETCD)

@@ -145,6 +145,8 @@ async def test_process_that_holds_the_lock_is_told_of_and_the_others_go_on_after
     await store.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 async def test_processes_that_open_a_new_file_at_the_same_time_all_write(tmp_path: Path) -> None:
     with contextlib.ExitStack() as writers:
         started = [writers.enter_context(process(WRITER, tmp_path / "new", name)) for name in "abcd"]

@@ -66,10 +66,10 @@ class SqliteWorld(World):
         return SqliteStore(self._folder / "store.sqlite", self._clock, shared=self._shared, ephemeral=True)
 
     async def settle(self, condition: Held) -> None:
-        for _ in range(4000):
+        for _ in range(400):
             if await holds(condition):
                 return
-            self._clock.advance(POLL_INTERVAL_MS)
+            self._clock.advance(10 * POLL_INTERVAL_MS)
             await anyio.lowlevel.checkpoint()
             for store in self._stores:  # time stands still while one is at work
                 await store.range("/nothing")

@@ -73,6 +73,8 @@ def test_scripts_that_are_executed_can_be() -> None:
         assert os.access(SCRIPTS / name, os.X_OK), name
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_topics_are_created_described_and_deleted(broker: tuple[str, str], tool: Tool) -> None:
     topics = ("topics", "--bootstrap-server", broker[1])
     create = ("--create", "--topic", "t", "--config", "retention.ms=1000")
@@ -101,6 +103,8 @@ def test_versions_and_cluster_id_are_told(broker: tuple[str, str], tool: Tool) -
     assert tool("cluster", "cluster-id", "--bootstrap-server", broker[1]).stdout == f"Cluster ID: {CLUSTER_ID}\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_storage_has_nothing_to_format_and_makes_ids(tool: Tool) -> None:
     formatted = tool("storage", "format", "--ignore-formatted", "-t", CLUSTER_ID, "-c", "kafka.properties")
     assert formatted.returncode == 0

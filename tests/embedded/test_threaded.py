@@ -86,6 +86,8 @@ def test_what_the_body_raises_comes_out_as_it_is() -> None:
         _ = 1 / 0
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_a_hundred_starts_leak_no_thread_no_descriptor_and_no_memory() -> None:
     done = subprocess.run([sys.executable, "-c", LEAKS], capture_output=True, text=True, timeout=120, check=True)
     leaked = json.loads(done.stdout)

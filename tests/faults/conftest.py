@@ -1,9 +1,9 @@
 import pytest
 
-from tests.support.running import BACKENDS
+from tests.support.running import LIBRARIES
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=LIBRARIES)
 def anyio_backend(request: pytest.FixtureRequest) -> object:
-    """Everything about the server holds on all of them."""
+    """Faults are the same with both."""
     return request.param

@@ -24,9 +24,9 @@ def test_what_was_just_written_is_resident(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("position", "length"), [(0, SIZE), (0, 1), (SIZE - 1, 1), (5000, 300_000)])
-def test_what_was_forgotten_is_resident_once_it_was_read(tmp_path: Path, position: int, length: int) -> None:
-    skip_unless_pages_can_be_forgotten(tmp_path)
-    file = written(tmp_path)
+def test_what_was_forgotten_is_resident_once_it_was_read(disk_path: Path, position: int, length: int) -> None:
+    skip_unless_pages_can_be_forgotten(disk_path)
+    file = written(disk_path)
     forget_pages(file.fd)
     piece = FileSlice(file, position, length)
     assert not piece.is_resident()
@@ -34,9 +34,9 @@ def test_what_was_forgotten_is_resident_once_it_was_read(tmp_path: Path, positio
     assert piece.is_resident()
 
 
-def test_slice_with_one_cold_end_is_not_resident(tmp_path: Path) -> None:
-    skip_unless_pages_can_be_forgotten(tmp_path)
-    file = written(tmp_path)
+def test_slice_with_one_cold_end_is_not_resident(disk_path: Path) -> None:
+    skip_unless_pages_can_be_forgotten(disk_path)
+    file = written(disk_path)
     forget_pages(file.fd)
     FileSlice(file, 0, 4096).read()
     assert FileSlice(file, 0, 4096).is_resident()

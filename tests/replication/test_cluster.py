@@ -9,7 +9,7 @@ from pykbroker.cluster.image import ConfigResourceType
 from pykbroker.errors import KafkaError
 from tests.support.client import Client, base_offset_of, fetch_of, produce_of, values_of
 from tests.support.cluster import cluster_of, until
-from tests.support.running import BACKENDS
+from tests.support.running import LIBRARIES
 from wire.errors import ErrorCode
 from wire.messages.group_offsets import (
     OffsetCommitRequest,
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 ALL = (1, 2, 3)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=LIBRARIES)
 def anyio_backend(request: pytest.FixtureRequest) -> object:
     return request.param
 

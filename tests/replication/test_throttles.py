@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.cluster import RunningCluster, cluster_of, until
-from tests.support.running import BACKENDS
+from tests.support.running import LIBRARIES
 from wire.messages.configs import (
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsRequestAlterableConfig,
@@ -23,7 +23,7 @@ FOREVER = {"replication_quota_window_size_seconds": "1000", "replica_fetch_max_b
 BATCHES = 20
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=LIBRARIES)
 def anyio_backend(request: pytest.FixtureRequest) -> object:
     return request.param
 

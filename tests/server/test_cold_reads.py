@@ -28,10 +28,10 @@ def make_cold(broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("size", [100, COPY_BELOW_BYTES, 3 * WINDOW_BYTES])
-async def test_fetch_of_cold_records_brings_them(tmp_path: Path, size: int) -> None:
+async def test_fetch_of_cold_records_brings_them(disk_path: Path, size: int) -> None:
     values = [bytes([number]) * size for number in range(3)]
-    skip_unless_pages_can_be_forgotten(tmp_path)
-    async with running(tmp_path) as broker, Client.connect(broker) as client:
+    skip_unless_pages_can_be_forgotten(disk_path)
+    async with running(disk_path) as broker, Client.connect(broker) as client:
         await create_topic(client, TOPIC)
         for value in values:
             await client.ask(produce_of(TOPIC, value), 9)
@@ -40,10 +40,10 @@ async def test_fetch_of_cold_records_brings_them(tmp_path: Path, size: int) -> N
         assert values_of(await client.ask(fetch_of(TOPIC), 12)) == values
 
 
-async def test_answers_behind_a_cold_fetch_keep_their_order(tmp_path: Path) -> None:
+async def test_answers_behind_a_cold_fetch_keep_their_order(disk_path: Path) -> None:
     values = [b"v" * WINDOW_BYTES] * 2
-    skip_unless_pages_can_be_forgotten(tmp_path)
-    async with running(tmp_path) as broker, Client.connect(broker) as client, Client.connect(broker) as other:
+    skip_unless_pages_can_be_forgotten(disk_path)
+    async with running(disk_path) as broker, Client.connect(broker) as client, Client.connect(broker) as other:
         await create_topic(client, TOPIC)
         for value in values:
             await client.ask(produce_of(TOPIC, value), 9)

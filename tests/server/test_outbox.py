@@ -30,8 +30,8 @@ def ends() -> Iterator[Ends]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> OpenFile:
-    path = tmp_path / "segment"
+def file(disk_path: Path) -> OpenFile:
+    path = disk_path / "segment"
     path.write_bytes(random.Random(1).randbytes(4 * WINDOW_BYTES))
     return OpenFile(os.open(path, os.O_RDWR))
 

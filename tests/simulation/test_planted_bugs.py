@@ -21,6 +21,8 @@ from pykbroker.transactions.shard import TransactionShard
 from tests.simulation.scenario import Settings, simulate
 from wire.errors import ErrorCode
 
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]
+
 MAX_SEEDS = 60
 PROCESSES = ("kill", "stop", "bounce", "all down")
 
@@ -121,8 +123,7 @@ PLANTED = [
     Planted(forget_producers, frozenset({"duplicate", "order"}), ("lose connections", *PROCESSES)),
     Planted(read_over_open_transactions, frozenset({"early read", "aborted read"}), ("slow",)),
     Planted(count_offsets_at_once, frozenset({"group"}), ("slow",)),
-]
-PLANTED_DEEPER = [  # these take more seeds
+    # These take more seeds.
     Planted(forget_the_end_that_was_decided, frozenset({"open", "torn", "stuck"}), PROCESSES),
     Planted(write_markers_once, frozenset({"open", "torn"}), PROCESSES),
     Planted(truncate_to_the_high_watermark, frozenset({"lost", "vanished", "diverged", "two values"}), PROCESSES),
@@ -137,13 +138,5 @@ def name_of(planted: Planted) -> str:
 
 @pytest.mark.parametrize("planted", PLANTED, ids=name_of)
 def test_planted_bug_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
-    planted.plant(monkeypatch)
-    assert any(planted.is_found_by(seed) for seed in range(MAX_SEEDS))
-
-
-@pytest.mark.slow
-@pytest.mark.parallel
-@pytest.mark.parametrize("planted", PLANTED_DEEPER, ids=name_of)
-def test_planted_bug_that_takes_more_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     planted.plant(monkeypatch)
     assert any(planted.is_found_by(seed) for seed in range(MAX_SEEDS))

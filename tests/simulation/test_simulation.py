@@ -7,9 +7,9 @@ import pytest
 
 from tests.simulation.scenario import Outcome, Settings, simulate
 
-SEEDS = range(4)
-MORE_SEEDS = range(100, 160)
-SHORT = Settings(faults_ms=6000)
+SEED = 2
+MORE_SEEDS = (0, 1, 3, *range(100, 160))
+SHORT = Settings(producers=1, faults_ms=3000)
 
 
 def told(outcome: Outcome) -> str:
@@ -18,9 +18,8 @@ def told(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_cluster_keeps_what_it_acknowledged(seed: int) -> None:
-    outcome = simulate(seed)
+def test_cluster_keeps_what_it_acknowledged() -> None:
+    outcome = simulate(SEED)
     assert not outcome.violations, told(outcome)
     assert outcome.acknowledged > 100  # there was load
     assert outcome.faults
@@ -32,6 +31,8 @@ def test_cluster_keeps_what_it_acknowledged(seed: int) -> None:
 def test_cluster_keeps_what_it_acknowledged_in_more_seeds(seed: int) -> None:
     outcome = simulate(seed)
     assert not outcome.violations, told(outcome)
+    assert outcome.acknowledged > 100
+    assert outcome.faults
 
 
 def test_one_broker_keeps_what_it_acknowledged_over_stops_and_kills() -> None:
@@ -40,15 +41,12 @@ def test_one_broker_keeps_what_it_acknowledged_over_stops_and_kills() -> None:
     assert outcome.acknowledged > 100
 
 
-def test_seed_that_is_run_again_does_the_same_again() -> None:
-    first, second = simulate(7, SHORT), simulate(7, SHORT)
-    assert first.digest == second.digest
+def test_seed_that_is_run_again_does_the_same_again_and_another_does_something_else() -> None:
+    first, second, other = simulate(7, SHORT), simulate(7, SHORT), simulate(8, SHORT)
+    assert first.faults
+    assert first.digest == second.digest != other.digest
     assert (first.acknowledged, first.simulated_ms, first.faults) == (
         second.acknowledged,
         second.simulated_ms,
         second.faults,
     )
-
-
-def test_other_seed_does_something_else() -> None:
-    assert simulate(7, SHORT).digest != simulate(8, SHORT).digest

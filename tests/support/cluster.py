@@ -32,6 +32,8 @@ from wire.messages.topics import CreatableReplicaAssignment, CreatableTopic, Cre
 from wire.schema import Uuid
 
 DEADLINE_S = 30.0
+# A follower hears of the high watermark with its next fetch, for which most tests would wait Kafka's half a second.
+QUICK = {"replica_fetch_wait_max_ms": "20"}
 POLL_INTERVAL_S = 0.002  # not 0: spinning would keep the interpreter from the threads that write the store
 
 
@@ -73,13 +75,19 @@ class RunningCluster:
         ended.set()
 
     async def stop(self, node_id: int) -> None:
+        """Stop a broker, and wait until the others know it."""
+        await self._stop(node_id)
+        others = self.brokers.values()
+        await until(lambda: all(other.services.cluster.image.brokers[node_id].fenced for other in others))
+
+    async def _stop(self, node_id: int) -> None:
         del self.brokers[node_id]
         self._stops[node_id].set()
         await self._ended[node_id].wait()
 
     async def stop_all(self) -> None:
         for node_id in list(self.brokers):
-            await self.stop(node_id)
+            await self._stop(node_id)
 
     # Metadata
 
@@ -163,7 +171,7 @@ async def cluster_of(
 ) -> AsyncIterator[RunningCluster]:
     """With `racks`, each broker is in one of its own: rack-1, rack-2, ..."""
     async with anyio.create_task_group() as tasks:
-        cluster = RunningCluster(tasks, folder, properties)
+        cluster = RunningCluster(tasks, folder, QUICK | properties)
         try:
             with anyio.fail_after(DEADLINE_S):
                 for node_id in range(1, count + 1):

@@ -60,6 +60,7 @@ Options = dict[str, str]
 TOPICS = {"t": (TOPIC_ID, 2), OFFSETS_TOPIC: (OFFSETS_TOPIC_ID, 1), TRANSACTION_TOPIC: (TRANSACTION_TOPIC_ID, 1)}
 WITH_ANOTHER = (BROKER_ID, ANOTHER_BROKER)
 NOBODY = -1
+EXPIRATION_MS = 3 * 3_600_000  # a week, as in Kafka, would be a million rounds of what is done regularly
 
 
 @attrs.define
@@ -76,7 +77,7 @@ class Producer:
 
 class Story:
     def __init__(self, folder: Path, properties: Options | None = None) -> None:
-        self.rig = HandlerRig(folder, properties)
+        self.rig = HandlerRig(folder, {"transactional.id.expiration.ms": str(EXPIRATION_MS), **(properties or {})})
         self.output: list[str] = []
         self._producers: dict[str, Producer] = {}
         self._numbers = itertools.count(1)

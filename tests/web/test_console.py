@@ -28,7 +28,7 @@ from pykbroker.web.console.trace import MAX_QUEUED_BYTES
 from tests.support.client import Client as BareClient
 from tests.support.cluster import cluster_of
 from tests.support.running import running, until
-from tests.web.http import url
+from tests.web.http import client_of
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.records import Record, batch_crc, build_batch
 from wire.study.exchanges import Direction, TracedFrame
@@ -45,7 +45,7 @@ async def console(folder: Path, **properties: str) -> AsyncIterator[tuple[Broker
     async with (
         running(folder, **on, **properties) as broker,
         Client(broker.bootstrap) as client,
-        httpx.AsyncClient(trust_env=False, base_url=url(broker), timeout=20) as http,
+        client_of(broker) as http,
     ):
         yield broker, client, http
 
@@ -70,7 +70,7 @@ def bytes_of(shown: Any) -> bytes:
 async def test_without_being_told_there_is_no_console(tmp_path: Path) -> None:
     async with (
         running(tmp_path, pykbroker_http_listener="0") as broker,
-        httpx.AsyncClient(trust_env=False, base_url=url(broker)) as http,
+        client_of(broker) as http,
     ):
         for path in ("/", "/console/", "/console/api/topics", "/console/static/console.css"):
             assert (await http.get(path)).status_code == 404
@@ -139,7 +139,7 @@ async def test_whole_cluster_is_shown_by_any_broker(tmp_path: Path) -> None:
     async with cluster_of(2, tmp_path, **on) as cluster:
         await cluster.create_topic("t", [(1, 2), (2, 1)])
         for broker in cluster.brokers.values():
-            async with httpx.AsyncClient(trust_env=False, base_url=url(broker), timeout=20) as http:
+            async with client_of(broker) as http:
                 brokers = (await told(http, "brokers"))["brokers"]
                 assert [(each["id"], each["leads"], each["replicas"]) for each in brokers] == [(1, 1, 2), (2, 1, 2)]
                 assert sum(each["is_controller"] for each in brokers) == 1

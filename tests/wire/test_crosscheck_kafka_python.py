@@ -18,6 +18,8 @@ pytest.importorskip("kafka.protocol.api_message")
 
 from kafka.protocol.data_container import DataContainer
 
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]
+
 
 @functools.cache
 def their_classes() -> dict[str, Any]:

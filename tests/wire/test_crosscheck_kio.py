@@ -20,6 +20,8 @@ from kio.schema.index import schema_name_map
 from kio.serial import entity_reader, entity_writer
 from kio.static.constants import EntityType
 
+pytestmark = [pytest.mark.slow, pytest.mark.parallel]
+
 ENTITIES = {"request": EntityType.request, "response": EntityType.response, "data": EntityType.data}
 
 

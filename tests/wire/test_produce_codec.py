@@ -26,7 +26,7 @@ from wire.messages.produce import (
 from wire.schema import spec_of
 
 VERSIONS = range(spec_of(ProduceRequest).versions.low, spec_of(ProduceRequest).versions.high + 1)
-quick = settings(derandomize=True, max_examples=150, deadline=None)
+quick = settings(derandomize=True, max_examples=50, deadline=None)
 by_version = pytest.mark.parametrize("version", VERSIONS)
 
 

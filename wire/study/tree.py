@@ -44,9 +44,11 @@ class Node:
 
     def walk(self) -> Iterator["Node"]:
         """Yield this node and all below it in the order of their bytes, inner trees left out."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        below = [self]
+        while below:
+            node = below.pop()
+            yield node
+            below += reversed(node.children)
 
     def walk_all(self) -> Iterator["Node"]:
         """Yield what `walk` does, and the nodes of inner trees behind the node that they lie in."""

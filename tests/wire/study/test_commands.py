@@ -86,9 +86,10 @@ def test_trace_and_the_capture_made_from_it_show_the_same(
 def test_decode_shows_only_the_apis_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "all.pcapng"
     writer = PcapngWriter()
-    path.write_bytes(writer.header() + b"".join(map(writer.frame, golden_frames())))
+    frames = [frame for frame in golden_frames() if frame.api_key in (3, 16)]
+    path.write_bytes(writer.header() + b"".join(map(writer.frame, frames)))
     lines = out_of(capsys, "decode", str(path), "--summary", "--api", "ListGroups").splitlines()
-    of_api = [frame for frame in golden_frames() if frame.api_key == 16]
+    of_api = [frame for frame in frames if frame.api_key == 16]
     assert len(lines) == len(of_api)
     assert {frame.direction for frame in of_api} == set(Direction)
 

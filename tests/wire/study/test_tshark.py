@@ -221,6 +221,8 @@ COMPARED_AT_LEAST = 40_000
 PAIRS_AT_LEAST = 390
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_tsharks_own_dissector_agrees_on_the_fields_that_both_know(tmp_path: Path) -> None:
     frames = golden_frames()
     protos = pdml(tmp_path, frames, "kafka")
