@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from wire.primitives import Buffer
 from wire.study.frames import known_request, walk_request, walk_response
-from wire.study.secrets import SECRET_KEYS
+from wire.study.secret_search import request_has_secret, response_has_secret
 from wire.study.tree import Node
 from wire.study.walk import NO_LIMIT
 
@@ -41,6 +41,7 @@ class TracedFrame(NamedTuple):
     api_key: int  # UNKNOWN: it could not be told
     api_version: int
     data: bytes | bytearray
+    missing_bytes: int = 0  # of its end, which were not kept
 
     @property
     def correlation_id(self) -> int | None:
@@ -49,8 +50,13 @@ class TracedFrame(NamedTuple):
 
     def tree(self, topic_names: dict[bytes, str] | None = None) -> Node:
         if self.direction is Direction.REQUEST and self.api_key != UNKNOWN:
-            return walk_request(self.data, topic_names=topic_names)
-        return walk_response(self.api_key, self.api_version, self.data, topic_names=topic_names)
+            tree = walk_request(self.data, topic_names=topic_names)
+        else:
+            tree = walk_response(self.api_key, self.api_version, self.data, topic_names=topic_names)
+        if self.missing_bytes:
+            for node in tree.errors():
+                node.error = f"{self.missing_bytes:,} bytes more, which were not kept"
+        return tree
 
 
 class Exchanges:
@@ -86,9 +92,10 @@ class Exchanges:
 
 def public(direction: Direction, key: int, version: int, data: bytes | bytearray) -> bytes | bytearray:
     """Return the frame with asterisks where it has secrets."""
-    if key != UNKNOWN and key not in SECRET_KEYS:
+    is_request = direction is Direction.REQUEST
+    if key != UNKNOWN and not (request_has_secret(data) if is_request else response_has_secret(key, version, data)):
         return data
-    if direction is Direction.REQUEST:
+    if is_request:
         tree = walk_request(data, max_nodes=NO_LIMIT)  # the rest of a tree that breaks off counts as a secret
     else:
         tree = walk_response(key, version, data, max_nodes=NO_LIMIT)
