@@ -10,7 +10,7 @@ Rules
   thread reads it there. Nothing but reading and writing is left to the thread, so that it hardly needs the interpreter.
 - Chunks are used again, the last one first: fresh memory costs more than copying.
 - What is not whole is written when INTERVAL_S have brought nothing new.
-- A frame that would need more than `max_chunks` is lost, and counted where it is missing; an only one is taken whatever
+- A frame for which more than `max_chunks` would be needed is lost, and counted where it is missing; an only one is taken whatever
   its size. Neither a slow disk nor a terminal that nobody scrolls holds up the broker, or its end for longer than
   CLOSE_S.
 - A sink that fails ends the recording, with one line in the log.
@@ -28,7 +28,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import ClassVar
 
 from pykbroker.log.files import FileSlice
 from pykbroker.study.frames import Frames, Piece, Subscriber
@@ -42,13 +41,14 @@ CHUNK_BYTES = 2 * 1024 * 1024
 MAX_CHUNKS = 32
 MAX_JOINED = 256  # slices that are read in one go
 INTERVAL_S = 0.02
+IDLE_INTERVAL_S = 0.1  # while nothing comes
 CLOSE_S = 5.0
 
 
 class Sink(ABC):
     """Where a recorder's thread writes."""
 
-    max_chunks: ClassVar[int] = MAX_CHUNKS
+    max_chunks = MAX_CHUNKS  # that may be waiting
     max_file_bytes: int | None = None  # where a trace goes on in another file: a multiple of CHUNK_BYTES
 
     @abstractmethod
@@ -82,9 +82,9 @@ class _Chunk:
 
 
 class Recorder(Subscriber):
-    def __init__(self, sink: Sink, max_chunks: int = MAX_CHUNKS) -> None:
+    def __init__(self, sink: Sink, close_s: float = CLOSE_S) -> None:
         self._sink = sink
-        self._max_chunks = max_chunks
+        self._close_s = close_s
         self._chunk = _Chunk()
         self._full: deque[_Chunk] = deque()
         self._free: list[_Chunk] = []
@@ -162,18 +162,19 @@ class Recorder(Subscriber):
                 self._keep_room(piece)
             else:
                 self._put(piece)
+        self._keep_limit(0)  # one that is larger than the limit goes with its file
 
     def _has_room(self, size: int) -> bool:
         chunks = (self._chunk.filled + size) // CHUNK_BYTES  # that this would fill
         waiting = len(self._full)
-        return not waiting or waiting + chunks < self._max_chunks
+        return not waiting or waiting + chunks < self._sink.max_chunks
 
     def _tell_loss(self) -> None:
         self._put(encode(Lost(self._lost_since_us, self._lost)))
         self._lost = 0
 
     def _keep_limit(self, size: int) -> None:
-        """Begin a new file before a record that this one has no room for."""
+        """Begin a new file where this one has no room for so much more."""
         limit = self._sink.max_file_bytes
         there = self._file_bytes + self._chunk.filled
         if limit is not None and there + size > limit and there > len(MAGIC):
@@ -215,29 +216,30 @@ class Recorder(Subscriber):
             self._wanted.set()
 
     def close(self) -> None:
-        """Write what is there and end the thread. What is not written within CLOSE_S is left."""
+        """Write what is there and end the thread. What is not written in time is left."""
         if self._lost and not self._has_ended:
             self._tell_loss()
         self._is_closing = True
         self._wanted.set()
-        self._thread.join(CLOSE_S)
+        self._thread.join(self._close_s)
         if self._thread.is_alive():
-            logger.error("the end of the trace is not written, as nothing was taken for %s s", CLOSE_S)
+            logger.error("the end of the trace is missing: writing it takes longer than %s s", self._close_s)
 
     # In the thread
 
     def _run(self) -> None:
         try:
             is_last = False
+            interval_s = INTERVAL_S
             while not is_last:
-                was_woken = self._wanted.wait(INTERVAL_S)
+                was_woken = self._wanted.wait(interval_s)
                 self._wanted.clear()
                 is_last = self._is_closing
                 self._write_full()
                 if is_last or not was_woken:
                     chunk = self._chunk
                     if not self._full:  # looked at last: nothing is then older than that one
-                        self._write(chunk)
+                        interval_s = INTERVAL_S if self._write(chunk) else IDLE_INTERVAL_S
         except OSError as error:
             logger.error("the trace ends here: %s", error)
         finally:
@@ -254,17 +256,18 @@ class Recorder(Subscriber):
                 self._sink.next_file()
             full.popleft()
             chunk.clear()
-            if len(self._free) < self._max_chunks:
+            if len(self._free) < self._sink.max_chunks:
                 self._free.append(chunk)
 
-    def _write(self, chunk: _Chunk) -> None:
-        """Write what has come to a chunk since the last time."""
+    def _write(self, chunk: _Chunk) -> bool:
+        """Write what has come to a chunk since the last time, and tell whether there was something."""
         start, end = chunk.written, chunk.filled
         while chunk.places and chunk.places[0][0] < end:
             _read(chunk, end)
         if start < end:
-            self._sink.write(chunk.view[start:end], is_behind=2 * len(self._full) > self._max_chunks)
+            self._sink.write(chunk.view[start:end], is_behind=2 * len(self._full) > self._sink.max_chunks)
             chunk.written = end
+        return start < end
 
 
 def _read(chunk: _Chunk, end: int) -> None:
@@ -292,9 +295,9 @@ def _read(chunk: _Chunk, end: int) -> None:
 
 
 @contextlib.contextmanager
-def record(frames: Frames, sink: Sink) -> Iterator[Recorder]:
-    """Record frames while the block runs."""
-    recorder = Recorder(sink, sink.max_chunks)
+def record(frames: Frames, sink: Sink, close_s: float = CLOSE_S) -> Iterator[Recorder]:
+    """Record frames while the block runs; the end may take `close_s`."""
+    recorder = Recorder(sink, close_s)
     recorder.on_failure = partial(frames.remove, recorder)
     frames.add(recorder)
     try:

@@ -125,7 +125,7 @@ class TracingDispatcher(RequestDispatcher):
         """Publish an answer, and return it in fewer pieces."""
         time_us = time.time_ns() // 1000
         if not isinstance(answer, bytes):
-            answer = _joined(cast(list[Piece], answer))
+            answer = joined(cast(list[Piece], answer))
         if isinstance(answer, bytes):
             data = public(_RESPONSE, key, version, answer[4:]) if may_be_secret else answer[4:]
             self._frames.offer(source, time_us, _RESPONSE, key, version, data, ())
@@ -136,27 +136,27 @@ class TracingDispatcher(RequestDispatcher):
         return answer
 
 
-def _joined(pieces: list[Piece]) -> bytes | list[Records]:
+def joined(pieces: list[Piece]) -> bytes | list[Records]:
     """Return an answer with its small slices read and its memory joined, as is done before it is sent anyway."""
-    joined: list[Records] = []
+    made: list[Records] = []
     memory: list[Buffer] = []
     for piece in pieces:
         if isinstance(piece, FileSlice):
             data = piece.read_resident() if piece.length < COPY_BELOW_BYTES else b""
             if len(data) != piece.length:
                 if memory:
-                    joined.append(b"".join(memory))
+                    made.append(b"".join(memory))
                     memory = []
-                joined.append(piece)
+                made.append(piece)
                 continue
             memory.append(data)
         else:
             memory.append(piece)
-    if not joined:
+    if not made:
         return b"".join(memory)
     if memory:
-        joined.append(b"".join(memory))
-    return joined
+        made.append(b"".join(memory))
+    return made
 
 
 def _source(connection: ConnectionInfo) -> Source:

@@ -6,9 +6,10 @@
 Owns: the newest frames of each stream, so that they can be looked at in depth while and after it runs. Rules
 - Nothing is traced unless somebody has a stream open: `Tracing` takes itself out of the way.
 - `pykbroker.http.console.max.traces` streams, open or kept; the oldest that is closed makes room. A stream keeps
-  MAX_KEPT_FRAMES of MAX_KEPT_BYTES. A browser that does not keep up loses frames, and is told how many.
+  MAX_KEPT_FRAMES of MAX_KEPT_BYTES. A browser is sent MAX_QUEUED_FRAMES every PAUSE_S, and told how many more there
+  were: nobody reads faster, and explaining them would take the broker from its clients.
 - Frames are read in a thread, a few at a time. What the console itself asks is left out, unless `own=true`.
-- Bytes of a frame are shown up to MAX_SHOWN_BYTES, nodes up to MAX_ROWS.
+- Bytes of a frame are kept and shown up to MAX_SHOWN_BYTES, nodes up to MAX_ROWS.
 
 Not here: where frames come from (study.tracing), what they mean (wire.study).
 """
@@ -36,7 +37,8 @@ from wire.study.summary import Summaries
 from wire.study.tree import Node
 
 CLIENT_ID = "pykbroker-console"
-MAX_QUEUED_BYTES = 4 * 1024 * 1024
+MAX_QUEUED_BYTES = 1024 * 1024
+MAX_QUEUED_FRAMES = 100
 MAX_KEPT_FRAMES = 1000
 MAX_KEPT_BYTES = 8 * 1024 * 1024
 MAX_AT_ONCE = 50  # frames that one step in the thread reads
@@ -82,7 +84,7 @@ class _Stream:
             "api": api.name if api else "unknown",
             "version": frame.api_version,
             "correlation_id": frame.correlation_id,
-            "bytes": len(frame.data),
+            "bytes": len(frame.data) + frame.missing_bytes,
             "took": took,
             "client_id": words.get("name", ""),
             "error": words.get("error", ""),
@@ -154,7 +156,12 @@ class _Live(StreamingResponse):
         scope = anyio.CancelScope()
         self._scopes.add(scope)
         try:
-            with scope, self._tracing.frames.subscription(MAX_QUEUED_BYTES) as seen:
+            with (
+                scope,
+                self._tracing.frames.subscription(
+                    MAX_QUEUED_BYTES, max_frames=MAX_QUEUED_FRAMES, max_frame_bytes=MAX_SHOWN_BYTES
+                ) as seen,
+            ):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await _send(send, _event("stream", {"number": self._stream.number}))
                 await self._follow(seen, send)
@@ -195,11 +202,12 @@ def _event(name: str, data: Mapping[str, Json]) -> str:
 class _Buffer:
     name: str
     data: bytes | bytearray
+    missing_bytes: int = 0
 
 
 def _explained(frame: TracedFrame, topic_names: dict[bytes, str]) -> Mapping[str, Json]:
     tree = frame.tree(topic_names)
-    buffers = [_Buffer("frame", frame.data)]
+    buffers = [_Buffer("frame", frame.data, frame.missing_bytes)]
     rows = list(itertools.islice(_rows(tree, 0, 0, buffers), MAX_ROWS + 1))
     api = API_BY_KEY.get(frame.api_key)
     left = MAX_SHOWN_BYTES
@@ -207,7 +215,7 @@ def _explained(frame: TracedFrame, topic_names: dict[bytes, str]) -> Mapping[str
     for buffer in buffers:
         part = buffer.data[:left]
         left -= len(part)
-        shown.append({"name": buffer.name, "bytes": len(buffer.data), "hex": part.hex()})
+        shown.append({"name": buffer.name, "bytes": len(buffer.data) + buffer.missing_bytes, "hex": part.hex()})
     return {
         "title": f"{api.name if api else 'unknown'} v{frame.api_version}",
         "rows": rows[:MAX_ROWS],
