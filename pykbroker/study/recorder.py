@@ -145,15 +145,16 @@ class Recorder(Subscriber):
         if self._has_ended:
             self.on_failure()
             return
-        head = bytearray(source.head_bytes)
-        size = len(head) + len(data) + sum(map(len, rest))
-        if not self._has_room(size):
+        size = source.head_bytes + len(data) + (sum(map(len, rest)) if rest else 0)
+        waiting = len(self._full)
+        if waiting and waiting + (self._chunk.filled + size) // CHUNK_BYTES >= self._sink.max_chunks:
             self._lost_since_us = self._lost_since_us if self._lost else time_us
             self._lost += 1
             return
         if self._lost:
             self._tell_loss()
         self._keep_limit(size)
+        head = bytearray(source.head_bytes)
         source.pack_head(head, 0, size - 4, direction, time_us, key, version, source.ends)
         self._put(head)
         self._put(data)
@@ -163,11 +164,6 @@ class Recorder(Subscriber):
             else:
                 self._put(piece)
         self._keep_limit(0)  # one that is larger than the limit goes with its file
-
-    def _has_room(self, size: int) -> bool:
-        chunks = (self._chunk.filled + size) // CHUNK_BYTES  # that this would fill
-        waiting = len(self._full)
-        return not waiting or waiting + chunks < self._sink.max_chunks
 
     def _tell_loss(self) -> None:
         self._put(encode(Lost(self._lost_since_us, self._lost)))

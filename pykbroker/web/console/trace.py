@@ -6,7 +6,7 @@
 Owns: the newest frames of each stream, so that they can be looked at in depth while and after it runs. Rules
 - Nothing is traced unless somebody has a stream open: `Tracing` takes itself out of the way.
 - `pykbroker.http.console.max.traces` streams, open or kept; the oldest that is closed makes room. A stream keeps
-  MAX_KEPT_FRAMES of MAX_KEPT_BYTES. A browser is sent MAX_QUEUED_FRAMES every PAUSE_S, and told how many more there
+  MAX_KEPT_FRAMES of MAX_KEPT_BYTES. A browser is sent MAX_QUEUED_FRAMES every PAUSE_S at most, and told how many more there
   were: nobody reads faster, and explaining them would take the broker from its clients.
 - Frames are read in a thread, a few at a time. What the console itself asks is left out, unless `own=true`.
 - Bytes of a frame are kept and shown up to MAX_SHOWN_BYTES, nodes up to MAX_ROWS.
@@ -46,6 +46,7 @@ MAX_OWN_CONNECTIONS = 100
 MAX_ROWS = 5000
 MAX_SHOWN_BYTES = 64 * 1024
 PAUSE_S = 0.1  # between looks at what has come
+PAUSES = 3  # times what showing it took, if that is more: the rest of the time is the clients'
 HEARTBEAT_S = 5.0  # a comment, by which a browser that is gone is noticed
 
 
@@ -176,6 +177,7 @@ class _Live(StreamingResponse):
             text = ":\n\n"
             with anyio.move_on_after(HEARTBEAT_S):
                 await seen.wait()
+            began_s = anyio.current_time()
             frames = seen.take()
             for first in range(0, len(frames), MAX_AT_ONCE):
                 some = frames[first : first + MAX_AT_ONCE]
@@ -187,7 +189,7 @@ class _Live(StreamingResponse):
                 lost = seen.lost
             if text:
                 await _send(send, text)
-            await anyio.sleep(PAUSE_S)  # many frames in one go are cheaper, and nobody reads faster
+            await anyio.sleep(max(PAUSE_S, PAUSES * (anyio.current_time() - began_s)))
 
 
 async def _send(send: Send, text: str) -> None:
