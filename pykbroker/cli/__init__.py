@@ -211,6 +211,8 @@ def _start(options: Options, folder: Path | None) -> int:
     from pykbroker.broker import Broker, StartError
     from pykbroker.config import BrokerConfig, ConfigError
 
+    if options.trace is None and options.trace_max_bytes is not None:
+        _fail("--trace-max-bytes needs --trace")
     sink = None if options.trace is None else _trace_sink(options, options.trace)
 
     async def serve() -> int:

@@ -19,7 +19,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import anyio
 
@@ -34,23 +34,21 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 FRAME_COST = 512  # bytes that a frame takes besides its own
 
 Piece: TypeAlias = Buffer | FileSlice
-# (source, time_us, direction, api_key, api_version, the frame's start, what follows it)
-Offer: TypeAlias = Callable[[Source, int, Direction, int, int, Buffer, Sequence[Piece]], None]
+
+
+class FrameKind(NamedTuple):
+    direction: Direction
+    api_key: int
+    api_version: int
+
+
+# (source, time_us, kind, the frame's start, what follows it)
+Offer: TypeAlias = Callable[[Source, int, FrameKind, Buffer, Sequence[Piece]], None]
 
 
 class Subscriber(ABC):
     @abstractmethod
-    def offer(
-        self,
-        source: Source,
-        time_us: int,
-        direction: Direction,
-        key: int,
-        version: int,
-        data: Buffer,
-        rest: Sequence[Piece],
-        /,
-    ) -> None:
+    def offer(self, source: Source, time_us: int, kind: FrameKind, data: Buffer, rest: Sequence[Piece], /) -> None:
         """Take a frame, or count it as lost; called on the event loop, must not block.
 
         The frame is `data`, then `rest`: all memory in them is the publisher's again on return.
@@ -70,7 +68,7 @@ class Frames:
     def publish(self, frame: TracedFrame) -> None:
         """Give a frame to all subscribers that is there as one."""
         time_us, connection, peer, direction, key, version, data, _ = frame
-        self.offer(Source(connection, peer), time_us, direction, key, version, data, ())
+        self.offer(Source(connection, peer), time_us, FrameKind(direction, key, version), data, ())
 
     def add(self, subscriber: Subscriber) -> None:
         self._change((*self._subscribers, subscriber))
@@ -88,18 +86,9 @@ class Frames:
         if self._on_change is not None:
             self._on_change()
 
-    def _to_all(
-        self,
-        source: Source,
-        time_us: int,
-        direction: Direction,
-        key: int,
-        version: int,
-        data: Buffer,
-        rest: Sequence[Piece],
-    ) -> None:
+    def _to_all(self, source: Source, time_us: int, kind: FrameKind, data: Buffer, rest: Sequence[Piece]) -> None:
         for subscriber in self._subscribers:
-            subscriber.offer(source, time_us, direction, key, version, data, rest)
+            subscriber.offer(source, time_us, kind, data, rest)
 
     @contextlib.contextmanager
     def subscription(
@@ -118,9 +107,7 @@ class Frames:
             self.remove(made)
 
 
-def _to_nobody(
-    source: Source, time_us: int, direction: Direction, key: int, version: int, data: Buffer, rest: Sequence[Piece]
-) -> None: ...
+def _to_nobody(source: Source, time_us: int, kind: FrameKind, data: Buffer, rest: Sequence[Piece]) -> None: ...
 
 
 class Subscription(Subscriber):
@@ -140,17 +127,7 @@ class Subscription(Subscriber):
         self._arrived = anyio.Event()
         self.lost = 0  # frames, since the beginning
 
-    def offer(
-        self,
-        source: Source,
-        time_us: int,
-        direction: Direction,
-        key: int,
-        version: int,
-        data: Buffer,
-        rest: Sequence[Piece],
-        /,
-    ) -> None:
+    def offer(self, source: Source, time_us: int, kind: FrameKind, data: Buffer, rest: Sequence[Piece], /) -> None:
         size = len(data)
         if rest:
             size += sum(map(len, rest))
@@ -162,9 +139,7 @@ class Subscription(Subscriber):
             return
         self._bytes += cost
         start = bytes(data[:kept]) if len(data) >= kept else _start(data, rest, kept)
-        frames.append(
-            TracedFrame(time_us, source.connection, source.peer, direction, key, version, start, size - len(start))
-        )
+        frames.append(TracedFrame(time_us, source.connection, source.peer, *kind, start, size - len(start)))
         self._arrived.set()
 
     def take(self) -> list[TracedFrame]:

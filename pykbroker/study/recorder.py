@@ -10,9 +10,9 @@ Rules
   thread reads it there. Nothing but reading and writing is left to the thread, so that it hardly needs the interpreter.
 - Chunks are used again, the last one first: fresh memory costs more than copying.
 - What is not whole is written when INTERVAL_S have brought nothing new.
-- A frame for which more than `max_chunks` would be needed is lost, and counted where it is missing; an only one is taken whatever
-  its size. Neither a slow disk nor a terminal that nobody scrolls holds up the broker, or its end for longer than
-  CLOSE_S.
+- A frame for which more than `max_chunks` would be needed is lost, and counted where it is missing; an only one is
+  taken whatever its size. Neither a slow disk nor a terminal that nobody scrolls holds up the broker, or its end for
+  longer than CLOSE_S.
 - A sink that fails ends the recording, with one line in the log.
 - A slice whose file became shorter meanwhile (its client got no answer either) is filled up with zeros.
 
@@ -30,9 +30,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from pykbroker.log.files import FileSlice
-from pykbroker.study.frames import Frames, Piece, Subscriber
+from pykbroker.study.frames import FrameKind, Frames, Piece, Subscriber
 from wire.primitives import Buffer
-from wire.study.exchanges import Direction
 from wire.study.trace import MAGIC, Lost, Source, encode
 
 logger = logging.getLogger("pykbroker.study")
@@ -101,26 +100,17 @@ class Recorder(Subscriber):
 
     # On the event loop
 
-    def offer(
-        self,
-        source: Source,
-        time_us: int,
-        direction: Direction,
-        key: int,
-        version: int,
-        data: Buffer,
-        rest: Sequence[Piece],
-        /,
-    ) -> None:
+    def offer(self, source: Source, time_us: int, kind: FrameKind, data: Buffer, rest: Sequence[Piece], /) -> None:
         chunk = self._chunk
         pos = chunk.filled
         start = pos + source.head_bytes
         end = start + len(data)
         whole = end + sum(map(len, rest)) if rest else end
         if whole >= CHUNK_BYTES or self._lost:
-            self._offer_more(source, time_us, direction, key, version, data, rest)
+            self._offer_more(source, time_us, kind, data, rest)
             return
         memory = chunk.memory
+        direction, key, version = kind
         source.pack_head(memory, pos, whole - pos - 4, direction, time_us, key, version, source.ends)
         memory[start:end] = data
         for piece in rest:
@@ -131,16 +121,7 @@ class Recorder(Subscriber):
                 memory[start:end] = piece
         chunk.filled = end
 
-    def _offer_more(
-        self,
-        source: Source,
-        time_us: int,
-        direction: Direction,
-        key: int,
-        version: int,
-        data: Buffer,
-        rest: Sequence[Piece],
-    ) -> None:
+    def _offer_more(self, source: Source, time_us: int, kind: FrameKind, data: Buffer, rest: Sequence[Piece]) -> None:
         """Take a frame that does not fit into this chunk, or follows one that was lost."""
         if self._has_ended:
             self.on_failure()
@@ -155,6 +136,7 @@ class Recorder(Subscriber):
             self._tell_loss()
         self._keep_limit(size)
         head = bytearray(source.head_bytes)
+        direction, key, version = kind
         source.pack_head(head, 0, size - 4, direction, time_us, key, version, source.ends)
         self._put(head)
         self._put(data)

@@ -23,20 +23,22 @@ MIN_LIMIT_BYTES = 2 * CHUNK_BYTES
 
 class TraceFile(Sink):
     def __init__(self, path: Path, max_bytes: int | None = None) -> None:
-        """Begin a new file. Raises: OSError; ValueError: it cannot have such a limit, the message is fit for a person."""
+        """Begin a new file. Raises: OSError; ValueError where it cannot have that limit, with a message for people."""
+        self._path = path
+        self._older_path = Path(f"{path}.1")
         if max_bytes is not None:
             if max_bytes < MIN_LIMIT_BYTES:
                 raise ValueError(f"a limit of less than {MIN_LIMIT_BYTES} bytes")
+            if path.exists() and not path.is_file():
+                raise ValueError("only a file can have a limit")
             self.max_file_bytes = max_bytes // 2 // CHUNK_BYTES * CHUNK_BYTES
-        self._path = path
+            self._older_path.unlink(missing_ok=True)  # of a trace before this one
         self._open()
-        if max_bytes is not None and not self._is_regular:
-            self.close()
-            raise ValueError("only a file can have a limit")
 
     def _open(self) -> None:
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        self._is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._fd: int | None = fd
+        self._is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
         self._direct_fd = _open_direct(self._path) if self._is_regular else None
         self._position = 0
 
@@ -47,6 +49,7 @@ class TraceFile(Sink):
             data = data[self._write(data) :]
 
     def _write(self, data: memoryview) -> int:
+        assert self._fd is not None
         if not self._is_regular:
             return os.write(self._fd, data)
         written = os.pwrite(self._fd, data, self._position)
@@ -70,15 +73,14 @@ class TraceFile(Sink):
 
     def next_file(self) -> None:
         self.close()
-        os.replace(self._path, f"{self._path}.1")
+        self._path.replace(self._older_path)
         self._open()
 
     def close(self) -> None:
-        fds = (self._fd, self._direct_fd)
-        self._direct_fd = None
-        for fd in fds:
+        for fd in (self._fd, self._direct_fd):
             if fd is not None:
                 os.close(fd)
+        self._fd = self._direct_fd = None
 
 
 def _open_direct(path: Path) -> int | None:

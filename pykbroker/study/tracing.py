@@ -18,13 +18,13 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from pykbroker.handlers.context import ConnectionInfo
 from pykbroker.log.files import FileSlice
 from pykbroker.server.dispatch import RequestDispatcher, Started, take_out
 from pykbroker.server.outbox import COPY_BELOW_BYTES
-from pykbroker.study.frames import Frames, Piece
+from pykbroker.study.frames import FrameKind, Frames, Piece
 from pykbroker.study.recorder import Sink, record
 from wire.primitives import Buffer
 from wire.schema import Records
@@ -33,7 +33,7 @@ from wire.study.frames import known_request
 from wire.study.secrets import SECRET_KEYS
 from wire.study.trace import Source
 
-MAX_KINDS = 1024  # of requests, by key and version, that are remembered
+MAX_APIS = 1024  # that are remembered, by key and version
 
 _REQUEST, _RESPONSE = Direction
 _start_of = Struct(">I").unpack_from
@@ -82,19 +82,20 @@ class TracingDispatcher(RequestDispatcher):
     def __init__(self, inner: RequestDispatcher, frames: Frames) -> None:
         self.inner = inner
         self._frames = frames
-        self._kinds: dict[int, tuple[int, int, bool]] = {}  # by a frame's start: key, version, and whether to look
+        self._apis: dict[int, _Api] = {}  # by a frame's start, which is its key and version
 
     def start(self, connection: ConnectionInfo, frame: memoryview) -> "bytes | list[Records] | Started | None":
-        kind = self._kinds.get(_start_of(frame)[0]) if len(frame) >= 4 else None
-        key, version, may_be_secret = kind or self._kind(frame)
+        api = self._apis.get(_start_of(frame)[0]) if len(frame) >= 4 else None
+        if api is None:
+            api = self._api(frame)
         source = connection.traced or _source(connection)
-        data = public(_REQUEST, key, version, bytes(frame)) if may_be_secret else frame
-        self._frames.offer(source, time.time_ns() // 1000, _REQUEST, key, version, data, ())
+        data = public(*api.request, bytes(frame)) if api.may_be_secret else frame
+        self._frames.offer(source, time.time_ns() // 1000, api.request, data, ())
         answer = self.inner.start(connection, frame)
         if isinstance(answer, Started):
             answer.traced = source
         elif answer is not None:
-            answer = self._answer(source, key, version, may_be_secret, answer)
+            answer = self._answer(source, api.response, api.may_be_secret, answer)
         return answer
 
     async def finish(self, started: Started) -> object:
@@ -103,37 +104,50 @@ class TracingDispatcher(RequestDispatcher):
     def encode(self, started: Started, response: object) -> bytes | list[Records]:
         answer = self.inner.encode(started, response)
         if started.traced is not None:
-            key = started.route.api_key
-            answer = self._answer(started.traced, key, started.route.version, key in SECRET_KEYS, answer)
+            kind = FrameKind(_RESPONSE, started.route.api_key, started.route.version)
+            answer = self._answer(started.traced, kind, kind.api_key in SECRET_KEYS, answer)
         return answer
 
     def build(self, started: Started, build: Callable[[], object]) -> object:
         return self.inner.build(started, build)
 
-    def _kind(self, frame: memoryview) -> tuple[int, int, bool]:
+    def _api(self, frame: memoryview) -> "_Api":
         known = known_request(frame)
         if known is None:
-            return UNKNOWN, UNKNOWN, True
-        kind = (*known, known[0] in SECRET_KEYS)
-        if len(self._kinds) < MAX_KINDS:
-            self._kinds[_start_of(frame)[0]] = kind
-        return kind
+            return _Api.of(UNKNOWN, UNKNOWN)
+        api = _Api.of(*known)
+        if len(self._apis) < MAX_APIS:
+            self._apis[_start_of(frame)[0]] = api
+        return api
 
     def _answer(
-        self, source: Source, key: int, version: int, may_be_secret: bool, answer: bytes | list[Records]
+        self, source: Source, kind: FrameKind, may_be_secret: bool, answer: bytes | list[Records]
     ) -> bytes | list[Records]:
         """Publish an answer, and return it in fewer pieces."""
         time_us = time.time_ns() // 1000
         if not isinstance(answer, bytes):
             answer = joined(cast(list[Piece], answer))
         if isinstance(answer, bytes):
-            data = public(_RESPONSE, key, version, answer[4:]) if may_be_secret else answer[4:]
-            self._frames.offer(source, time_us, _RESPONSE, key, version, data, ())
+            data = public(*kind, answer[4:]) if may_be_secret else answer[4:]
+            self._frames.offer(source, time_us, kind, data, ())
         else:  # no message with secrets has records
             head, *rest = cast(list[Piece], answer)
             assert isinstance(head, bytes)
-            self._frames.offer(source, time_us, _RESPONSE, key, version, head[4:], rest)
+            self._frames.offer(source, time_us, kind, head[4:], rest)
         return answer
+
+
+class _Api(NamedTuple):
+    """What is the same for all requests of one key and version."""
+
+    request: FrameKind
+    response: FrameKind
+    may_be_secret: bool
+
+    @classmethod
+    def of(cls, key: int, version: int) -> "_Api":
+        may_be_secret = key == UNKNOWN or key in SECRET_KEYS
+        return cls(FrameKind(_REQUEST, key, version), FrameKind(_RESPONSE, key, version), may_be_secret)
 
 
 def joined(pieces: list[Piece]) -> bytes | list[Records]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pykbroker.log.files import FilePool, FileSlice, LogFile
-from pykbroker.study.frames import Frames
+from pykbroker.study.frames import FrameKind, Frames
 from pykbroker.study.recorder import CHUNK_BYTES, Recorder, Sink, record
 from pykbroker.study.trace_file import MIN_LIMIT_BYTES, TraceFile
 from pykbroker.study.tracing import Tracing
@@ -25,6 +25,7 @@ from wire.study.exchanges import Direction, TracedFrame
 from wire.study.trace import MAGIC, Lost, Source, TraceDecoder
 
 SOURCE = Source("c", "p")
+FETCHED = FrameKind(Direction.RESPONSE, 1, 11)
 RECORD_BYTES = SOURCE.head_bytes  # besides the frame
 
 
@@ -178,12 +179,14 @@ def test_fifo_takes_a_trace(tmp_path: Path) -> None:
 
 def test_file_with_a_limit_keeps_the_newest_frames(tmp_path: Path) -> None:
     path = tmp_path / "broker.trace"
+    older = Path(f"{path}.1")
+    older.write_bytes(b"of another trace")
     frames = Frames()
     with record(frames, TraceFile(path, 2 * MIN_LIMIT_BYTES)) as recorder:
+        assert not older.exists()
         for number in range(100):
             frames.publish(frame(CHUNK_BYTES // 4, number))
             until_written(recorder)
-    older = Path(f"{path}.1")
     assert sorted(tmp_path.iterdir()) == [path, older]
     assert path.stat().st_size <= MIN_LIMIT_BYTES >= older.stat().st_size > MIN_LIMIT_BYTES // 2
     numbers = [frame.time_us for frame in frames_in(older) + frames_in(path)]
@@ -228,7 +231,7 @@ def test_slices_are_read_to_their_places(tmp_path: Path) -> None:
     with segment(tmp_path, content) as file, record(frames, TraceFile(path)):
         for number, (position, length) in enumerate(cuts):
             piece = FileSlice(file.open(), position, length)
-            frames.offer(SOURCE, number, Direction.RESPONSE, 1, 11, b"head", [b"more", piece, piece, b"end"])
+            frames.offer(SOURCE, number, FETCHED, b"head", [b"more", piece, piece, b"end"])
     assert [frame.data for frame in frames_in(path)] == [
         b"headmore" + 2 * content[position : position + length] + b"end" for position, length in cuts
     ]
@@ -241,7 +244,7 @@ def test_slice_whose_file_became_shorter_is_filled_up(tmp_path: Path) -> None:
         file.truncate(4)
         pieces = [FileSlice(file.open(), 0, 3), b"-", FileSlice(file.open(), 3, 3), b"end"]
         with record(frames, sink):
-            frames.offer(SOURCE, 0, Direction.RESPONSE, 1, 11, b"head", pieces)
+            frames.offer(SOURCE, 0, FETCHED, b"head", pieces)
             frames.publish(frame())
     first, second = frames_in(path)
     assert first.data == b"headabc-d\0\0end"

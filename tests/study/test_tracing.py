@@ -8,10 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
-from pykbroker.broker import Broker
 from pykbroker.log.files import FilePool, FileSlice, LogFile
 from pykbroker.server.dispatch import Dispatcher, take_out
-from pykbroker.study.frames import FRAME_COST, Frames, Subscription
+from pykbroker.study.frames import FRAME_COST, FrameKind, Frames, Subscription
 from pykbroker.study.tracing import Tracing, TracingDispatcher, joined
 from tests.support.client import Client
 from tests.support.running import BACKENDS, running
@@ -25,6 +24,8 @@ from wire.study.exchanges import Direction, TracedFrame
 from wire.study.trace import Source
 
 pytestmark = pytest.mark.anyio
+
+FETCHED = FrameKind(Direction.RESPONSE, 1, 11)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -213,8 +214,8 @@ def test_subscriber_keeps_the_start_of_a_large_frame_and_says_so(tmp_path: Path)
     piece = slice_of(tmp_path, b"abc" * 10_000, 3000, 20_000)
     source = Source("c", "p")
     with subscribed(subscription) as frames:
-        frames.offer(source, 1, Direction.RESPONSE, 1, 11, b"start", [b"more", piece])
-        frames.offer(source, 2, Direction.RESPONSE, 1, 11, b"start", [b"more", piece])
+        frames.offer(source, 1, FETCHED, b"start", [b"more", piece])
+        frames.offer(source, 2, FETCHED, b"start", [b"more", piece])
     (frame,) = subscription.take()
     assert frame.data == (b"startmore" + b"abc" * 1000)[:2000]
     assert frame.missing_bytes == 5 + 4 + 20_000 - 2000

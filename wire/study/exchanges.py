@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from wire.primitives import Buffer
 from wire.study.frames import known_request, walk_request, walk_response
-from wire.study.secret_search import request_has_secret, response_has_secret
+from wire.study.secret_search import has_secret
+from wire.study.secrets import SECRET_KEYS
 from wire.study.tree import Node
 from wire.study.walk import NO_LIMIT
 
@@ -92,10 +93,11 @@ class Exchanges:
 
 def public(direction: Direction, key: int, version: int, data: bytes | bytearray) -> bytes | bytearray:
     """Return the frame with asterisks where it has secrets."""
-    is_request = direction is Direction.REQUEST
-    if key != UNKNOWN and not (request_has_secret(data) if is_request else response_has_secret(key, version, data)):
+    if key != UNKNOWN and key not in SECRET_KEYS:
         return data
-    if is_request:
+    if key in SECRET_KEYS and not has_secret(data, None if direction is Direction.REQUEST else (key, version)):
+        return data
+    if direction is Direction.REQUEST:
         tree = walk_request(data, max_nodes=NO_LIMIT)  # the rest of a tree that breaks off counts as a secret
     else:
         tree = walk_response(key, version, data, max_nodes=NO_LIMIT)

@@ -17,33 +17,27 @@ from wire.study.frames import ENVELOPE, known_request
 from wire.study.secrets import CONFIG_CLASSES, SECRET_FIELDS, SECRET_KEYS, has_secrets, is_sensitive_config
 
 
-def request_has_secret(frame: Buffer) -> bool:
-    """Tell whether a request, without its size, has a secret."""
-    known = known_request(frame)
+def has_secret(frame: Buffer, answers: tuple[int, int] | None = None) -> bool:
+    """Tell whether a frame, without its size, has a secret: a request, or what answers one of that key and version."""
+    known = answers or known_request(frame)
     if known is None:
         return True
     key, version = known
     if key not in SECRET_KEYS:
         return False
     try:
-        message = _read(request_class(key), version, frame, read_request_header(frame)[-1])
+        if answers is None:
+            message = _read(request_class(key), version, frame, read_request_header(frame)[-1])
+        else:
+            message = _read(response_class(key), version, frame, decode_response_header(key, version, frame)[1])
     except ProtocolError:
         return True
     if key != ENVELOPE:
         return _holds_secret(message)
-    known = known_request(message.request_data)
-    return known is None or known[0] == ENVELOPE or request_has_secret(message.request_data)
-
-
-def response_has_secret(key: int, version: int, frame: Buffer) -> bool:
-    """Tell whether the answer to a request of that key and version, which are known, has a secret."""
-    if key not in SECRET_KEYS:
-        return False
-    try:
-        message = _read(response_class(key), version, frame, decode_response_header(key, version, frame)[1])
-    except ProtocolError:
-        return True
-    return message.response_data is not None if key == ENVELOPE else _holds_secret(message)
+    if answers is not None:
+        return message.response_data is not None
+    inside = known_request(message.request_data)
+    return inside is None or inside[0] == ENVELOPE or has_secret(message.request_data)
 
 
 def _read(cls: type[Any], version: int, frame: Buffer, pos: int) -> Any:

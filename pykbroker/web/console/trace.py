@@ -6,8 +6,8 @@
 Owns: the newest frames of each stream, so that they can be looked at in depth while and after it runs. Rules
 - Nothing is traced unless somebody has a stream open: `Tracing` takes itself out of the way.
 - `pykbroker.http.console.max.traces` streams, open or kept; the oldest that is closed makes room. A stream keeps
-  MAX_KEPT_FRAMES of MAX_KEPT_BYTES. A browser is sent MAX_QUEUED_FRAMES every PAUSE_S at most, and told how many more there
-  were: nobody reads faster, and explaining them would take the broker from its clients.
+  MAX_KEPT_FRAMES of MAX_KEPT_BYTES. A browser is sent MAX_QUEUED_FRAMES every PAUSE_S at most, and told how many more
+  there were: nobody reads faster, and explaining them would take the broker from its clients.
 - Frames are read in a thread, a few at a time. What the console itself asks is left out, unless `own=true`.
 - Bytes of a frame are kept and shown up to MAX_SHOWN_BYTES, nodes up to MAX_ROWS.
 

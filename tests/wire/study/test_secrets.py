@@ -36,7 +36,7 @@ from wire.schema import spec_of
 from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, public
 from wire.study.frames import walk_request
 from wire.study.lines import plain
-from wire.study.secret_search import request_has_secret, response_has_secret
+from wire.study.secret_search import has_secret
 from wire.study.secrets import SECRET_KEYS, has_secrets, is_sensitive_config
 from wire.study.show_tree import tree_json, tree_lines
 from wire.study.summary import Summaries
@@ -95,10 +95,9 @@ def frames_of(message: Any) -> list[TracedFrame]:
     return made
 
 
-def has_secret(frame: TracedFrame) -> bool:
-    if frame.direction is Direction.REQUEST:
-        return request_has_secret(frame.data)
-    return response_has_secret(frame.api_key, frame.api_version, frame.data)
+def is_found_secret(frame: TracedFrame) -> bool:
+    is_request = frame.direction is Direction.REQUEST
+    return has_secret(frame.data, None if is_request else (frame.api_key, frame.api_version))
 
 
 def everything_shown(frame: TracedFrame) -> str:
@@ -118,7 +117,7 @@ def test_secret_is_neither_shown_nor_recorded(message: Any) -> None:
     for frame in frames_of(message):
         assert RAW in frame.data
         assert_hidden(everything_shown(frame))
-        assert has_secret(frame)
+        assert is_found_secret(frame)
         recorded = public(frame.direction, frame.api_key, frame.api_version, frame.data)
         assert RAW not in recorded
         assert len(recorded) == len(frame.data)
@@ -132,7 +131,7 @@ def test_secret_stays_hidden_where_the_message_breaks_off(message: Any) -> None:
     for frame in frames_of(message):
         for size in range(frame.data.index(RAW) + 4, len(frame.data)):
             data = frame.data[:size]
-            assert has_secret(frame._replace(data=data))
+            assert is_found_secret(frame._replace(data=data))
             cut = TracedFrame(0, "c", "p", frame.direction, frame.api_key, frame.api_version, data)
             assert_hidden(everything_shown(cut))
             assert RAW[:4] not in public(frame.direction, frame.api_key, frame.api_version, data)
@@ -142,7 +141,7 @@ def test_configs_that_are_not_sensitive_are_shown() -> None:
     for message in (alter("retention.ms"), replace("retention.ms"), described("retention.ms", is_sensitive=False)):
         for frame in frames_of(message):
             assert SECRET in everything_shown(frame)
-            assert not has_secret(frame)
+            assert not is_found_secret(frame)
             assert public(frame.direction, frame.api_key, frame.api_version, frame.data) == frame.data
 
 
