@@ -68,7 +68,10 @@ class _Chunk:
     __slots__ = ("ends_file", "filled", "memory", "places", "view", "written")
 
     def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, CHUNK_BYTES)
+        self.memory = mmap.mmap(-1, CHUNK_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):  # a kernel without them
+                self.memory.madvise(mmap.MADV_HUGEPAGE)  # one page to be pinned for a write, rather than 512
         self.view = memoryview(self.memory)
         self.places: deque[tuple[int, FileSlice]] = deque()  # where a slice is to be read to
         self.filled = 0
