@@ -136,6 +136,15 @@ class Broker:
     def dispatcher(self, dispatcher: RequestDispatcher) -> None:
         self._context.dispatcher = dispatcher
 
+    @property
+    def frames(self) -> object:
+        """What those who trace it share (study.tracing), once there is somebody."""
+        return self._context.frames
+
+    @frames.setter
+    def frames(self, frames: object) -> None:
+        self._context.frames = frames
+
     async def __aenter__(self) -> "Broker":
         """Start, and return when clients are accepted. Raises: StartError."""
         try:

@@ -392,3 +392,9 @@ def test_trace_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert complaint == f"--trace {where}: No such file or directory"
     options = ("--port", "0", "--ephemeral", "--trace", "-", "--trace-tree", "Fetsch")
     assert refused(*options, cwd=tmp_path) == "--trace -: no API is called Fetsch"
+    options = ("--port", "0", "--ephemeral", "--trace", "-", "--trace-max-bytes", "100000000")
+    assert refused(*options, cwd=tmp_path) == "--trace -: only a file can have a limit"
+    options = ("--port", "0", "--ephemeral", "--trace-max-bytes", "100000000")
+    assert refused(*options, cwd=tmp_path) == "--trace-max-bytes needs --trace"
+    options = ("--port", "0", "--ephemeral", "--trace", "--trace-max-bytes", "100")
+    assert refused(*options, cwd=tmp_path) == "--trace pykbroker.trace: a limit of less than 4194304 bytes"

@@ -40,6 +40,7 @@ class Options(argparse.Namespace):
     console: bool = False
     trace: str | None = None
     trace_tree: list[str] | None = None
+    trace_max_bytes: int | None = None
     from_env: bool = False
     unsynced: bool = False
     until_stdin_closes: bool = False
@@ -90,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
         help=f"write every request and answer to a file (default: {DEFAULT_TRACE}), or show them as lines with -",
     )  # fmt: skip
     start.add_argument("--trace-tree", action="append", metavar="API", help="with --trace -: every byte of that API")
+    start.add_argument(
+        "--trace-max-bytes", type=int, metavar="N",
+        help="with --trace FILE: keep the newest frames, in FILE and the older ones in FILE.1",
+    )  # fmt: skip
     start.add_argument("--from-env", action="store_true", help="take properties from KAFKA_… variables, too (Docker)")
     # What `cluster` tells its brokers: the data goes with it, and so do they.
     start.add_argument("--unsynced", action="store_true", help=argparse.SUPPRESS)
@@ -206,7 +211,9 @@ def _start(options: Options, folder: Path | None) -> int:
     from pykbroker.broker import Broker, StartError
     from pykbroker.config import BrokerConfig, ConfigError
 
-    sink = None if options.trace is None else _trace_sink(options.trace, options.trace_tree or ())
+    if options.trace is None and options.trace_max_bytes is not None:
+        _fail("--trace-max-bytes needs --trace")
+    sink = None if options.trace is None else _trace_sink(options, options.trace)
 
     async def serve() -> int:
         with (
@@ -250,12 +257,12 @@ def _start(options: Options, folder: Path | None) -> int:
     return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
 
 
-def _trace_sink(where: str, trees: Sequence[str]) -> "Sink":
+def _trace_sink(options: Options, where: str) -> "Sink":
     from pykbroker.study.commands import trace_sink
     from wire.study.commands import CommandError
 
     try:
-        return trace_sink(where, trees)
+        return trace_sink(where, options.trace_tree or (), options.trace_max_bytes)
     except (OSError, CommandError) as error:
         _fail(f"--trace {where}: {error.strerror if isinstance(error, OSError) else error}")
 

@@ -1,7 +1,7 @@
 """The places of one running broker that faults get hold of.
 
 Rules: the faulty dispatcher stands in the way of requests only while there are faults in force. Where another one has
-been put before it meanwhile, it stays, and lets everything pass.
+been put before it meanwhile, it goes all the same.
 """
 
 from pykbroker.faults.dispatcher import FaultyDispatcher
@@ -9,6 +9,7 @@ from pykbroker.faults.rules import FaultRules
 from pykbroker.faults.seams import Seams
 from pykbroker.handlers.context import Services
 from pykbroker.server.connection import ServerContext
+from pykbroker.server.dispatch import take_out
 
 
 class FaultyBroker:
@@ -30,8 +31,8 @@ class FaultyBroker:
             if len(self._rules):
                 self._dispatcher = FaultyDispatcher(self._server.dispatcher, self._rules, self.services)
                 self._server.dispatcher = self._dispatcher
-        elif not len(self._rules) and self._server.dispatcher is self._dispatcher:
-            self._server.dispatcher = self._dispatcher.inner
+        elif not len(self._rules):
+            take_out(self._server, self._dispatcher)
             self._dispatcher = None
 
     def _broker_at(self, host: str, port: int) -> int | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # they are made when they are needed first
     from pykbroker.telemetry import ClientTelemetry
     from pykbroker.transactions.coordinator import TransactionCoordinator
     from pykbroker.transactions.verification import TransactionVerifier
+    from wire.study.trace import Source
 
 
 @attrs.define(eq=False)
@@ -38,6 +39,7 @@ class ConnectionInfo:
     software_name: str = "unknown"
     software_version: str = "unknown"
     mute: Callable[[float], None] | None = None  # have nothing more read of it for so many ms; set by the connection
+    traced: "Source | None" = None  # what a trace calls it
 
     @property
     def user(self) -> str:

@@ -51,6 +51,17 @@ class FileSlice:
     def read(self) -> bytes:
         return os.pread(self.file.fd, self.length, self.position)
 
+    def read_resident(self) -> bytes:
+        """Return its start, as far as that can be had without waiting for the disk."""
+        data = bytearray(self.length)
+        try:
+            count = os.preadv(self.file.fd, [data], self.position, _NOWAIT or 0)
+        except BlockingIOError:
+            return b""
+        except OSError:  # this file system cannot tell
+            return self.read()
+        return bytes(memoryview(data)[:count])
+
     def after(self, sent: int) -> "FileSlice":
         """Return what is left when the first `sent` bytes are gone."""
         return FileSlice(self.file, self.position + sent, self.length - sent)

@@ -68,6 +68,7 @@ class ServerContext:
     clock: Clock
     task_group: TaskGroup
     max_request_bytes: int
+    frames: object = None  # what those who trace it share, once there is somebody
 
 
 @attrs.define(eq=False)

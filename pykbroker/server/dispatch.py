@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from struct import Struct
 from types import CoroutineType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
@@ -34,6 +34,9 @@ from wire.codec import MAX_ELEMENTS
 from wire.errors import ErrorCode, ProtocolError
 from wire.frame import API_VERSIONS, read_request_header, response_header_version
 from wire.schema import Records
+
+if TYPE_CHECKING:
+    from wire.study.trace import Source
 
 logger = logging.getLogger("pykbroker.server")
 
@@ -127,6 +130,7 @@ class Started:
     correlation_id: int
     outcome: object
     request: object
+    traced: "Source | None" = attrs.field(default=None, init=False)  # whose it is, where somebody wants to see it
 
 
 class RequestDispatcher(ABC):
@@ -150,6 +154,31 @@ class RequestDispatcher(ABC):
     @abstractmethod
     def build(self, started: Started, build: Callable[[], object]) -> object:
         """Build the response of a parked request."""
+
+
+@runtime_checkable
+class OuterDispatcher(Protocol):
+    """A dispatcher that stands before another one."""
+
+    inner: RequestDispatcher
+
+
+class _HasDispatcher(Protocol):
+    dispatcher: RequestDispatcher
+
+
+def take_out(server: _HasDispatcher, dispatcher: RequestDispatcher) -> None:
+    """Take a dispatcher that stands before another one away, whichever have been put before it meanwhile."""
+    assert isinstance(dispatcher, OuterDispatcher)
+    if server.dispatcher is dispatcher:
+        server.dispatcher = dispatcher.inner
+        return
+    outer = server.dispatcher
+    while isinstance(outer, OuterDispatcher):
+        if outer.inner is dispatcher:
+            outer.inner = dispatcher.inner
+            return
+        outer = outer.inner
 
 
 class Dispatcher(RequestDispatcher):

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pykbroker.study.explainer import Explainer
 from pykbroker.study.frames import Frames
-from pykbroker.study.recorder import Sink, TraceLines, record
+from pykbroker.study.recorder import Sink, record
 from pykbroker.study.trace_file import TraceFile
 from wire.catalog import APIS
 from wire.study.commands import CommandError, api_named, build_parser, examples, print_json, run
@@ -28,12 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     return run(parser, arguments)
 
 
-def trace_sink(where: str, trees: Sequence[str] = ()) -> Sink:
+def trace_sink(where: str, trees: Sequence[str] = (), max_bytes: int | None = None) -> Sink:
     """Return where `--trace WHERE` puts frames: a file, or lines for "-". Raises: OSError, CommandError."""
     if where != "-":
-        return TraceFile(Path(where))
-    expanded = [api.key for api in APIS] if "all" in trees else [api_named(name).key for name in trees]
-    return TraceLines(expanded=expanded)
+        try:
+            return TraceFile(Path(where), max_bytes)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+    if max_bytes is not None:
+        raise CommandError("only a file can have a limit")
+    return Explainer([api.key for api in APIS] if "all" in trees else [api_named(name).key for name in trees])
 
 
 def _add_proxy(commands: Any) -> None:

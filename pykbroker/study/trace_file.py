@@ -1,137 +1,86 @@
-"""A recorder's sink that writes a trace file, at little processor time for each byte.
+"""Where a trace is written to: a file, at little processor time for each byte, or a pipe.
 
 Rules
-- What is to be written is gathered in one buffer that is used again and again, and written from there.
-- Long runs of it go past the page cache (O_DIRECT), for which fresh pages cost many times what the copying does. What
-  fills no whole block at either end of a run goes through it, as do short runs; no page is written in both ways.
-- A file system that refuses that gets ordinary writes.
-- A slice whose file became shorter meanwhile (its client got no answer either) is filled up with zeros.
+- Whole chunks go past the page cache (O_DIRECT), for which fresh pages cost many times what the copying does. What is
+  less goes through it, as does all that follows while the disk is behind: it takes bursts that no disk does. No page is
+  written in both ways.
+- A file system that refuses that gets ordinary writes; so does what is no regular file, such as a FIFO.
+- With a limit, FILE that is half as large becomes FILE.1, in place of the last one, and is begun anew.
 
-Format: wire.study.trace.
+Not here: what is written (recorder).
 """
 
 import errno
-import mmap
 import os
-from collections.abc import Sequence
+import stat
 from pathlib import Path
 
-from pykbroker.log.files import FileSlice
-from pykbroker.study.frames import LongFrame
-from pykbroker.study.recorder import Event, Sink
-from wire.primitives import Buffer
-from wire.study.trace import MAGIC, TraceEncoder
+from pykbroker.study.recorder import CHUNK_BYTES, Sink
 
-STAGED_BYTES = 2 * 1024 * 1024
-DIRECT_BYTES = 256 * 1024  # shorter runs are not worth waiting for the disk
 BLOCK_BYTES = 4096  # what O_DIRECT wants offsets, lengths and memory to be multiples of
-_JOINED_BYTES = 1024  # frames up to that size cost less when they are joined first
+MIN_LIMIT_BYTES = 2 * CHUNK_BYTES
 
 
 class TraceFile(Sink):
-    def __init__(self, path: Path) -> None:
-        """Begin a new file. Raises: OSError."""
-        self._file = StagedFile(path)
-        self._encoder = TraceEncoder()
-        self._file.add(MAGIC)
-        self._file.flush()
+    def __init__(self, path: Path, max_bytes: int | None = None) -> None:
+        """Begin a new file. Raises: OSError; ValueError where it cannot have that limit, with a message for people."""
+        self._path = path
+        self._older_path = Path(f"{path}.1")
+        if max_bytes is not None:
+            if max_bytes < MIN_LIMIT_BYTES:
+                raise ValueError(f"a limit of less than {MIN_LIMIT_BYTES} bytes")
+            if path.exists() and not path.is_file():
+                raise ValueError("only a file can have a limit")
+            self.max_file_bytes = max_bytes // 2 // CHUNK_BYTES * CHUNK_BYTES
+            self._older_path.unlink(missing_ok=True)  # of a trace before this one
+        self._open()
 
-    def write(self, events: Sequence[Event]) -> None:
-        file = self._file
-        small: list[Buffer] = []
-        for event in events:
-            if isinstance(event, LongFrame):
-                rest = event.rest
-                *heads, data = self._encoder.pieces(event.start, len(event) - len(event.start.data))
-            else:
-                rest = ()
-                *heads, data = self._encoder.pieces(event)
-            small += heads
-            if len(data) <= _JOINED_BYTES and not rest:
-                small.append(data)
-                continue
-            file.add(b"".join(small))
-            small.clear()
-            file.add(data)
-            for piece in rest:
-                if isinstance(piece, FileSlice):
-                    file.add_slice(piece)
-                else:
-                    file.add(piece)
-        file.add(b"".join(small))
-        file.flush()
+    def _open(self) -> None:
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._fd: int | None = fd
+        self._is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._direct_fd = _open_direct(self._path) if self._is_regular else None
+        self._position = 0
 
-    def close(self) -> None:
-        self._file.close()
+    def write(self, data: memoryview, *, is_behind: bool) -> None:
+        if self._direct_fd is not None and not is_behind and len(data) == CHUNK_BYTES:
+            data = data[self._write_direct(self._direct_fd, data) :]
+        while data:
+            data = data[self._write(data) :]
 
+    def _write(self, data: memoryview) -> int:
+        assert self._fd is not None
+        if not self._is_regular:
+            return os.write(self._fd, data)
+        written = os.pwrite(self._fd, data, self._position)
+        self._position += written
+        return written
 
-class StagedFile:
-    """A new file, written from its beginning to its end. All but `close` raise OSError where it cannot be written."""
-
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        self._direct_fd = _open_direct(path)
-        self._buffer = memoryview(mmap.mmap(-1, STAGED_BYTES))
-        # What is staged. Its distance from a block's start is the same in the buffer as in the file.
-        self._start = 0
-        self._end = 0
-        self._position = 0  # of the start, in the file
-
-    def add(self, data: Buffer) -> None:
-        rest = memoryview(data)
-        while rest:
-            part = self._room()[: len(rest)]
-            part[:] = rest[: len(part)]
-            self._end += len(part)
-            rest = rest[len(part) :]
-
-    def add_slice(self, piece: FileSlice) -> None:
-        done = 0
-        while done < len(piece):
-            part = self._room()[: len(piece) - done]
-            read = os.preadv(piece.fileno(), [part], piece.position + done)
-            part[read:] = bytes(len(part) - read)
-            self._end += len(part)
-            done += len(part)
-
-    def _room(self) -> memoryview:
-        if self._end == STAGED_BYTES:
-            self.flush()
-        return self._buffer[self._end :]
-
-    def flush(self) -> None:
-        """Write what is staged."""
-        first = -(-self._start // BLOCK_BYTES) * BLOCK_BYTES
-        last = self._end // BLOCK_BYTES * BLOCK_BYTES
-        if self._direct_fd is not None and last - first >= DIRECT_BYTES:
-            self._write(first)
-            self._write_direct(self._direct_fd, last)
-        self._write(self._end)
-        self._start = self._end = self._position % BLOCK_BYTES
-
-    def _write(self, end: int) -> None:
-        """Write up to a place in the buffer."""
-        while self._start < end:
-            self._move(os.pwrite(self._fd, self._buffer[self._start : end], self._position))
-
-    def _write_direct(self, fd: int, end: int) -> None:
-        """Write up to a place in the buffer; what the file system does not take so is left."""
+    def _write_direct(self, fd: int, data: memoryview) -> int:
+        """Write a whole chunk as far as the file system takes it so, and return how much that is."""
+        if self._position % BLOCK_BYTES:
+            return 0
         try:
-            self._move(os.pwrite(fd, self._buffer[self._start : end], self._position))
+            written = os.pwrite(fd, data, self._position)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             os.close(fd)
             self._direct_fd = None
-
-    def _move(self, written: int) -> None:
-        self._start += written
+            return 0
         self._position += written
+        return written
+
+    def next_file(self) -> None:
+        self.close()
+        self._path.replace(self._older_path)
+        self._open()
 
     def close(self) -> None:
         for fd in (self._fd, self._direct_fd):
             if fd is not None:
                 os.close(fd)
+        self._fd = self._direct_fd = None
 
 
 def _open_direct(path: Path) -> int | None:

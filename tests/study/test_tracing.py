@@ -1,32 +1,31 @@
 """A broker that is traced: every request and answer, nothing while nobody looks, nobody held up by who looks."""
 
-import io
-import logging
-import threading
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from pykbroker.broker import Broker
 from pykbroker.log.files import FilePool, FileSlice, LogFile
-from pykbroker.server.dispatch import Dispatcher
-from pykbroker.study.frames import FRAME_COST, Frames, LongFrame, Subscription
-from pykbroker.study.recorder import Recorder, Sink, TraceLines, record
-from pykbroker.study.trace_file import TraceFile
-from pykbroker.study.tracing import Tracing, TracingDispatcher
+from pykbroker.server.dispatch import Dispatcher, take_out
+from pykbroker.study.frames import FRAME_COST, FrameKind, Frames, Subscription
+from pykbroker.study.tracing import Tracing, TracingDispatcher, joined
 from tests.support.client import Client
 from tests.support.running import BACKENDS, running
+from wire.frame import RequestHeader, encode_request
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from wire.messages.raft import EnvelopeRequest
 from wire.records import Record, build_batch
 from wire.study.exchanges import Direction, TracedFrame
-from wire.study.trace import Lost, TraceDecoder
+from wire.study.trace import Source
 
 pytestmark = pytest.mark.anyio
+
+FETCHED = FrameKind(Direction.RESPONSE, 1, 11)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -146,136 +145,91 @@ async def test_answers_of_requests_from_before_are_delivered_but_not_seen(tmp_pa
                 assert {frame.api_key for frame in seen.take()} == {0}
 
 
-def frame(size: int = 10) -> TracedFrame:
-    return TracedFrame(0, "c", "p", Direction.REQUEST, 3, 9, bytes(size))
+async def test_all_who_trace_a_broker_share_a_dispatcher(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        before = broker.dispatcher
+        with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+            one = first.enter_context(Tracing(broker).frames.subscription())
+            other = second.enter_context(Tracing(broker).frames.subscription())
+            assert isinstance(broker.dispatcher, TracingDispatcher)
+            assert broker.dispatcher.inner is before
+            await client.ask(MetadataRequest(), 9)
+            assert [frame.data for frame in one.take()] == [frame.data for frame in other.take()]
+            first.close()
+            await client.ask(MetadataRequest(), 9)
+            assert (len(one.take()), len(other.take())) == (0, 2)
+        assert broker.dispatcher is before
+
+
+async def test_dispatchers_leave_in_any_order(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        before = broker.dispatcher
+        with Tracing(broker).frames.subscription():
+            later = broker.dispatcher = TracingDispatcher(broker.dispatcher, Frames())
+        assert broker.dispatcher is later
+        assert later.inner is before
+        await client.ask(MetadataRequest(), 9)
+        take_out(broker, later)
+        assert broker.dispatcher is before
+
+
+async def test_nested_envelopes_are_not_the_brokers_bug(tmp_path: Path) -> None:
+    data = b""
+    for _ in range(400):
+        data = encode_request(RequestHeader(58, 0, 1, "me"), EnvelopeRequest(request_data=data))[4:]
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        with Tracing(broker).frames.subscription() as seen:
+            await client.send(EnvelopeRequest(request_data=data), version=0)
+            with pytest.raises(EOFError):
+                await client.receive()
+            (frame,) = seen.take()
+        assert frame.api_key == 58
+        assert data[:8] not in frame.data[8:]
+        assert broker.metrics.bugs_total == 0
+
+
+def traced_frame(size: int = 10, number: int = 0) -> TracedFrame:
+    return TracedFrame(number, "c", "p", Direction.REQUEST, 3, 9, bytes(size))
+
+
+@contextlib.contextmanager
+def subscribed(subscription: Subscription) -> Iterator[Frames]:
+    frames = Frames()
+    frames.add(subscription)
+    yield frames
 
 
 def test_subscriber_that_does_not_read_loses_frames_and_is_told() -> None:
-    subscription = Subscription(3 * (10 + FRAME_COST))
-    for _ in range(5):
-        subscription.offer(frame())
-    assert (len(subscription.take()), subscription.lost) == (3, 2)
-    subscription.offer(frame())
-    assert (len(subscription.take()), subscription.lost) == (1, 2)
+    for subscription in (Subscription(3 * (10 + FRAME_COST)), Subscription(1 << 20, max_frames=3)):
+        with subscribed(subscription) as frames:
+            for _ in range(5):
+                frames.publish(traced_frame())
+            assert (len(subscription.take()), subscription.lost) == (3, 2)
+            frames.publish(traced_frame())
+            assert (len(subscription.take()), subscription.lost) == (1, 2)
 
 
-class Slow(Sink):
-    """Writes when it is allowed to."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.started = threading.Event()
-        self.events: list[TracedFrame | Lost] = []
-
-    def write(self, events: Sequence[TracedFrame | Lost]) -> None:
-        self.started.set()
-        self.go.wait()
-        self.events += events
-
-    def close(self) -> None: ...
+def test_subscriber_keeps_the_start_of_a_large_frame_and_says_so(tmp_path: Path) -> None:
+    subscription = Subscription(100, max_frame_bytes=2000)  # an only frame is taken in any case
+    piece = slice_of(tmp_path, b"abc" * 10_000, 3000, 20_000)
+    source = Source("c", "p")
+    with subscribed(subscription) as frames:
+        frames.offer(source, 1, FETCHED, b"start", [b"more", piece])
+        frames.offer(source, 2, FETCHED, b"start", [b"more", piece])
+    (frame,) = subscription.take()
+    assert frame.data == (b"startmore" + b"abc" * 1000)[:2000]
+    assert frame.missing_bytes == 5 + 4 + 20_000 - 2000
+    assert [node.error for node in frame.tree().errors()] == ["18,009 bytes more, which were not kept"]
+    assert subscription.lost == 1
 
 
-def test_recorder_that_is_too_slow_says_how_many_it_lost() -> None:
-    sink = Slow()
-    recorder = Recorder(sink, max_bytes=2 * (10 + FRAME_COST))
-    recorder.offer(frame())
-    sink.started.wait()  # from here on the thread is busy
-    for _ in range(5):
-        recorder.offer(frame())
-    sink.go.set()
-    recorder.close()
-    assert [event.count if isinstance(event, Lost) else 1 for event in sink.events] == [1, 1, 4]
-    assert isinstance(sink.events[-1], Lost)
-
-
-class Full(Sink):
-    def write(self, events: Sequence[TracedFrame | Lost]) -> None:
-        raise OSError(28, "No space left on device")
-
-    def close(self) -> None: ...
-
-
-def test_recorder_whose_disk_is_full_gives_up_with_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    frames = Frames()
-    with caplog.at_level(logging.ERROR, "pykbroker.study"), record(frames, Full()):
-        for _ in range(3):
-            frames.publish(frame())
-    assert [line.message for line in caplog.records] == ["the trace ends here: [Errno 28] No space left on device"]
-
-
-async def traced_session(broker: Broker, sink: Sink) -> None:
-    async with Client.connect(broker) as client:
-        with record(Tracing(broker).frames, sink):
-            await client.ask(MetadataRequest(), 9)
-            await client.ask(MetadataRequest(), 5)
-
-
-async def test_trace_file_holds_what_was_seen(tmp_path: Path) -> None:
-    path = tmp_path / "broker.trace"
-    async with running(tmp_path / "data") as broker:
-        await traced_session(broker, TraceFile(path))
-    events = TraceDecoder().feed(path.read_bytes())
-    versions = [(event.api_version, event.direction.name) for event in events if isinstance(event, TracedFrame)]
-    assert versions == [(9, "REQUEST"), (9, "RESPONSE"), (5, "REQUEST"), (5, "RESPONSE")]
-
-
-async def test_lines_are_one_for_a_frame_and_trees_where_they_are_wanted(tmp_path: Path) -> None:
-    plain, expanded = io.StringIO(), io.StringIO()
-    async with running(tmp_path / "data") as broker:
-        await traced_session(broker, TraceLines(plain))
-        await traced_session(broker, TraceLines(expanded, expanded=(3,)))
-    assert [line.split()[3:6] for line in plain.getvalue().splitlines()] == [
-        [">", "Metadata", "v9"], ["<", "Metadata", "v9"], [">", "Metadata", "v5"], ["<", "Metadata", "v5"],
-    ]  # fmt: skip
-    assert "api_key: int16 = 3  Metadata" in expanded.getvalue()
-
-
-async def test_large_requests_are_recorded_as_the_client_sent_them(tmp_path: Path) -> None:
-    """Their memory is used again, by the connection and by the recorder."""
-    path = tmp_path / "broker.trace"
-    values = [bytes([number]) * (200_000 + number) for number in range(1, 101)]
-    async with running(tmp_path / "data") as broker, Client.connect(broker) as client:
-        await make_topic(client)
-        with record(Tracing(broker).frames, TraceFile(path)):
-            for value in values:
-                assert not (await client.ask(produce(value), 9)).responses[0].partition_responses[0].error_code
-    events = TraceDecoder().feed(path.read_bytes())
-    asked = [event for event in events if isinstance(event, TracedFrame) and event.direction is Direction.REQUEST]
-    assert len(asked) == len(values)
-    assert all(value in frame.data for value, frame in zip(values, asked, strict=True))
-    assert {node.value for frame in asked for node in frame.tree().walk_all() if node.name == "base_offset"} == {
-        0
-    }  # stamped only after the copy
-
-
-async def test_answer_larger_than_the_window_is_recorded_whole(tmp_path: Path) -> None:
-    path = tmp_path / "broker.trace"
-    value = bytes(range(256)) * 12_000
-    async with running(tmp_path / "data") as broker, Client.connect(broker) as client:
-        await make_topic(client)
-        for _ in range(2):
-            await client.ask(produce(value), 9)
-        with record(Tracing(broker).frames, TraceFile(path)):
-            answer = await client.ask(fetch(max_bytes=16 << 20), 11)
-            await client.ask(MetadataRequest(), 9)
-    records = bytes(answer.responses[0].partitions[0].records)
-    assert records.count(value) == 2
-    events = [event for event in TraceDecoder().feed(path.read_bytes()) if isinstance(event, TracedFrame)]
-    assert [event.api_key for event in events] == [1, 1, 3, 3]
-    assert records in events[1].data
-    assert not list(events[1].tree().errors())
-
-
-def test_slice_whose_file_became_shorter_is_filled_up(tmp_path: Path) -> None:
+def slice_of(tmp_path: Path, content: bytes, position: int, length: int) -> FileSlice:
     file = LogFile(str(tmp_path / "segment"), FilePool(1))
-    file.write_at(0, b"abcdef")
-    long = LongFrame(frame(4), [FileSlice(file.open(), 0, 6), b"end"])
-    file.truncate(2)
-    path = tmp_path / "broker.trace"
-    with record(frames := Frames(), TraceFile(path)):
-        frames.publish(long)
-        frames.publish(frame())
-    first, second = TraceDecoder().feed(path.read_bytes())
-    assert isinstance(first, TracedFrame)
-    assert first.data == long.whole().data == bytes(4) + b"ab\0\0\0\0end"
-    assert second == frame()
+    file.write_at(0, content)
+    return FileSlice(file.open(), position, length)
+
+
+def test_slices_that_are_not_there_at_once_stay_slices(tmp_path: Path) -> None:
+    there, beyond = slice_of(tmp_path, b"abcdef", 1, 3), slice_of(tmp_path, b"abcdef", 4, 3)
+    assert joined([b"1", there, b"2"]) == b"1bcd2"
+    assert joined([b"1", beyond, beyond, b"2", b"3"]) == [b"1", beyond, beyond, b"23"]

@@ -20,11 +20,12 @@ from pykbroker.client.member import GroupConsumer
 from pykbroker.client.producer import Producer
 from pykbroker.client.topics import NewTopic, create_topics
 from pykbroker.config import BrokerConfig
-from pykbroker.study.tracing import TracingDispatcher
+from pykbroker.study.tracing import Tracing
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.web.console.guard import Guard, is_loopback
 from pykbroker.web.console.records import MAX_PRODUCE_BYTES, MAX_SHOWN_BYTES
-from pykbroker.web.console.trace import MAX_QUEUED_BYTES
+from pykbroker.web.console.trace import MAX_QUEUED_FRAMES
+from pykbroker.web.console.trace import MAX_SHOWN_BYTES as MAX_TRACED_BYTES
 from tests.support.client import Client as BareClient
 from tests.support.cluster import cluster_of
 from tests.support.running import running, until
@@ -492,15 +493,25 @@ async def test_stop_ends_an_open_trace_at_once(tmp_path: Path) -> None:
         await following.end()
 
 
+async def test_large_frame_is_shown_by_its_start(tmp_path: Path) -> None:
+    async with console(tmp_path) as (broker, _, http), trace(broker) as (stream, following):
+        frame = TracedFrame(0, "c", "peer", Direction.REQUEST, 0, 9, bytes.fromhex("00000009") + bytes(10_000_000))
+        Tracing(broker).frames.publish(frame)
+        _, told_of = await following.event()
+        assert told_of["bytes"] == 10_000_004
+        explained = await told(http, f"trace/{stream}/{told_of['number']}")
+        (shown,) = explained["buffers"]
+        assert (len(shown["hex"]) // 2, shown["bytes"]) == (MAX_TRACED_BYTES, 10_000_004)
+
+
 async def test_browser_that_does_not_keep_up_is_told_what_it_lost(tmp_path: Path) -> None:
     async with console(tmp_path) as (broker, client, _):
         await create_topics(client, [NewTopic("t", 1, 1)])
         async with trace(broker) as (_, following):
             # The stream's task cannot run meanwhile: frames beyond its queue are lost.
-            frame = TracedFrame(0, "c", "peer", Direction.REQUEST, -1, -1, bytes(MAX_QUEUED_BYTES // 2))
-            assert isinstance(broker.dispatcher, TracingDispatcher)
-            for _ in range(5):
-                broker.dispatcher._frames.publish(frame)
+            frame = TracedFrame(0, "c", "peer", Direction.REQUEST, -1, -1, b"*")
+            for _ in range(MAX_QUEUED_FRAMES + 4):
+                Tracing(broker).frames.publish(frame)
             lost = 0
             while not lost:
                 name, told_of = await following.event()

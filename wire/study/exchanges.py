@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 from wire.primitives import Buffer
 from wire.study.frames import known_request, walk_request, walk_response
+from wire.study.secret_search import has_secret
 from wire.study.secrets import SECRET_KEYS
 from wire.study.tree import Node
+from wire.study.walk import NO_LIMIT
 
 UNKNOWN = -1
 MAX_OUTSTANDING = 10_000
@@ -40,6 +42,7 @@ class TracedFrame(NamedTuple):
     api_key: int  # UNKNOWN: it could not be told
     api_version: int
     data: bytes | bytearray
+    missing_bytes: int = 0  # of its end, which were not kept
 
     @property
     def correlation_id(self) -> int | None:
@@ -48,8 +51,13 @@ class TracedFrame(NamedTuple):
 
     def tree(self, topic_names: dict[bytes, str] | None = None) -> Node:
         if self.direction is Direction.REQUEST and self.api_key != UNKNOWN:
-            return walk_request(self.data, topic_names=topic_names)
-        return walk_response(self.api_key, self.api_version, self.data, topic_names=topic_names)
+            tree = walk_request(self.data, topic_names=topic_names)
+        else:
+            tree = walk_response(self.api_key, self.api_version, self.data, topic_names=topic_names)
+        if self.missing_bytes:
+            for node in tree.errors():
+                node.error = f"{self.missing_bytes:,} bytes more, which were not kept"
+        return tree
 
 
 class Exchanges:
@@ -87,7 +95,12 @@ def public(direction: Direction, key: int, version: int, data: bytes | bytearray
     """Return the frame with asterisks where it has secrets."""
     if key != UNKNOWN and key not in SECRET_KEYS:
         return data
-    tree = walk_request(data) if direction is Direction.REQUEST else walk_response(key, version, data)
+    if key in SECRET_KEYS and not has_secret(data, None if direction is Direction.REQUEST else (key, version)):
+        return data
+    if direction is Direction.REQUEST:
+        tree = walk_request(data, max_nodes=NO_LIMIT)  # the rest of a tree that breaks off counts as a secret
+    else:
+        tree = walk_response(key, version, data, max_nodes=NO_LIMIT)
     hidden = [leaf for leaf in tree.leaves() if leaf.is_secret and leaf.name in _CONTENT]
     if not hidden:
         return data

@@ -57,6 +57,7 @@ SENSITIVE_WORDS = (
 )
 
 
+@functools.lru_cache(maxsize=4096)
 def is_sensitive_config(name: str) -> bool:
     name = name.lower()
     return any(word in name for word in SENSITIVE_WORDS)

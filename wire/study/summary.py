@@ -50,7 +50,7 @@ class Summaries:
         ]
         if api:
             line.append(("note", f" #{frame.correlation_id}"))
-        line.append(("type", f" {len(frame.data)} B"))
+        line.append(("type", f" {len(frame.data) + frame.missing_bytes} B"))
         took = self._took(frame)
         if took is not None:
             line.append(("type", f" {took:.1f} ms"))

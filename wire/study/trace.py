@@ -21,14 +21,13 @@ from struct import error as StructError  # noqa: N812
 import attrs
 
 from wire.errors import ProtocolError
-from wire.study.exchanges import MAX_CONNECTIONS, Direction, TracedFrame
+from wire.study.exchanges import Direction, TracedFrame
 
 MAGIC = b"KTRACE\x00\x01"
 MAX_RECORD_BYTES = 256 * 1024 * 1024
 
 _COUNT = Struct(">I")
 _HEAD = Struct(">IBqhh")  # the size is that of what follows it
-_NO_ENDS = bytes(4)
 _LENGTH = Struct(">H")
 _LOST = 2
 
@@ -41,37 +40,34 @@ class Lost:
     count: int
 
 
-class TraceEncoder:
-    """Writes records; what is the same for all frames of a connection is made once."""
+class Source:
+    """A connection as records name it. `pack_head` writes all of a record but its frame, in `head_bytes`:
 
-    def __init__(self) -> None:
-        self._ends: dict[tuple[str, str], bytes] = {}
+    source.pack_head(buffer, pos, source.head_bytes - 4 + len(frame), kind, time_us, api_key, api_version, source.ends)
+    """
 
-    def pieces(self, event: TracedFrame | Lost, more_bytes: int = 0) -> tuple[bytes | bytearray, ...]:
-        """Return a record in pieces, of which the frame is not copied; `more_bytes` of the frame follow them."""
-        if isinstance(event, Lost):
-            count = _COUNT.pack(event.count)
-            return (_HEAD.pack(_HEAD.size + len(_NO_ENDS), _LOST, event.time_us, 0, 0), _NO_ENDS, count)
-        time_us, connection, peer, direction, key, version, data = event
-        ends = self._ends.get((connection, peer)) or self._ends_of(connection, peer)
-        return (
-            _HEAD.pack(_HEAD.size + len(ends) + len(data) + more_bytes - 4, direction, time_us, key, version),
-            ends,
-            data,
-        )
+    __slots__ = ("connection", "ends", "head_bytes", "pack_head", "peer")
 
-    def _ends_of(self, connection: str, peer: str) -> bytes:
-        if len(self._ends) >= MAX_CONNECTIONS:
-            self._ends.clear()
+    def __init__(self, connection: str, peer: str) -> None:
+        self.connection = connection
+        self.peer = peer
         parts = [text.encode()[:65535] for text in (connection, peer)]
-        ends = b"".join(_LENGTH.pack(len(part)) + part for part in parts)
-        self._ends[connection, peer] = ends
-        return ends
+        self.ends = b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+        head = Struct(f"{_HEAD.format}{len(self.ends)}s")
+        self.head_bytes = head.size
+        self.pack_head = head.pack_into
 
 
 def encode(event: TracedFrame | Lost) -> bytes:
     """Return the record of a frame, or of a loss."""
-    return b"".join(TraceEncoder().pieces(event))
+    if isinstance(event, Lost):
+        source, kind, key, version, frame = Source("", ""), _LOST, 0, 0, _COUNT.pack(event.count)
+    else:
+        _, connection, peer, kind, key, version, data, _ = event
+        source, frame = Source(connection, peer), bytes(data)
+    head = bytearray(source.head_bytes)
+    source.pack_head(head, 0, len(head) - 4 + len(frame), kind, event.time_us, key, version, source.ends)
+    return bytes(head) + frame
 
 
 def is_trace(start: bytes) -> bool:

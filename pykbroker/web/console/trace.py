@@ -6,9 +6,10 @@
 Owns: the newest frames of each stream, so that they can be looked at in depth while and after it runs. Rules
 - Nothing is traced unless somebody has a stream open: `Tracing` takes itself out of the way.
 - `pykbroker.http.console.max.traces` streams, open or kept; the oldest that is closed makes room. A stream keeps
-  MAX_KEPT_FRAMES of MAX_KEPT_BYTES. A browser that does not keep up loses frames, and is told how many.
+  MAX_KEPT_FRAMES of MAX_KEPT_BYTES. A browser is sent MAX_QUEUED_FRAMES every PAUSE_S at most, and told how many more
+  there were: nobody reads faster, and explaining them would take the broker from its clients.
 - Frames are read in a thread, a few at a time. What the console itself asks is left out, unless `own=true`.
-- Bytes of a frame are shown up to MAX_SHOWN_BYTES, nodes up to MAX_ROWS.
+- Bytes of a frame are kept and shown up to MAX_SHOWN_BYTES, nodes up to MAX_ROWS.
 
 Not here: where frames come from (study.tracing), what they mean (wire.study).
 """
@@ -36,7 +37,8 @@ from wire.study.summary import Summaries
 from wire.study.tree import Node
 
 CLIENT_ID = "pykbroker-console"
-MAX_QUEUED_BYTES = 4 * 1024 * 1024
+MAX_QUEUED_BYTES = 1024 * 1024
+MAX_QUEUED_FRAMES = 100
 MAX_KEPT_FRAMES = 1000
 MAX_KEPT_BYTES = 8 * 1024 * 1024
 MAX_AT_ONCE = 50  # frames that one step in the thread reads
@@ -44,6 +46,7 @@ MAX_OWN_CONNECTIONS = 100
 MAX_ROWS = 5000
 MAX_SHOWN_BYTES = 64 * 1024
 PAUSE_S = 0.1  # between looks at what has come
+PAUSES = 3  # times what showing it took, if that is more: the rest of the time is the clients'
 HEARTBEAT_S = 5.0  # a comment, by which a browser that is gone is noticed
 
 
@@ -82,7 +85,7 @@ class _Stream:
             "api": api.name if api else "unknown",
             "version": frame.api_version,
             "correlation_id": frame.correlation_id,
-            "bytes": len(frame.data),
+            "bytes": len(frame.data) + frame.missing_bytes,
             "took": took,
             "client_id": words.get("name", ""),
             "error": words.get("error", ""),
@@ -154,7 +157,12 @@ class _Live(StreamingResponse):
         scope = anyio.CancelScope()
         self._scopes.add(scope)
         try:
-            with scope, self._tracing.frames.subscription(MAX_QUEUED_BYTES) as seen:
+            with (
+                scope,
+                self._tracing.frames.subscription(
+                    MAX_QUEUED_BYTES, max_frames=MAX_QUEUED_FRAMES, max_frame_bytes=MAX_SHOWN_BYTES
+                ) as seen,
+            ):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await _send(send, _event("stream", {"number": self._stream.number}))
                 await self._follow(seen, send)
@@ -169,6 +177,7 @@ class _Live(StreamingResponse):
             text = ":\n\n"
             with anyio.move_on_after(HEARTBEAT_S):
                 await seen.wait()
+            began_s = anyio.current_time()
             frames = seen.take()
             for first in range(0, len(frames), MAX_AT_ONCE):
                 some = frames[first : first + MAX_AT_ONCE]
@@ -180,7 +189,7 @@ class _Live(StreamingResponse):
                 lost = seen.lost
             if text:
                 await _send(send, text)
-            await anyio.sleep(PAUSE_S)  # many frames in one go are cheaper, and nobody reads faster
+            await anyio.sleep(max(PAUSE_S, PAUSES * (anyio.current_time() - began_s)))
 
 
 async def _send(send: Send, text: str) -> None:
@@ -195,11 +204,12 @@ def _event(name: str, data: Mapping[str, Json]) -> str:
 class _Buffer:
     name: str
     data: bytes | bytearray
+    missing_bytes: int = 0
 
 
 def _explained(frame: TracedFrame, topic_names: dict[bytes, str]) -> Mapping[str, Json]:
     tree = frame.tree(topic_names)
-    buffers = [_Buffer("frame", frame.data)]
+    buffers = [_Buffer("frame", frame.data, frame.missing_bytes)]
     rows = list(itertools.islice(_rows(tree, 0, 0, buffers), MAX_ROWS + 1))
     api = API_BY_KEY.get(frame.api_key)
     left = MAX_SHOWN_BYTES
@@ -207,7 +217,7 @@ def _explained(frame: TracedFrame, topic_names: dict[bytes, str]) -> Mapping[str
     for buffer in buffers:
         part = buffer.data[:left]
         left -= len(part)
-        shown.append({"name": buffer.name, "bytes": len(buffer.data), "hex": part.hex()})
+        shown.append({"name": buffer.name, "bytes": len(buffer.data) + buffer.missing_bytes, "hex": part.hex()})
     return {
         "title": f"{api.name if api else 'unknown'} v{frame.api_version}",
         "rows": rows[:MAX_ROWS],
