@@ -7,6 +7,7 @@ Rules
 - An error goes to the parts of the request that the fault is about, where the protocol has a place for it; the other
   parts are done really. With `when="after"` all is done, and only the answer is wrong.
 - What a fault is about is looked at once, when the request comes: one that is frozen or delayed goes on afterwards.
+- Nothing is answered while the broker is frozen, nor to brokers that it is cut off from: they wait without end.
 - Delays add up; of two endings, or errors for one part, the older fault's counts.
 
 Not here: whether a fault is about a request (rules, targets).
@@ -21,7 +22,8 @@ import attrs
 
 from pykbroker.errors import CloseConnection, KafkaError
 from pykbroker.faults.fetch_faults import FETCH, is_of_partitions, wanted_partitions, with_errors, without_waiting
-from pykbroker.faults.rules import ActiveFault, FaultRules
+from pykbroker.faults.rules import ActiveFault, FaultRules, sending_broker
+from pykbroker.faults.seams import Seams
 from pykbroker.faults.targets import changed, mark, merge, split_request
 from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.log.files import FileSlice
@@ -50,6 +52,7 @@ class _Meeting:
     request: Any
     rest: Any  # what of the request is done really; None: nothing
     arrived_ms: float
+    sender: int | None  # the broker that asks; None: a client
     failed: list[tuple[Any, ErrorCode]] = attrs.field(factory=list)  # parts of the request, and their errors
     failed_partitions: list[tuple[Key, ErrorCode]] = attrs.field(factory=list)  # of a Fetch
     marks: list[ActiveFault] = attrs.field(factory=list)  # are about something that only the answer names
@@ -63,9 +66,10 @@ class _Meeting:
 
 
 class FaultyDispatcher(RequestDispatcher):
-    def __init__(self, inner: RequestDispatcher, rules: FaultRules, services: Services) -> None:
+    def __init__(self, inner: RequestDispatcher, rules: FaultRules, services: Services, seams: Seams) -> None:
         self.inner = inner
         self._rules = rules
+        self._seams = seams
         self._services = services
         self._routes: dict[tuple[int, int], Route] = {}
 
@@ -95,8 +99,10 @@ class FaultyDispatcher(RequestDispatcher):
         asked = [
             active for active in self._rules if not active.is_spent and active.fault.asks_for(key, client_id, broker_id)
         ]
+        sender = sending_broker(client_id)
+        is_held = not self._seams.is_reachable(sender)
         api = API_BY_KEY.get(key)
-        if not asked or api is None or key not in HANDLERS:
+        if not (asked or is_held) or api is None or key not in HANDLERS:
             return None
         if not api.min_version <= version <= api.max_version:
             return None
@@ -109,8 +115,9 @@ class FaultyDispatcher(RequestDispatcher):
         except (ProtocolError, IndexError, ValueError, codec.StructError):
             return None  # the other dispatcher says what is wrong
         header = RequestHeader(key, version, correlation_id, client_id)
+        now_ms = self._services.clock.monotonic_ms()
         meeting = _Meeting(
-            connection, route, header, copied, request, rest=request, arrived_ms=self._services.clock.monotonic_ms()
+            connection, route, header, copied, request, rest=request, arrived_ms=now_ms, sender=sender, is_met=is_held
         )
         for active in asked:
             self._meet_one(meeting, active)
@@ -170,6 +177,7 @@ class FaultyDispatcher(RequestDispatcher):
     async def go_through(self, meeting: _Meeting) -> object:
         """Let the faults happen, and return the response. Raises: CloseConnection."""
         clock = self._services.clock
+        await self._seams.until_reachable(meeting.sender)
         for active in meeting.freezes:
             await active.removed.wait()
         await self._sleep_until(meeting.arrived_ms + meeting.delay_before_ms)

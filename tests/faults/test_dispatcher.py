@@ -112,7 +112,7 @@ async def test_dispatcher_behind_another_one_stays_and_lets_pass(tmp_path: Path)
         fault = on.add(error=NOT_LEADER, api="Produce")
         faulty = on.broker.dispatcher
         assert isinstance(faulty, FaultyDispatcher)
-        outer = FaultyDispatcher(faulty, FaultRules(), on.broker.services)
+        outer = FaultyDispatcher(faulty, FaultRules(), on.broker.services, faulty._seams)
         on.broker.dispatcher = outer
         fault.remove()
         assert on.broker.dispatcher is outer
@@ -221,6 +221,26 @@ async def test_request_of_all_topics_is_answered_with_the_error_of_one(tmp_path:
         assert fault.hits == 1
         named = await on.client.ask(MetadataRequest(topics=[MetadataRequestTopic(name="t")]), METADATA_V)
         assert [topic.error_code for topic in named.topics] == [0]
+
+
+async def test_broker_that_is_cut_off_is_not_answered_while_clients_are(tmp_path: Path) -> None:
+    """Its faults alone see to both directions: the other broker may be a process that knows nothing of it."""
+    async with scene(tmp_path) as on, Client.connect(on.broker) as follower:
+        assert on.broker.faults is not None
+        assert on.broker.faulty is not None
+        follower.client_id = "broker-2-fetcher-0"
+        on.broker.faults.lasting(1).cut_brokers.add(2)
+        on.broker.faulty.seams.change()
+        fault = on.add(client_id="broker-*", throttle_ms=1)
+        await follower.send(fetch_of("t", max_wait_ms=0), version=FETCH_V)
+        await fault.wait()
+        fault.remove()
+        assert outcomes(await on.client.ask(produce_to(0), PRODUCE_V)) == {0: 0}
+        assert on.is_in_place
+        assert not follower.has_received()
+        await on.broker.faults.heal()
+        assert not on.is_in_place
+        assert (await follower.receive()).responses[0].partitions[0].records
 
 
 # Fetch
