@@ -214,6 +214,8 @@ class Broker:
         await self._accept_clients(wakeups, network)
         if config.controlled_shutdown_enable:
             self._exit.push_async_callback(self._shielded, cluster.hand_over)
+        if self._seams is not None:
+            self._exit.callback(self._seams.thaw)  # frozen, it would never stop
 
     def _open_log_dirs(self) -> LogDirs:
         log_dirs = LogDirs(

@@ -233,7 +233,7 @@ def _start(options: Options, folder: Path | None) -> int:
                         _say_what_containers_are_waited_for(broker.config.node_id)
                     async with anyio.create_task_group() as waiting:
                         if options.until_stdin_closes:
-                            waiting.start_soon(until_stdin_closes, waiting.cancel_scope)
+                            waiting.start_soon(until_stdin_closes, broker, waiting.cancel_scope)
                         async for received in signals:
                             _say(f"pykbroker stops on {received.name}")
                             break
@@ -243,8 +243,16 @@ def _start(options: Options, folder: Path | None) -> int:
         _say(f"pykbroker stopped bugs_total={broker.metrics.bugs_total}")
         return 0
 
-    async def until_stdin_closes(scope: anyio.CancelScope) -> None:
-        await anyio.wait_readable(0)
+    async def until_stdin_closes(broker: Broker, scope: anyio.CancelScope) -> None:
+        if broker.faults is None:
+            await anyio.wait_readable(0)
+        else:
+            from pykbroker.faults.supervised import SupervisedLifecycle
+            from pykbroker.supervisor import ORDERS
+
+            lifecycle = SupervisedLifecycle(lambda order: _say(f"{ORDERS}{order}"))
+            broker.faults.run_by(lifecycle)
+            await lifecycle.run()
         scope.cancel()
 
     return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})

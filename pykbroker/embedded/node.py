@@ -36,7 +36,6 @@ class Running:
 
     broker: Broker
     faulty: FaultyBroker
-    seams: Seams
     stop: anyio.Event = attrs.field(factory=anyio.Event)
     ended: anyio.Event = attrs.field(factory=anyio.Event)
 
@@ -81,7 +80,7 @@ class Node:
                 async with broker:
                     scope.shield = True
                     assert broker.faulty is not None
-                    self.running = running = Running(broker, broker.faulty, seams)
+                    self.running = running = Running(broker, broker.faulty)
                     task_status.started(broker.bootstrap)
                     await running.stop.wait()
         finally:
@@ -109,7 +108,6 @@ class Node:
             return
         if is_killed:
             running.broker.kill()
-        running.seams.thaw()
         running.stop.set()
         await running.ended.wait()
 

@@ -263,7 +263,10 @@ class Faults:
         self.rules.clear()
 
     async def start(self, broker: int | None = None) -> None:
-        await self._started_by().start(self._one(broker))
+        """Start a broker that is down; those here know of it then."""
+        one = self._one(broker)
+        await self._started_by().start(one)
+        await self.until_known(lambda image: one in image.active_brokers)
 
     async def stop(self, broker: int | None = None) -> None:
         """Stop a broker in order; what it leads goes to others first."""
