@@ -22,9 +22,9 @@ import attrs
 
 from pykbroker.errors import CloseConnection, KafkaError
 from pykbroker.faults.fetch_faults import FETCH, is_of_partitions, wanted_partitions, with_errors, without_waiting
-from pykbroker.faults.rules import ActiveFault, FaultRules, sending_broker
+from pykbroker.faults.rules import ActiveFault, Fault, FaultRules, sending_broker
 from pykbroker.faults.seams import Seams
-from pykbroker.faults.targets import changed, mark, merge, split_request
+from pykbroker.faults.targets import changed, failed_part, mark, merge, narrowed, split_request, target_of
 from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.log.files import FileSlice
 from pykbroker.replication.fetch_session import Key
@@ -53,7 +53,7 @@ class _Meeting:
     rest: Any  # what of the request is done really; None: nothing
     arrived_ms: float
     sender: int | None  # the broker that asks; None: a client
-    failed: list[tuple[Any, ErrorCode]] = attrs.field(factory=list)  # parts of the request, and their errors
+    failed: list[tuple[Any, Fault]] = attrs.field(factory=list)  # parts of the request, and whose error they have
     failed_partitions: list[tuple[Key, ErrorCode]] = attrs.field(factory=list)  # of a Fetch
     marks: list[ActiveFault] = attrs.field(factory=list)  # are about something that only the answer names
     freezes: list[ActiveFault] = attrs.field(factory=list)
@@ -154,7 +154,7 @@ class FaultyDispatcher(RequestDispatcher):
         if meeting.rest is not None:
             split = split_request(meeting.rest, active.fault.is_about, self._name_of_topic)
             if split.wanted is not None:
-                meeting.failed.append((split.wanted, active.fault.error))
+                meeting.failed.append((split.wanted, active.fault))
                 meeting.rest = split.rest
 
     def _add_effects(self, meeting: _Meeting, active: ActiveFault) -> None:
@@ -218,18 +218,23 @@ class FaultyDispatcher(RequestDispatcher):
             raise CloseConnection("a fault on order: produce with acks=0 failed")
         if response is None and not meeting.failed:
             return None
-        for part, error in meeting.failed:
-            failed = error_response(meeting.header.api_key, meeting.header.api_version, part, KafkaError(error))
+        for part, fault in meeting.failed:
+            failed = self._failure(meeting, part, fault)
             response = failed if response is None or meeting.rest is None else merge(response, failed)
         for active in meeting.marks:
             response = self._marked(response, active)
         return response
 
+    def _failure(self, meeting: _Meeting, part: Any, fault: Fault) -> object:
+        assert fault.error is not None
+        answer = error_response(meeting.header.api_key, meeting.header.api_version, part, KafkaError(fault.error))
+        return narrowed(answer, target_of(part), fault.is_about, self._name_of_topic)
+
     def _marked(self, response: Any, active: ActiveFault) -> object:
         error = active.fault.error
         assert error is not None
         marked, found = mark(
-            response, lambda part: _failed_part(part, error), active.fault.is_about, self._name_of_topic
+            response, lambda part: failed_part(part, error), active.fault.is_about, self._name_of_topic
         )
         return marked if found and active.hit() else response
 
@@ -292,16 +297,11 @@ def _started(meeting: _Meeting) -> Started:
 
 
 def _leaves_open(request: Any) -> bool:
-    """Tell whether a request asks for all topics, and names none."""
-    return getattr(request, "topics", ()) is None
-
-
-def _failed_part(part: Any, error: ErrorCode) -> Any:
-    """Return a part of a response that says nothing but the error."""
-    lists: dict[str, object] = {
-        field.name: [] for field in spec_of(type(part)).fields if isinstance(getattr(part, field.name), list)
-    }
-    return changed(part, error_code=error, **lists)
+    """Tell whether a request asks for all topics, of a group or at all, and names none."""
+    if getattr(request, "topic_partitions", ()) is None:  # ElectLeaders
+        return True
+    asked = [request, *(group for group in getattr(request, "groups", ()) if not isinstance(group, str))]
+    return any(getattr(each, "topics", ()) is None for each in asked)
 
 
 def _whole(chunks: bytes | list[Records]) -> bytes:
