@@ -1,6 +1,6 @@
 """A Kafka broker in Python. `Broker` and `Cluster` run inside a program: see pykbroker.embedded.
 
-Here is what such a program has to name: what it starts and is given, the faults it orders, the errors that it may catch.
+Here is what such a program has to name: what it starts and is given, the faults it orders, the errors it may catch.
 """
 
 from typing import TYPE_CHECKING
