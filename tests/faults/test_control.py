@@ -13,7 +13,7 @@ from pykbroker.faults.rules import FaultError
 from tests.faults.clusters import HOUR_MS, leader_of, produce
 from tests.support.client import Client, create_topic, produce_of
 from tests.support.cluster import until
-from tests.support.running import running
+from tests.support.running import DEADLINE_S, running
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import HeartbeatRequest, JoinGroupRequest, JoinGroupRequestProtocol, SyncGroupRequest
 from wire.messages.metadata import FindCoordinatorRequest
@@ -38,10 +38,17 @@ async def coordinator_of(client: Client, key: str, key_type: int = 0) -> int:
     return node_id
 
 
+async def until_coordinated(client: Client, key: str, key_type: int = 0) -> int:
+    """Return who coordinates it, as soon as there is somebody: who asks has what it takes created."""
+    with anyio.fail_after(DEADLINE_S):
+        while (found := await coordinator_of(client, key, key_type)) < 0:
+            await anyio.lowlevel.checkpoint()
+    return found
+
+
 async def join(client: Client, group: str) -> str:
     """Be the only member of a group, and return its id."""
-    while await coordinator_of(client, group) < 0:
-        await anyio.lowlevel.checkpoint()
+    await until_coordinated(client, group)
     request = JoinGroupRequest(
         group_id=group,
         session_timeout_ms=60_000,
@@ -100,8 +107,7 @@ async def test_group_that_is_not_there_is_said_so(alone: AsyncCluster) -> None:
 
 
 async def begin_transaction(client: Client, topic: str) -> tuple[int, int]:
-    while await coordinator_of(client, "tx", 1) < 0:
-        await anyio.lowlevel.checkpoint()
+    await until_coordinated(client, "tx", 1)
     given = await client.ask(InitProducerIdRequest("tx", 60_000), 4)
     added = await client.ask(
         AddPartitionsToTxnRequest(
@@ -133,8 +139,7 @@ async def test_expired_transactional_id_is_unknown(alone: AsyncCluster) -> None:
     with pytest.raises(KafkaError, match="TRANSACTIONAL_ID_NOT_FOUND"):
         await alone.faults.expire_transactional_id("before there is any")
     async with Client.connect(alone.broker()) as client:
-        while await coordinator_of(client, "tx", 1) < 0:
-            await anyio.lowlevel.checkpoint()
+        await until_coordinated(client, "tx", 1)
         given = await client.ask(InitProducerIdRequest("tx", 60_000), 4)
         with pytest.raises(KafkaError, match="INVALID_TXN_STATE"):
             await alone.faults.expire_transaction("tx")
@@ -193,8 +198,7 @@ async def test_only_replica_leads_on_in_a_new_epoch(alone: AsyncCluster) -> None
 
 async def test_coordinator_moves_and_the_group_with_it(three: AsyncCluster) -> None:
     async with Client.connect(three.broker(1)) as client:
-        while (first := await coordinator_of(client, "g")) < 0:
-            await anyio.lowlevel.checkpoint()
+        first = await until_coordinated(client, "g")
         async with Client.connect(three.broker(first)) as member:
             member_id = await join(member, "g")
             second = await three.faults.move_coordinator("g")
@@ -202,12 +206,12 @@ async def test_coordinator_moves_and_the_group_with_it(three: AsyncCluster) -> N
             assert await coordinator_of(client, "g") == second
             assert await heartbeat(member, "g", member_id) == ErrorCode.NOT_COORDINATOR
         async with Client.connect(three.broker(second)) as member:
-            while (code := await heartbeat(member, "g", member_id)) in (14, 15, 16):
-                await anyio.lowlevel.checkpoint()
+            with anyio.fail_after(DEADLINE_S):
+                while (code := await heartbeat(member, "g", member_id)) in (14, 15, 16):
+                    await anyio.lowlevel.checkpoint()
             assert code == 0
         await three.faults.rebalance("g")
-        while await coordinator_of(client, "tx", 1) < 0:
-            await anyio.lowlevel.checkpoint()
+        await until_coordinated(client, "tx", 1)
         assert await three.faults.move_coordinator(transactional_id="tx", to=2) == 2
         assert await coordinator_of(client, "tx", 1) == 2
     with pytest.raises(FaultError, match="of a group or of a transactional id"):
