@@ -78,6 +78,8 @@ class Supervisor:
         )
         member = self._members[broker_id] = _Member(broker_id, process, is_ordered=is_ordered)
         self._attending.start_soon(self._attend, member)
+        if self._is_stopping:  # since a moment ago
+            process.send_signal(signal.SIGTERM)
         return member
 
     async def _obey(self, signals: AsyncIterator[signal.Signals]) -> None:
