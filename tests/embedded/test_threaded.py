@@ -79,6 +79,12 @@ def test_error_of_the_start_is_raised_in_the_caller(properties: dict[str, str], 
     assert set(threading.enumerate()) <= threads
 
 
+def test_package_has_what_its_users_name() -> None:
+    assert all(getattr(pykbroker, name).__name__ == name for name in pykbroker.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Brokers'"):
+        _ = pykbroker.Brokers
+
+
 def test_what_the_body_raises_comes_out_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError), pykbroker.Broker():
         _ = 1 / 0
