@@ -21,12 +21,12 @@ class KafkaError(Exception):
         return f"{self.code.name}: {self.message}" if self.message else self.code.name
 
 
-class StartError(Exception):
-    """The broker cannot start; the message is fit for a person."""
-
-
 class StorageError(Exception):
     """An I/O error of a log directory."""
+
+
+class StartError(Exception):
+    """The broker cannot start; the message is fit for a person."""
 
 
 class CloseConnection(Exception):

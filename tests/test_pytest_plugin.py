@@ -117,6 +117,8 @@ def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(
     assert "said after" not in output
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_log_is_kept_until_the_last_broker_is_gone_and_the_logger_is_as_before(project: pytest.Pytester) -> None:
     """A cluster that was there before the session's broker is gone before it."""
     result = run(
