@@ -117,33 +117,6 @@ def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(
     assert "said after" not in output
 
 
-@pytest.mark.slow
-@pytest.mark.parallel
-def test_log_is_kept_until_the_last_broker_is_gone_and_the_logger_is_as_before(project: pytest.Pytester) -> None:
-    """A cluster that was there before the session's broker is gone before it."""
-    result = run(
-        project,
-        """
-        import logging
-
-        logging.getLogger("pykbroker").setLevel(logging.ERROR)
-
-        def test_both(kafka_cluster, request):
-            request.getfixturevalue("kafka")
-
-        def test_fails(kafka, caplog):
-            logging.getLogger("pykbroker.test").info("said meanwhile")
-            assert caplog.records == []
-            assert False
-        """,
-        "-p",
-        "after",
-    )
-    result.assert_outcomes(passed=1, failed=1)
-    assert "said meanwhile" in result.stdout.str()
-    result.stdout.fnmatch_lines("*the logger has ERROR True 0*")
-
-
 def test_start_that_fails_is_an_error_of_the_fixture(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nkafka_properties = num.partitions=none\n")
     result = run(pytester, "def test_it(kafka): pass")
@@ -182,3 +155,30 @@ def test_suite_that_does_not_use_it_pays_for_next_to_nothing(tmp_path: Path) -> 
     code = f"import pytest, sys; before = set(sys.modules); import pykbroker.pytest_plugin; print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
+def test_log_is_kept_until_the_last_broker_is_gone_and_the_logger_is_as_before(project: pytest.Pytester) -> None:
+    """A cluster that was there before the session's broker is gone before it."""
+    result = run(
+        project,
+        """
+        import logging
+
+        logging.getLogger("pykbroker").setLevel(logging.ERROR)
+
+        def test_both(kafka_cluster, request):
+            request.getfixturevalue("kafka")
+
+        def test_fails(kafka, caplog):
+            logging.getLogger("pykbroker.test").info("said meanwhile")
+            assert caplog.records == []
+            assert False
+        """,
+        "-p",
+        "after",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    assert "said meanwhile" in result.stdout.str()
+    result.stdout.fnmatch_lines("*the logger has ERROR True 0*")
