@@ -32,7 +32,7 @@ from pykbroker.cluster.producer_ids import ProducerIds
 from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.cluster.store import Store
 from pykbroker.config import BrokerConfig, Endpoint
-from pykbroker.errors import KafkaError, StorageError
+from pykbroker.errors import KafkaError, StartError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
 from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.log.log_dirs import LogDirs
@@ -55,14 +55,12 @@ if TYPE_CHECKING:  # they are imported when somebody orders faults
     from pykbroker.faults.control import Faults
     from pykbroker.faults.seams import Seams
 
+__all__ = ["Broker", "StartError"]
+
 logger = logging.getLogger("pykbroker")
 
 STORE_FILE = "metadata.sqlite"
 PRIVATE = "sqlite"  # pykbroker.store: a file of this broker's own
-
-
-class StartError(Exception):
-    """The broker cannot start; the message is fit for a person."""
 
 
 class Broker:
@@ -93,8 +91,8 @@ class Broker:
             from pykbroker.faults.control import Faults
             from pykbroker.faults.seams import Seams
 
-            seams = Seams(config)
             faults = Faults(lambda: {} if self.faulty is None else {config.node_id: self.faulty})
+            seams = Seams(config, faults.lasting(config.node_id))
         self.clock = clock or (SystemClock() if seams is None else seams.clock)
         self.services: Services  # once it has started
         self._is_ephemeral = is_ephemeral
@@ -225,6 +223,8 @@ class Broker:
         await self._accept_clients(wakeups, network)
         if config.controlled_shutdown_enable:
             self._exit.push_async_callback(self._shielded, cluster.hand_over)
+        if self._seams is not None:
+            self._exit.callback(self._seams.thaw)  # frozen, it would never stop
 
     def _open_log_dirs(self) -> LogDirs:
         log_dirs = LogDirs(

@@ -1,8 +1,9 @@
 """The kinds of failure that code in the broker raises on purpose.
 
 `KafkaError` is a protocol outcome: raised where it is known, caught in a handler's per-partition loop or in dispatch.
-`StorageError` means that the disk failed: the log directory goes offline. `wire.errors.ProtocolError` (the peer's bytes
-are wrong) and `CloseConnection` end the connection. Anything else is a bug of ours, and is caught only to be counted.
+`StartError` is for whoever starts a broker. `StorageError` means that the disk failed: the log directory goes offline.
+`wire.errors.ProtocolError` (the peer's bytes are wrong) and `CloseConnection` end the connection. Anything else is a
+bug of ours, and is caught only to be counted.
 """
 
 from wire.errors import ErrorCode
@@ -22,6 +23,10 @@ class KafkaError(Exception):
 
 class StorageError(Exception):
     """An I/O error of a log directory."""
+
+
+class StartError(Exception):
+    """The broker cannot start; the message is fit for a person."""
 
 
 class CloseConnection(Exception):

@@ -20,6 +20,7 @@ Rules
   nowhere else: `caplog` is the test's own.
 """
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Generator, Iterator
@@ -103,36 +104,36 @@ class _BrokerLog(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter(_FORMAT))
-        self.users = 0
         self.lines: list[str] = []
+        self._users = 0
+        self._before = (logging.NOTSET, True)  # what the logger was when there were none
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record))
         del self.lines[:-MAX_LOG_LINES]
 
-
-class _logging:  # noqa: N801 - reads as a function, and is one for its users
-    """Keep the brokers' log while the body lasts."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._log = config.stash.setdefault(_LOG, _BrokerLog())
-
-    def __enter__(self) -> None:
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the log while the body of the last of all users lasts: they do not end in the order of their nesting."""
         logger = logging.getLogger(LOGGER)
-        self._before = logger.level, logger.propagate
-        self._log.users += 1
-        if self._log.users == 1:
-            logger.addHandler(self._log)
+        self._users += 1
+        if self._users == 1:
+            self._before = logger.level, logger.propagate
+            logger.addHandler(self)
             logger.setLevel(logging.INFO)
             logger.propagate = False
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                logger.removeHandler(self)
+                level, logger.propagate = self._before
+                logger.setLevel(level)
 
-    def __exit__(self, *exc: object) -> None:
-        logger = logging.getLogger(LOGGER)
-        self._log.users -= 1
-        if not self._log.users:
-            logger.removeHandler(self._log)
-        level, logger.propagate = self._before
-        logger.setLevel(level)
+
+def _logging(config: pytest.Config) -> contextlib.AbstractContextManager[None]:
+    return config.stash.setdefault(_LOG, _BrokerLog()).kept()
 
 
 @pytest.hookimpl(wrapper=True)

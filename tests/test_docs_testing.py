@@ -1,9 +1,11 @@
 """docs/TESTING.md: its examples are run as they are printed."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -13,6 +15,8 @@ from starlette.applications import Starlette
 
 import pykbroker
 from pykbroker.web.faults import ACTIONS, routes
+from tests.support.background import Background
+from tests.test_readme import network_of_its_own
 
 pytest.importorskip("aiokafka")
 pytest.importorskip("confluent_kafka")
@@ -21,16 +25,19 @@ PAGE = (Path(__file__).parent.parent / "docs" / "TESTING.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 PROGRAMS = [code for code in PYTHON if "def test_" not in code]
-TESTS = [code for code in PYTHON if "def test_" in code]
+TESTS = [code for code in PYTHON if "def test_" in code and "urlopen" not in code]
 ORDERS = [code for language, code in BLOCKS if language == "http"]
+COMMANDS = [code for language, code in BLOCKS if language == "sh"]
+TESTS_OVER_HTTP = [code for code in PYTHON if "urlopen" in code]
 
 STUCK_S = 60  # after that, a test says where it is
 DEADLINE_S = 200
 
 
 def test_every_block_of_the_page_is_run_by_one_of_these_tests() -> None:
-    assert len(BLOCKS) == len(PROGRAMS) + len(TESTS) + len(ORDERS)
+    assert len(BLOCKS) == sum(map(len, (PROGRAMS, TESTS, ORDERS, COMMANDS, TESTS_OVER_HTTP)))
     assert min(map(len, (PROGRAMS, TESTS, ORDERS))) >= 2
+    assert (len(COMMANDS), len(TESTS_OVER_HTTP)) == (1, 1)
 
 
 @pytest.mark.slow
@@ -43,18 +50,41 @@ def test_program_runs(code: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parallel
 def test_tests_pass(tmp_path: Path) -> None:
-    for number, code in enumerate(TESTS):
-        (tmp_path / f"test_{number:02}.py").write_text(code)
-    (tmp_path / "pytest.ini").touch()
+    run_tests(TESTS, folder=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
+def test_tests_over_http_pass(tmp_path: Path) -> None:
+    """In a network of its own, where the ports of the page are free."""
+    with network_of_its_own(tmp_path) as network:
+        if not network:
+            pytest.skip("this machine gives no network of its own")
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        command = [*network, "sh", "-c", *COMMANDS]
+        with Background(command, cwd=tmp_path, environment=os.environ | {"PATH": path}) as cluster:
+            cluster.wait_for(*(f"pykbroker {broker} accepts clients" for broker in (1, 2, 3)))
+            run_tests(TESTS_OVER_HTTP, folder=tmp_path, network=network)
+
+
+def run_tests(files: list[str], *, folder: Path, network: Sequence[str] = ()) -> None:
+    for number, code in enumerate(files):
+        (folder / f"test_{number:02}.py").write_text(code)
+    (folder / "pytest.ini").touch()
     options = ["-p", "no:cacheprovider", "-W", "ignore", "-o", f"faulthandler_timeout={STUCK_S}"]
-    output = run("-m", "pytest", "-v", *options, folder=tmp_path)
-    assert f"{sum(code.count('def test_') for code in TESTS)} passed" in output
+    output = run("-m", "pytest", "-v", *options, folder=folder, network=network)
+    assert f"{sum(code.count('def test_') for code in files)} passed" in output
 
 
-def run(*arguments: str, folder: Path) -> str:
+def run(*arguments: str, folder: Path, network: Sequence[str] = ()) -> str:
     """Run Python and return what it says; it has to end well, and soon."""
     process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*network, sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"no_proxy": "127.0.0.1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         output, _ = process.communicate(timeout=DEADLINE_S)

@@ -77,7 +77,7 @@ def test_integration_test_of_a_service_passes() -> None:
         cwd=EXAMPLES,
     )
     assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
+    assert "4 passed" in done.stdout
 
 
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda path: path.name)

@@ -11,6 +11,19 @@ pytest_plugins = "pytester"
 NEVER_LOADED = ("anyio", "asyncio", "attrs", "wire", "pykbroker.embedded", "pykbroker.broker")
 
 
+# A plugin that says what is left of the logging when all fixtures are gone.
+AFTER = """
+import logging
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    logger = logging.getLogger("pykbroker")
+    state = f"{logging.getLevelName(logger.level)} {logger.propagate} {len(logger.handlers)}"
+    terminalreporter.write_line(f"the logger has {state}")
+"""
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makeini(
@@ -20,7 +33,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 def run(project: pytest.Pytester, source: str, *options: str) -> pytest.RunResult:
-    project.makepyfile(source)
+    project.makepyfile(source, after=AFTER)
     return project.runpytest_subprocess("-p", "no:cacheprovider", *options)
 
 
@@ -129,9 +142,9 @@ def test_workers_of_xdist_have_brokers_of_their_own(project: pytest.Pytester) ->
         import pytest
 
         @pytest.mark.parametrize("index", range(4))
-        def test_one(kafka, kafka_topic, index):
-            with open(f"seen-{index}", "w") as file:
-                file.write(f"{kafka.bootstrap} {kafka.data_dir}")
+        def test_one(kafka, kafka_topic, worker_id, index):
+            with open(f"seen-{worker_id}", "a") as file:
+                file.write(f"{kafka.bootstrap} {kafka.data_dir}\\n")
         """,
         "-n",
         "2",
@@ -139,6 +152,10 @@ def test_workers_of_xdist_have_brokers_of_their_own(project: pytest.Pytester) ->
         "each",
     )
     result.assert_outcomes(passed=8)
+    seen = [set(path.read_text().splitlines()) for path in project.path.glob("seen-gw*")]
+    assert [len(of_worker) for of_worker in seen] == [1, 1], "one broker for all tests of a worker"
+    (first,), (second,) = (of_worker for of_worker in seen)
+    assert set(first.split()).isdisjoint(second.split())
 
 
 def test_suite_that_does_not_use_it_pays_for_next_to_nothing(tmp_path: Path) -> None:
@@ -146,3 +163,30 @@ def test_suite_that_does_not_use_it_pays_for_next_to_nothing(tmp_path: Path) -> 
     code = f"import pytest, sys; before = set(sys.modules); import pykbroker.pytest_plugin; print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
+def test_log_is_kept_until_the_last_broker_is_gone_and_the_logger_is_as_before(project: pytest.Pytester) -> None:
+    """A cluster that was there before the session's broker is gone before it."""
+    result = run(
+        project,
+        """
+        import logging
+
+        logging.getLogger("pykbroker").setLevel(logging.ERROR)
+
+        def test_both(kafka_cluster, request):
+            request.getfixturevalue("kafka")
+
+        def test_fails(kafka, caplog):
+            logging.getLogger("pykbroker.test").info("said meanwhile")
+            assert caplog.records == []
+            assert False
+        """,
+        "-p",
+        "after",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    assert "said meanwhile" in result.stdout.str()
+    result.stdout.fnmatch_lines("*the logger has ERROR True 0*")

@@ -1,54 +1,80 @@
-"""An integration test of the service: a broker of its own on a free port, for all tests of this file.
+"""Tests of the service with pykbroker's pytest plugin: `kafka` is one broker for all, and empty when a test starts.
 
+pip install pykbroker kafka-python pytest
 pytest examples/service
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
 from invoices import InvoiceService
-from kafka import KafkaConsumer, KafkaProducer
-from kafka.admin import KafkaAdminClient, NewTopic
-
-
-@pytest.fixture(scope="module")
-def bootstrap():
-    command = [sys.executable, "-m", "pykbroker", "start", "--ephemeral", "--port", "0"]
-    command += ["--set", "group.initial.rebalance.delay.ms=0"]  # groups form at once
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as broker:
-        for line in broker.stdout:
-            if "accepts clients on " in line:
-                yield line.split()[-1]
-                break
-        broker.terminate()
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 
 @pytest.fixture
-def service(bootstrap):
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1) for name in ("orders", "invoices")])
-    admin.close()
-    service = InvoiceService(bootstrap)
+def service(kafka):
+    kafka.reset()
+    for topic in ("orders", "invoices"):
+        kafka.create_topic(topic, 1)
+    service = InvoiceService(kafka.bootstrap)
     service.start()
     yield service
     service.stop()
 
 
-def test_each_order_gets_an_invoice(bootstrap, service):
-    with KafkaProducer(bootstrap_servers=bootstrap) as producer:
-        for customer, price in (("ann", 2.5), ("bob", 4.0)):
-            order = json.dumps([{"price": price, "count": 2}])
-            producer.send("orders", key=customer.encode(), value=order.encode())
+@pytest.fixture
+def order(kafka):
+    """A function that places an order of two of a thing, and returns when the order is stored."""
+    with KafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
 
+        def place(customer, price):
+            value = json.dumps([{"price": price, "count": 2}]).encode()
+            producer.send("orders", key=customer.encode(), value=value).get(timeout=10)
+
+        yield place
+
+
+def read_invoices(kafka, count):
+    """Return so many invoices; there must not be more of them."""
     consumer = KafkaConsumer(
-        "invoices", bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=30_000
+        "invoices", bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=30_000
     )
-    found = {}
+    found = []
     for record in consumer:
-        found[record.key.decode()] = json.loads(record.value)
-        if len(found) == 2:
+        found.append((record.key.decode(), json.loads(record.value)["total"]))
+        if len(found) == count:
             break
+    partition = TopicPartition("invoices", 0)
+    assert consumer.end_offsets([partition]) == {partition: count}
     consumer.close()
-    assert found == {"ann": {"total": 5.0}, "bob": {"total": 8.0}}
+    return found
+
+
+def test_each_order_gets_an_invoice(kafka, service, order):
+    order("ann", 2.5)
+    order("bob", 4.0)
+    assert read_invoices(kafka, 2) == [("ann", 5.0), ("bob", 8.0)]
+
+
+def test_invoice_is_written_once_although_the_answer_is_lost(kafka, service, order):
+    with kafka.faults(api="Produce", topic="invoices", drop=True, when="after", times=1) as fault:
+        order("ann", 2.5)
+        fault.wait()
+    order("bob", 4.0)
+    assert read_invoices(kafka, 2) == [("ann", 5.0), ("bob", 8.0)]
+
+
+def test_service_goes_on_although_its_coordinator_has_moved(kafka, service, order):
+    with kafka.faults(api="OffsetCommit", group="invoices", error="NOT_COORDINATOR", times=1) as fault:
+        order("ann", 2.5)
+        fault.wait()
+    order("bob", 4.0)
+    assert read_invoices(kafka, 2) == [("ann", 5.0), ("bob", 8.0)]
+
+
+def test_service_goes_on_after_a_rebalance(kafka, service, order):
+    order("ann", 2.5)
+    assert read_invoices(kafka, 1) == [("ann", 5.0)]
+    kafka.faults.rebalance("invoices")
+    order("bob", 4.0)
+    assert read_invoices(kafka, 2) == [("ann", 5.0), ("bob", 8.0)]

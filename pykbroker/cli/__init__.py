@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from pykbroker.faults.supervised import SupervisedLifecycle
     from pykbroker.study.recorder import Sink
 
 DEFAULT_DATA_DIR = Path("pykbroker-data")
@@ -231,6 +232,7 @@ def _start(options: Options, folder: Path | None) -> int:
                         stack.enter_context(traced(broker, sink))
                     gc.freeze()
                     gc.enable()
+                    lifecycle = supervised(broker) if options.until_stdin_closes else None
                     if broker.http_address is not None:
                         _say(f"pykbroker serves HTTP on {_url(broker.http_address)}")
                         if broker.config.pykbroker_http_console_enable:
@@ -240,7 +242,7 @@ def _start(options: Options, folder: Path | None) -> int:
                         _say_what_containers_are_waited_for(broker.config.node_id)
                     async with anyio.create_task_group() as waiting:
                         if options.until_stdin_closes:
-                            waiting.start_soon(until_stdin_closes, waiting.cancel_scope)
+                            waiting.start_soon(until_stdin_closes, lifecycle, waiting.cancel_scope)
                         async for received in signals:
                             _say(f"pykbroker stops on {received.name}")
                             break
@@ -250,8 +252,18 @@ def _start(options: Options, folder: Path | None) -> int:
         _say(f"pykbroker stopped bugs_total={broker.metrics.bugs_total}")
         return 0
 
-    async def until_stdin_closes(scope: anyio.CancelScope) -> None:
-        await anyio.wait_readable(0)
+    def supervised(broker: Broker) -> "SupervisedLifecycle | None":
+        if broker.faults is None:
+            return None
+        from pykbroker.faults.supervised import SupervisedLifecycle
+        from pykbroker.supervisor import ORDERS
+
+        lifecycle = SupervisedLifecycle(lambda order: _say(f"{ORDERS}{order}"))
+        broker.faults.run_by(lifecycle)
+        return lifecycle
+
+    async def until_stdin_closes(lifecycle: "SupervisedLifecycle | None", scope: anyio.CancelScope) -> None:
+        await (anyio.wait_readable(0) if lifecycle is None else lifecycle.run())
         scope.cancel()
 
     return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})

@@ -201,9 +201,9 @@ class Cluster:
         except StorageError as error:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
 
-    async def forget_everything(self) -> None:
-        """Leave a cluster as it was founded, with the brokers that are registered."""
-        await self.propose(lambda image: empty_cluster(image, FINALIZED_AT_FOUNDING, self._founding_configs()))
+    async def forget_everything(self) -> MetadataImage:
+        """Leave a cluster as it was founded, with the brokers that are registered; return an image that says so."""
+        return await self.propose(lambda image: empty_cluster(image, FINALIZED_AT_FOUNDING, self._founding_configs()))
 
     def topic_config(self, topic: str) -> TopicConfig:
         """Return the configuration in force for a topic; all topics that override nothing share one."""

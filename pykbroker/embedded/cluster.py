@@ -175,6 +175,11 @@ class AsyncCluster(Lifecycle):
         """Let a broker end as in a crash."""
         await self._node(broker).stop(is_killed=True)
 
+    async def restart(self, broker: int = 1) -> None:
+        """Stop a broker in order, and start it again."""
+        await self.stop(broker)
+        await self.start(broker)
+
     def _node(self, broker: int) -> Node:
         if broker not in self._nodes:
             raise FaultError(f"there is no broker {broker}; there are {', '.join(map(str, self._nodes))}")
@@ -202,5 +207,4 @@ class AsyncCluster(Lifecycle):
         for node in self._nodes.values():
             if node.running is None:
                 await self.start(node.id)
-        await self.faults.any_broker().services.cluster.forget_everything()
-        await self.faults.until_known(lambda image: not image.topics)
+        await self.faults.until_all_know(await self.faults.any_broker().services.cluster.forget_everything())

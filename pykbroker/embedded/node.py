@@ -5,7 +5,7 @@ Rules
   elsewhere it is only remembered.
 - A start that fails raises, and leaves the node down. A broker that fails later takes the cluster down.
 - A broker that runs is stopped, never cancelled: its tasks would end in no order, and wait for each other.
-- What was cut off stays so over a restart, and a wrong wall clock stays wrong.
+- What was cut off stays so over a restart, and a wrong wall clock stays wrong (faults/seams, `Lasting`).
 
 Not here: the cluster's store and folder (cluster).
 """
@@ -36,7 +36,6 @@ class Running:
 
     broker: Broker
     faulty: FaultyBroker
-    seams: Seams
     stop: anyio.Event = attrs.field(factory=anyio.Event)
     ended: anyio.Event = attrs.field(factory=anyio.Event)
 
@@ -60,7 +59,7 @@ class Node:
         self._faults = faults
         self._is_ephemeral = is_ephemeral
         self._open_store = open_store
-        self._seams: Seams | None = None  # those of the last run
+        self._lasting = faults.lasting(node_id)
         self._port_keeper: socket.socket | None = None
         self.bootstrap = ""
 
@@ -68,27 +67,26 @@ class Node:
         """Return when the broker accepts clients. Raises: StartError, ConfigError."""
         if self.running is None:
             self._keep_port()
-            self.running = await tasks.start(self._run)
-            self.bootstrap = self.running.broker.bootstrap
+            self.bootstrap = await tasks.start(self._run)
 
-    async def _run(self, *, task_status: TaskStatus[Running] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def _run(self, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
         config = BrokerConfig.from_properties(self._properties)
-        seams = Seams(config, like=self._seams)
-        self._seams = seams
+        seams = Seams(config, self._lasting)
         store = None if self._open_store is None else self._open_store(seams.clock)
         broker = Broker(config, is_ephemeral=self._is_ephemeral, store=store, faults=self._faults, seams=seams)
+        running: Running | None = None
         try:
             with anyio.CancelScope() as scope:
                 async with broker:
                     scope.shield = True
                     assert broker.faulty is not None
-                    running = Running(broker, broker.faulty, seams)
-                    task_status.started(running)
+                    self.running = running = Running(broker, broker.faulty)
+                    task_status.started(broker.bootstrap)
                     await running.stop.wait()
         finally:
-            if self.running is not None:
-                self.running.ended.set()
-                self.running = None
+            self.running = None
+            if running is not None:
+                running.ended.set()
 
     def _keep_port(self) -> None:
         """Choose a port, where any will do, that stays this node's."""
@@ -110,7 +108,6 @@ class Node:
             return
         if is_killed:
             running.broker.kill()
-        running.seams.thaw()
         running.stop.set()
         await running.ended.wait()
 

@@ -8,15 +8,14 @@ thread but that one.
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from pykbroker.cluster.new_topics import DEFAULT
 from pykbroker.embedded.cluster import AsyncCluster
 from pykbroker.faults.control import Faults
-from pykbroker.faults.rules import ActiveFault, Fault
+from pykbroker.faults.rules import ActiveFault, Fault, FaultFields
 
 T = TypeVar("T")
 
@@ -71,6 +70,10 @@ class ThreadedCluster:
         """Let a broker end as in a crash."""
         self._call(self._cluster.kill, broker)
 
+    def restart(self, broker: int = 1) -> None:
+        """Stop a broker in order, and start it again."""
+        self._call(self._cluster.restart, broker)
+
     def create_topic(
         self,
         name: str,
@@ -107,12 +110,7 @@ class ThreadedFault:
 
     def wait(self, hits: int = 1, *, timeout_s: float = 10) -> None:
         """Wait until it was met so many times. Raises: TimeoutError."""
-
-        async def wait() -> None:
-            with anyio.fail_after(timeout_s):
-                await self._active.wait(hits)
-
-        self._call(wait)
+        self._call(lambda: self._active.wait(hits, timeout_s=timeout_s))
 
 
 class ThreadedFaults:
@@ -127,7 +125,7 @@ class ThreadedFaults:
         return result
 
     @contextlib.contextmanager
-    def __call__(self, **fields: Any) -> Iterator[ThreadedFault]:
+    def __call__(self, **fields: Unpack[FaultFields]) -> Iterator[ThreadedFault]:
         """Have a fault in force in the body of a `with`; the fields are those of `Fault`."""
         active = self.add(Fault.of(fields))
         try:
@@ -185,18 +183,18 @@ class ThreadedFaults:
         """Let time pass at once: sessions, timeouts and retention that end by then do."""
         self._call(self._faults.pass_time, ms, broker=broker)
 
-    def freeze(self, broker: int = 1) -> None:
+    def freeze(self, broker: int | None = None) -> None:
         """Let a broker stand still as after SIGSTOP: sockets stay open, nothing is answered."""
         self._call(self._faults.freeze, broker)
 
-    def thaw(self, broker: int = 1) -> None:
+    def thaw(self, broker: int | None = None) -> None:
         self._call(self._faults.thaw, broker)
 
     def partition(self, *sides: Iterable[int]) -> None:
         """Cut the brokers of each side off from those of all other sides."""
         self._call(self._faults.partition, *sides)
 
-    def cut_store(self, broker: int = 1) -> None:
+    def cut_store(self, broker: int | None = None) -> None:
         """Cut a broker off from the store of the metadata."""
         self._call(self._faults.cut_store, broker)
 
@@ -204,15 +202,15 @@ class ThreadedFaults:
         """End all faults that last: also frozen brokers and cuts. Brokers that are down stay down."""
         self._call(self._faults.heal)
 
-    def start(self, broker: int = 1) -> None:
+    def start(self, broker: int | None = None) -> None:
         self._call(self._faults.start, broker)
 
-    def stop(self, broker: int = 1) -> None:
+    def stop(self, broker: int | None = None) -> None:
         self._call(self._faults.stop, broker)
 
-    def kill(self, broker: int = 1) -> None:
+    def kill(self, broker: int | None = None) -> None:
         self._call(self._faults.kill, broker)
 
-    def restart(self, broker: int = 1) -> None:
+    def restart(self, broker: int | None = None) -> None:
         """Stop a broker in order, and start it again."""
         self._call(self._faults.restart, broker)

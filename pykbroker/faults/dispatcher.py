@@ -7,6 +7,7 @@ Rules
 - An error goes to the parts of the request that the fault is about, where the protocol has a place for it; the other
   parts are done really. With `when="after"` all is done, and only the answer is wrong.
 - What a fault is about is looked at once, when the request comes: one that is frozen or delayed goes on afterwards.
+- Nothing is answered while the broker is frozen, nor to brokers that it is cut off from: they wait without end.
 - Delays add up; of two endings, or errors for one part, the older fault's counts.
 
 Not here: whether a fault is about a request (rules, targets).
@@ -21,8 +22,9 @@ import attrs
 
 from pykbroker.errors import CloseConnection, KafkaError
 from pykbroker.faults.fetch_faults import FETCH, is_of_partitions, wanted_partitions, with_errors, without_waiting
-from pykbroker.faults.rules import ActiveFault, FaultRules
-from pykbroker.faults.targets import changed, mark, merge, split_request
+from pykbroker.faults.rules import ActiveFault, Fault, FaultRules, sending_broker
+from pykbroker.faults.seams import Seams
+from pykbroker.faults.targets import changed, failed_part, mark, merge, narrowed, split_request, target_of
 from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.log.files import FileSlice
 from pykbroker.replication.fetch_session import Key
@@ -50,7 +52,8 @@ class _Meeting:
     request: Any
     rest: Any  # what of the request is done really; None: nothing
     arrived_ms: float
-    failed: list[tuple[Any, ErrorCode]] = attrs.field(factory=list)  # parts of the request, and their errors
+    sender: int | None  # the broker that asks; None: a client
+    failed: list[tuple[Any, Fault]] = attrs.field(factory=list)  # parts of the request, and whose error they have
     failed_partitions: list[tuple[Key, ErrorCode]] = attrs.field(factory=list)  # of a Fetch
     marks: list[ActiveFault] = attrs.field(factory=list)  # are about something that only the answer names
     freezes: list[ActiveFault] = attrs.field(factory=list)
@@ -63,9 +66,10 @@ class _Meeting:
 
 
 class FaultyDispatcher(RequestDispatcher):
-    def __init__(self, inner: RequestDispatcher, rules: FaultRules, services: Services) -> None:
+    def __init__(self, inner: RequestDispatcher, rules: FaultRules, services: Services, seams: Seams) -> None:
         self.inner = inner
         self._rules = rules
+        self._seams = seams
         self._services = services
         self._routes: dict[tuple[int, int], Route] = {}
 
@@ -95,8 +99,10 @@ class FaultyDispatcher(RequestDispatcher):
         asked = [
             active for active in self._rules if not active.is_spent and active.fault.asks_for(key, client_id, broker_id)
         ]
+        sender = sending_broker(client_id)
+        is_held = not self._seams.is_reachable(sender)
         api = API_BY_KEY.get(key)
-        if not asked or api is None or key not in HANDLERS:
+        if not (asked or is_held) or api is None or key not in HANDLERS:
             return None
         if not api.min_version <= version <= api.max_version:
             return None
@@ -109,8 +115,9 @@ class FaultyDispatcher(RequestDispatcher):
         except (ProtocolError, IndexError, ValueError, codec.StructError):
             return None  # the other dispatcher says what is wrong
         header = RequestHeader(key, version, correlation_id, client_id)
+        now_ms = self._services.clock.monotonic_ms()
         meeting = _Meeting(
-            connection, route, header, copied, request, rest=request, arrived_ms=self._services.clock.monotonic_ms()
+            connection, route, header, copied, request, rest=request, arrived_ms=now_ms, sender=sender, is_met=is_held
         )
         for active in asked:
             self._meet_one(meeting, active)
@@ -147,7 +154,7 @@ class FaultyDispatcher(RequestDispatcher):
         if meeting.rest is not None:
             split = split_request(meeting.rest, active.fault.is_about, self._name_of_topic)
             if split.wanted is not None:
-                meeting.failed.append((split.wanted, active.fault.error))
+                meeting.failed.append((split.wanted, active.fault))
                 meeting.rest = split.rest
 
     def _add_effects(self, meeting: _Meeting, active: ActiveFault) -> None:
@@ -170,6 +177,7 @@ class FaultyDispatcher(RequestDispatcher):
     async def go_through(self, meeting: _Meeting) -> object:
         """Let the faults happen, and return the response. Raises: CloseConnection."""
         clock = self._services.clock
+        await self._seams.until_reachable(meeting.sender)
         for active in meeting.freezes:
             await active.removed.wait()
         await self._sleep_until(meeting.arrived_ms + meeting.delay_before_ms)
@@ -210,18 +218,23 @@ class FaultyDispatcher(RequestDispatcher):
             raise CloseConnection("a fault on order: produce with acks=0 failed")
         if response is None and not meeting.failed:
             return None
-        for part, error in meeting.failed:
-            failed = error_response(meeting.header.api_key, meeting.header.api_version, part, KafkaError(error))
+        for part, fault in meeting.failed:
+            failed = self._failure(meeting, part, fault)
             response = failed if response is None or meeting.rest is None else merge(response, failed)
         for active in meeting.marks:
             response = self._marked(response, active)
         return response
 
+    def _failure(self, meeting: _Meeting, part: Any, fault: Fault) -> object:
+        assert fault.error is not None
+        answer = error_response(meeting.header.api_key, meeting.header.api_version, part, KafkaError(fault.error))
+        return narrowed(answer, target_of(part), fault.is_about, self._name_of_topic)
+
     def _marked(self, response: Any, active: ActiveFault) -> object:
         error = active.fault.error
         assert error is not None
         marked, found = mark(
-            response, lambda part: _failed_part(part, error), active.fault.is_about, self._name_of_topic
+            response, lambda part: failed_part(part, error), active.fault.is_about, self._name_of_topic
         )
         return marked if found and active.hit() else response
 
@@ -284,16 +297,11 @@ def _started(meeting: _Meeting) -> Started:
 
 
 def _leaves_open(request: Any) -> bool:
-    """Tell whether a request asks for all topics, and names none."""
-    return getattr(request, "topics", ()) is None
-
-
-def _failed_part(part: Any, error: ErrorCode) -> Any:
-    """Return a part of a response that says nothing but the error."""
-    lists: dict[str, object] = {
-        field.name: [] for field in spec_of(type(part)).fields if isinstance(getattr(part, field.name), list)
-    }
-    return changed(part, error_code=error, **lists)
+    """Tell whether a request asks for all topics, of a group or at all, and names none."""
+    if getattr(request, "topic_partitions", ()) is None:  # ElectLeaders
+        return True
+    asked = [request, *(group for group in getattr(request, "groups", ()) if not isinstance(group, str))]
+    return any(getattr(each, "topics", ()) is None for each in asked)
 
 
 def _whole(chunks: bytes | list[Records]) -> bytes:

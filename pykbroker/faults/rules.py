@@ -17,8 +17,8 @@ Not here: what a request is about (targets), what happens then (dispatcher), fau
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypedDict
 
 import anyio
 import attrs
@@ -26,11 +26,11 @@ import attrs
 from wire.catalog import APIS
 from wire.errors import ErrorCode
 
-_BETWEEN_BROKERS = re.compile(r"broker-\d+-(?:fetcher|liveness|transaction)(?:-.*)?")
+MAX_FAULTS = 1000  # in force at a time
+MAX_NUMBER = 2**31 - 1  # what the protocol says partitions, brokers and times to wait with
+
+_BETWEEN_BROKERS = re.compile(r"broker-(\d+)-(?:fetcher|liveness|transaction)(?:-.*)?")
 _API_NAMES = {api.name.lower(): api for api in APIS if api.max_version >= api.min_version}
-
-
-_NUMBERS = ("partition", "broker", "skip", "times", "cut_bytes", "delay_ms", "throttle_ms")
 
 
 class FaultError(ValueError):
@@ -47,13 +47,44 @@ class Target:
     transactional_id: str | None = None
 
 
+class FaultFields(TypedDict, total=False):
+    """The fields of a `Fault`, as they are given by name."""
+
+    api: str | None
+    topic: str | None
+    partition: int | None
+    group: str | None
+    transactional_id: str | None
+    client_id: str | None
+    broker: int | None
+    skip: int
+    times: int | None
+    error: ErrorCode | str | int | None
+    drop: bool
+    cut_bytes: int | None
+    freeze: bool
+    delay_ms: float
+    throttle_ms: int
+    when: Literal["before", "after"]
+
+
+def sending_broker(client_id: str | None) -> int | None:
+    """Return the broker that a request comes from; None: a client."""
+    found = None if client_id is None else _BETWEEN_BROKERS.fullmatch(client_id)
+    return None if found is None else int(found[1])
+
+
 def _error(value: "ErrorCode | str | int | None") -> ErrorCode | None:
     if value is None:
         return None
     try:
-        return ErrorCode[value.upper()] if isinstance(value, str) else ErrorCode(value)
+        if isinstance(value, str):
+            return ErrorCode[value.upper()]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return ErrorCode(value)
     except (KeyError, ValueError):
-        raise FaultError(f"there is no error {value!r}: it is named as in Kafka, NOT_LEADER_OR_FOLLOWER") from None
+        pass
+    raise FaultError(f"there is no error {value!r}: it is named as in Kafka, NOT_LEADER_OR_FOLLOWER")
 
 
 def _api(value: str | None) -> str | None:
@@ -88,6 +119,7 @@ class Fault:
     when: Literal["before", "after"] = "before"  # error, drop, delay: before the request is applied, or after that
 
     def __attrs_post_init__(self) -> None:
+        self._check_values()
         endings = [self.error is not None, self.drop, self.cut_bytes is not None, self.freeze]
         if sum(endings) > 1:
             raise FaultError("a fault has one ending: an error, drop, cut_bytes or freeze")
@@ -97,18 +129,27 @@ class Fault:
             raise FaultError("the error NONE is none")
         if self.partition is not None and self.topic is None:
             raise FaultError("a partition is one of a topic")
+        if self.times == 0:
+            raise FaultError("a fault is met once or more, or always; times cannot be 0")
+
+    def _check_values(self) -> None:
         if self.when not in ("before", "after"):
             raise FaultError(f"when is before or after, not {self.when!r}")
         for name in ("topic", "group", "transactional_id", "client_id"):
             if not isinstance(getattr(self, name), str | None):
                 raise FaultError(f"{name} is a name, and not {getattr(self, name)!r}")
-        numbers = {name: getattr(self, name) for name in _NUMBERS}
-        for name, value in numbers.items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
-                raise FaultError(f"{name} is a number, not negative, and not {value!r}")
+        for name in ("drop", "freeze"):
+            if not isinstance(getattr(self, name), bool):
+                raise FaultError(f"{name} is true or false, and not {getattr(self, name)!r}")
+        for name in ("partition", "broker", "skip", "times", "cut_bytes", "throttle_ms"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, float) or not _is_number(value)):
+                raise FaultError(f"{name} is a whole number from 0 to {MAX_NUMBER}, and not {value!r}")
+        if not _is_number(self.delay_ms):
+            raise FaultError(f"delay_ms is a number from 0 to {MAX_NUMBER}, and not {self.delay_ms!r}")
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> "Fault":
+    def of(cls, fields: Mapping[str, Any]) -> "Fault":
         """Make a fault of what came from outside. Raises: FaultError."""
         unknown = fields.keys() - {field.name for field in attrs.fields(cls)}
         if unknown:
@@ -126,7 +167,7 @@ class Fault:
             return False
         if self.client_id is not None:
             return fnmatch.fnmatchcase(client_id or "", self.client_id)
-        return client_id is None or _BETWEEN_BROKERS.fullmatch(client_id) is None
+        return sending_broker(client_id) is None
 
     def is_about(self, target: Target) -> bool:
         """Tell whether a request, or this part of it, is what the fault names."""
@@ -147,6 +188,10 @@ class Fault:
         if self.error is not None:
             told["error"] = self.error.name
         return told
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER  # NaN is not
 
 
 class ActiveFault:
@@ -177,10 +222,11 @@ class ActiveFault:
         self._news = anyio.Event()
         return True
 
-    async def wait(self, hits: int = 1) -> None:
-        """Wait until it was met so many times."""
-        while self.hits < hits:
-            await self._news.wait()
+    async def wait(self, hits: int = 1, *, timeout_s: float = 10) -> None:
+        """Wait until it was met so many times. Raises: TimeoutError."""
+        with anyio.fail_after(timeout_s):
+            while self.hits < hits:
+                await self._news.wait()
 
     def remove(self) -> None:
         """End it; does nothing the second time."""
@@ -207,6 +253,9 @@ class FaultRules:
         return self._active.get(fault_id)
 
     def add(self, fault: Fault) -> ActiveFault:
+        """Raises: FaultError, where there are too many."""
+        if len(self._active) >= MAX_FAULTS:
+            raise FaultError(f"there are {MAX_FAULTS} faults in force: remove some")
         active = ActiveFault(fault, self._next_id, self._remove)
         self._next_id += 1
         self._active[active.id] = active

@@ -1,9 +1,10 @@
 """Where faults get between a broker and the world: its clock, its lines to other brokers and to the store.
 
-    seams = Seams(config)
+    seams = Seams(config, faults.lasting(config.node_id))
     Broker(config, store=SqliteStore(path, seams.clock), seams=seams)
 
-Owns: what is cut, and whether the broker is frozen.
+Owns: whether the broker is frozen, and how much time has passed at once. What is cut, and by how much its wall clock is
+wrong, stays over a restart: that is `Lasting`, which control owns.
 
 Rules
 - A line that is cut says nothing: what is sent over it waits until it is whole again, or until whoever waits gives up.
@@ -18,40 +19,41 @@ import math
 from collections.abc import Callable
 
 import anyio
+import attrs
 
 from pykbroker.clock import SystemClock
 from pykbroker.cluster.store import Batch, Condition, Listener, Operation, Snapshot, Store, TxnResult
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import StorageError
-from pykbroker.faults.rules import ActiveFault
 from pykbroker.peer import Channel, Network, SocketNetwork
 
 
-class FaultClock(SystemClock):
-    """The system's clock, which may be told to jump, and to stand still."""
+@attrs.define(eq=False)
+class Lasting:
+    """What lasts of a broker's faults until it is healed, whether the broker runs or not."""
 
-    def __init__(self) -> None:
+    cut_brokers: set[int] = attrs.field(factory=set)
+    is_store_cut: bool = False
+    wall_offset_ms: float = 0.0  # the wall clock is wrong by this
+
+
+class FaultClock(SystemClock):
+    """The system's clock, whose time may pass at once, and which may stand still."""
+
+    def __init__(self, lasting: Lasting) -> None:
         super().__init__()
-        self.wall_offset_ms = 0.0  # the wall clock is wrong by this
-        self._passed_ms = 0.0
+        self._lasting = lasting
+        self._passed_ms = 0.0  # never goes back
         self._is_frozen = False
 
     def time_ms(self) -> int:
-        return int(super().time_ms() + self.wall_offset_ms + self._passed_ms)
+        return int(super().time_ms() + self._lasting.wall_offset_ms)
 
     def monotonic_ms(self) -> float:
         return super().monotonic_ms() + self._passed_ms
 
-    def jump(self, ms: float) -> None:
-        """Move the wall clock, forwards or back; timers and durations do not notice."""
-        self.wall_offset_ms += ms
-
-    def set_right(self) -> None:
-        """Undo all jumps of the wall clock."""
-        self.wall_offset_ms = 0.0
-
     def pass_time(self, ms: float) -> None:
-        """Let time pass at once: timers that are due by then fire."""
+        """Let time pass at once, but for the wall clock: timers that are due by then fire."""
         assert ms >= 0
         self._passed_ms += ms
         self._earlier_deadline()
@@ -72,17 +74,11 @@ class FaultClock(SystemClock):
 
 
 class Seams:
-    def __init__(self, config: BrokerConfig, *, like: "Seams | None" = None) -> None:
-        """`like`: those of the broker's last run, whose cuts and wall clock stay."""
-        self.clock = FaultClock()
-        self.cut_brokers: set[int] = set()
-        self.is_store_cut = False
-        if like is not None:
-            self.clock.jump(like.clock.wall_offset_ms)
-            self.cut_brokers = like.cut_brokers
-            self.is_store_cut = like.is_store_cut
+    def __init__(self, config: BrokerConfig, lasting: Lasting) -> None:
+        self.clock = FaultClock(lasting)
         self.is_frozen = False
-        self.frozen_by: list[ActiveFault] = []  # what holds its answers back meanwhile
+        self.on_change: Callable[[], None] = lambda: None  # told when something was cut, frozen or healed
+        self._lasting = lasting
         # Which broker listens at an address; set when the broker has metadata.
         self.broker_at: Callable[[str, int], int | None] = lambda host, port: None
         self.network: Network = _FaultNetwork(SocketNetwork(config), self)
@@ -96,24 +92,20 @@ class Seams:
         self._lines.append(line)
         return line
 
+    @property
+    def is_store_cut(self) -> bool:
+        return self._lasting.is_store_cut
+
     def freeze(self) -> None:
         self.is_frozen = True
         self.clock.freeze()
+        self.change()
 
     def thaw(self) -> None:
-        for active in self.frozen_by:
-            active.remove()
-        self.frozen_by.clear()
         if self.is_frozen:
             self.is_frozen = False
             self.clock.thaw()
             self.change()
-
-    def heal(self) -> None:
-        """Make all lines whole."""
-        self.cut_brokers.clear()
-        self.is_store_cut = False
-        self.change()
 
     def change(self) -> None:
         """Call after something was cut or healed."""
@@ -121,10 +113,18 @@ class Seams:
             line.deliver()
         self._changed.set()
         self._changed = anyio.Event()
+        self.on_change()
+
+    @property
+    def has_cuts(self) -> bool:
+        return bool(self._lasting.cut_brokers)
+
+    def is_reachable(self, broker_id: int | None) -> bool:
+        """Tell whether packets to and from a broker arrive; None: a client."""
+        return not self.is_frozen and broker_id not in self._lasting.cut_brokers
 
     async def until_reachable(self, broker_id: int | None) -> None:
-        """Wait until packets to a broker and back arrive."""
-        while self.is_frozen or broker_id in self.cut_brokers:
+        while not self.is_reachable(broker_id):
             await self._changed.wait()
 
     async def until_store_is_reachable(self) -> None:
@@ -172,8 +172,7 @@ class _StoreLine(Store):
     def __init__(self, inner: Store, seams: Seams) -> None:
         self._inner = inner
         self._seams = seams
-        self._listeners: list[Listener] = []
-        self._held: list[Batch] = []
+        self._held: list[tuple[Listener, Batch]] = []
 
     async def range(self, prefix: str) -> Snapshot:
         await self._seams.until_store_is_reachable()
@@ -190,9 +189,8 @@ class _StoreLine(Store):
             if self._is_open:
                 listener(batch)
             else:
-                self._held.append(batch)
+                self._held.append((listener, batch))
 
-        self._listeners.append(listener)
         return await self._inner.watch(hear)
 
     async def grant_lease(self, ttl_ms: int) -> int:
@@ -221,6 +219,5 @@ class _StoreLine(Store):
         """Tell what was held back, if the line is whole."""
         if self._is_open:
             held, self._held = self._held, []
-            for batch in held:
-                for listener in self._listeners:
-                    listener(batch)
+            for listener, batch in held:
+                listener(batch)

@@ -22,6 +22,8 @@ import attrs
 
 from pykbroker.cluster.image import ConfigResourceType
 from pykbroker.faults.rules import Target
+from pykbroker.server.error_replies import ERROR_CODES
+from wire.errors import ErrorCode
 from wire.schema import ZERO_UUID, FieldSpec, Kind, Uuid, spec_of
 
 # Lists of the messages, by what their elements are: their own names for it stand in `_named`.
@@ -57,8 +59,8 @@ class Split:
 def split_request(request: object, is_wanted: IsWanted, name_of_topic: NameOfTopic) -> Split:
     """Divide a request into the parts that are wanted and the others."""
     if spec_of(type(request)).name.removesuffix("Request") in _ONE_PART:
-        return Split(request, None) if is_wanted(_root(request)) else Split(None, request)
-    return _split(request, _root(request), is_wanted, name_of_topic)
+        return Split(request, None) if is_wanted(target_of(request)) else Split(None, request)
+    return _split(request, target_of(request), is_wanted, name_of_topic)
 
 
 def _split(item: Any, target: Target, is_wanted: IsWanted, name_of_topic: NameOfTopic) -> Split:
@@ -89,16 +91,71 @@ def mark(
     response: Any, failed: Callable[[Any], Any], is_wanted: IsWanted, name_of_topic: NameOfTopic
 ) -> tuple[Any, bool]:
     """Return a response in which each part that is wanted is what `failed` makes of it, and whether there was one."""
+    return _mark(response, Target(), failed, is_wanted, name_of_topic)
+
+
+def _mark(
+    item: Any, target: Target, failed: Callable[[Any], Any], is_wanted: IsWanted, name_of_topic: NameOfTopic
+) -> tuple[Any, bool]:
     lists: dict[str, list[Any]] = {}
     found = False
-    for field in _lists_of(response):
+    for field in _lists_of(item):
+        if not isinstance(field.element, type):
+            continue
         lists[field.name] = []
-        for element in getattr(response, field.name):
-            if isinstance(field.element, type):
-                is_marked = is_wanted(_named(field, element, Target(), response, name_of_topic))
-                lists[field.name].append(failed(element) if is_marked else element)
-                found |= is_marked
-    return (changed(response, **lists) if found else response), found
+        for element in getattr(item, field.name):
+            of_element = _named(field, element, target, item, name_of_topic)
+            if is_wanted(of_element) and _error_field(element) is not None:
+                marked, is_marked = failed(element), True
+            else:
+                marked, is_marked = _mark(element, of_element, failed, is_wanted, name_of_topic)
+            lists[field.name].append(marked)
+            found |= is_marked
+    return (changed(item, **lists) if found else item), found
+
+
+def failed_part(part: Any, error: ErrorCode) -> Any:
+    """Return a part of a response that says what it is of, and the error."""
+    made = type(part)()
+    for name in _IDENTITIES:
+        if hasattr(part, name):
+            setattr(made, name, getattr(part, name))
+    field = _error_field(part)
+    assert field is not None
+    return changed(made, **{field: error})
+
+
+def narrowed(response: Any, root: Target, is_wanted: IsWanted, name_of_topic: NameOfTopic) -> Any:
+    """Return the answer to parts of a request that failed with the error where it belongs.
+
+    It has the error at each level. Those around what a fault is about, an answer as a whole around a topic, say nothing
+    of what is in them, unless nothing in them could.
+    """
+    return _narrowed(response, root, is_wanted, name_of_topic)[0]
+
+
+def _narrowed(item: Any, target: Target, is_wanted: IsWanted, name_of_topic: NameOfTopic) -> tuple[Any, bool]:
+    lists: dict[str, list[Any]] = {}
+    has_error = False
+    for field in _lists_of(item):
+        if isinstance(field.element, type):
+            inner = [
+                _narrowed(element, _named(field, element, target, item, name_of_topic), is_wanted, name_of_topic)
+                for element in getattr(item, field.name)
+            ]
+            lists[field.name] = [element for element, _ in inner]
+            has_error |= any(element_has for _, element_has in inner)
+    error_field = _error_field(item)
+    if has_error and error_field is not None and not is_wanted(target):
+        lists[error_field] = 0  # type: ignore[assignment]
+        if hasattr(item, "error_message"):
+            lists["error_message"] = None  # type: ignore[assignment]
+    has_own = error_field is not None and getattr(item, error_field) != 0
+    return changed(item, **lists), has_error or has_own
+
+
+def _error_field(item: Any) -> str | None:
+    return next((name for name in ERROR_CODES if hasattr(item, name)), None)
 
 
 def merge(response: Any, other: Any) -> Any:
@@ -136,7 +193,8 @@ def _lists_of(item: Any) -> list[FieldSpec]:
     ]
 
 
-def _root(request: Any) -> Target:
+def target_of(request: Any) -> Target:
+    """Return what a request is about as a whole."""
     key_type, key = getattr(request, "key_type", None), getattr(request, "key", None)
     transactional_id = getattr(request, "transactional_id", None) or getattr(
         request, "v3_and_below_transactional_id", None

@@ -30,7 +30,7 @@ _LISTS = {
     "results_by_partition": ("partitions",),
     "transaction_states": ("transactional_ids",),
 }
-_ERROR_CODES = ("error_code", "partition_error_code")
+ERROR_CODES = ("error_code", "partition_error_code")
 # What names a thing, by its name in the response, and the names that it can have in the request.
 _IDENTITIES = {
     "name": ("name", "topic"),
@@ -60,7 +60,7 @@ def _mirror(response_class: type[Any], version: int, request: object, error: Kaf
     for field in spec_of(response_class).fields:
         if version not in field.versions:
             continue
-        if field.name in _ERROR_CODES:
+        if field.name in ERROR_CODES:
             setattr(response, field.name, int(error.code))
         elif field.name == "error_message":
             response.error_message = error.message
@@ -79,7 +79,7 @@ def _mirror(response_class: type[Any], version: int, request: object, error: Kaf
 def _carries_error(cls: type[Any]) -> bool:
     """Tell whether items of a list say how each ended; a list of other details stays empty."""
     return any(
-        field.name in _ERROR_CODES or (isinstance(field.element, type) and _carries_error(field.element))
+        field.name in ERROR_CODES or (isinstance(field.element, type) and _carries_error(field.element))
         for field in spec_of(cls).fields
     )
 

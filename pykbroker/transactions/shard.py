@@ -327,10 +327,18 @@ class TransactionShard:
                 self._time_out(transaction)
 
     def time_out(self, transactional_id: str) -> None:
-        """Abort the open transaction as if it had been open for too long. Raises: TRANSACTIONAL_ID_NOT_FOUND."""
+        """Abort the open transaction as if it had been open for too long.
+
+        Raises: TRANSACTIONAL_ID_NOT_FOUND, INVALID_TXN_STATE, CONCURRENT_TRANSACTIONS while it is being changed.
+        """
         transaction = self._known(transactional_id)
-        if transaction.state is state.ONGOING:
-            self._time_out(transaction)
+        if transaction.state is not state.ONGOING:
+            raise KafkaError(ErrorCode.INVALID_TXN_STATE, f"{transactional_id} has no open transaction")
+        if self.is_changing(transactional_id):
+            raise KafkaError(
+                ErrorCode.CONCURRENT_TRANSACTIONS, f"the transaction of {transactional_id} is being changed"
+            )
+        self._time_out(transaction)
 
     def _time_out(self, transaction: Transaction) -> None:
         if not self.is_changing(transaction.transactional_id):

@@ -14,9 +14,11 @@
 Rules
 - Served only with `pykbroker.http.faults.enable`, and only to programs: what a page in a browser asks is 403, whoever
   the page is of.
-- What cannot be is 400, an error of Kafka's 409, both with {"error": why}. An action is answered when it is done.
-- It can do to the brokers of this process only: a broker that is a process of its own is cut off and frozen by itself,
-  and started and stopped from outside.
+- What cannot be is 400, an error of Kafka's or a broker that cannot start 409, what does not come about in time 504,
+  all with {"error": why}. An action is answered when it is done.
+- It can do to the brokers of this process only. In `pykbroker cluster` each broker is a process with a port of its own
+  for this; it cuts itself off from others in both directions, and has the supervisor start and stop the others.
+- The broker that serves the port cannot be stopped by it: nobody would be left to answer.
 
 Not here: what faults do (pykbroker/faults), the HTTP server (web/server).
 """
@@ -25,17 +27,18 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NoReturn
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, StartError
 from pykbroker.faults.control import Faults
 from pykbroker.faults.rules import ActiveFault, Fault, FaultError
 
 MAX_BODY_BYTES = 64 * 1024
+ENDINGS = ("stop", "kill", "restart")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -62,8 +65,8 @@ ACTIONS = (
 )
 
 
-def routes(faults: Faults) -> list[BaseRoute]:
-    """Return what orders these faults."""
+def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
+    """Return what orders these faults. `served_by`: the broker with whose end this ends."""
 
     async def list_all(request: Request) -> Response:
         return JSONResponse([_told(active) for active in faults.rules])
@@ -92,6 +95,10 @@ def routes(faults: Faults) -> list[BaseRoute]:
             return JSONResponse({"error": f"there is no action {name}; there are {', '.join(ACTIONS)}"}, 404)
         action = getattr(faults, name)
         positional, named = _arguments(action, name, await _object_in(request))
+        if served_by is not None and name in ENDINGS and named.get("broker") in (None, served_by):
+            raise FaultError(
+                f"broker {served_by} answers here: {name} it at the port of another broker, or from outside"
+            )
         return JSONResponse({"result": await action(*positional, **named)})
 
     return [
@@ -114,8 +121,10 @@ def _answered(endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         except FaultError as error:
             return JSONResponse({"error": str(error)}, 400)
-        except KafkaError as error:
+        except (KafkaError, StartError) as error:
             return JSONResponse({"error": str(error)}, 409)
+        except TimeoutError:
+            return JSONResponse({"error": "it did not come about in time"}, 504)
 
     return answer
 
@@ -137,12 +146,16 @@ async def _object_in(request: Request) -> dict[str, Any]:
             if len(body) > MAX_BODY_BYTES:
                 raise FaultError(f"the body has more than {MAX_BODY_BYTES} bytes")
     try:
-        found = json.loads(body or b"{}")
-    except ValueError as error:
+        found = json.loads(body or b"{}", parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise FaultError(f"the body is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise FaultError("the body is not a JSON object")
     return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def _arguments(

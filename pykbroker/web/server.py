@@ -70,7 +70,7 @@ class WebServer:
         if faults is not None:
             from pykbroker.web.faults import routes as of_faults
 
-            routes += of_faults(faults)
+            routes += of_faults(faults, served_by=services.config.node_id)
         self._console: Console | None = None
         if services.config.pykbroker_http_console_enable:
             from pykbroker.web.console import console

@@ -1,18 +1,19 @@
 """Faults that are no answer to a request, on real brokers in the test's event loop."""
 
-from collections.abc import AsyncIterator
+import math
+import time
 from pathlib import Path
 
 import anyio
 import pytest
 
-import pykbroker
 from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
 from pykbroker.faults.rules import FaultError
+from tests.faults.clusters import HOUR_MS, leader_of, produce
 from tests.support.client import Client, create_topic, produce_of
 from tests.support.cluster import until
-from tests.support.running import running
+from tests.support.running import DEADLINE_S, running
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import HeartbeatRequest, JoinGroupRequest, JoinGroupRequestProtocol, SyncGroupRequest
 from wire.messages.metadata import FindCoordinatorRequest
@@ -25,41 +26,10 @@ from wire.messages.transactions import (
 
 pytestmark = pytest.mark.anyio
 
-SHORT_SESSIONS = {"broker.session.timeout.ms": 1000, "broker.heartbeat.interval.ms": 100}
-
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def alone() -> AsyncIterator[AsyncCluster]:
-    async with pykbroker.Broker() as kafka:
-        yield kafka
-        assert kafka.bugs == 0
-
-
-@pytest.fixture
-async def three() -> AsyncIterator[AsyncCluster]:
-    async with pykbroker.Cluster(3, properties=SHORT_SESSIONS) as kafka:
-        yield kafka
-        assert kafka.bugs == 0
-
-
-def leader_of(kafka: AsyncCluster, topic: str, *, seen_by: int = 1) -> int:
-    state = kafka.broker(seen_by).services.cluster.image.partition(topic, 0)
-    assert state is not None
-    return state.leader
-
-
-async def produce(kafka: AsyncCluster, to: int, topic: str, *, acks: int = -1, timeout_ms: int = 1500) -> int:
-    request = produce_of(topic, b"v", acks=acks)
-    request.timeout_ms = timeout_ms
-    async with Client.connect(kafka.broker(to)) as client:
-        answer = await client.ask(request, 9)
-    code: int = answer.responses[0].partition_responses[0].error_code
-    return code
 
 
 async def coordinator_of(client: Client, key: str, key_type: int = 0) -> int:
@@ -68,10 +38,17 @@ async def coordinator_of(client: Client, key: str, key_type: int = 0) -> int:
     return node_id
 
 
+async def until_coordinated(client: Client, key: str, key_type: int = 0) -> int:
+    """Return who coordinates it, as soon as there is somebody: who asks has what it takes created."""
+    with anyio.fail_after(DEADLINE_S):
+        while (found := await coordinator_of(client, key, key_type)) < 0:
+            await anyio.lowlevel.checkpoint()
+    return found
+
+
 async def join(client: Client, group: str) -> str:
     """Be the only member of a group, and return its id."""
-    while await coordinator_of(client, group) < 0:
-        await anyio.lowlevel.checkpoint()
+    await until_coordinated(client, group)
     request = JoinGroupRequest(
         group_id=group,
         session_timeout_ms=60_000,
@@ -111,10 +88,17 @@ async def test_expired_member_is_unknown(alone: AsyncCluster, by_name: bool) -> 
 
 
 async def test_group_that_is_not_there_is_said_so(alone: AsyncCluster) -> None:
+    with pytest.raises(KafkaError, match="GROUP_ID_NOT_FOUND"):
+        await alone.faults.rebalance("before there is any")
     async with Client.connect(alone.broker()) as client:
         await join(client, "g")
-    with pytest.raises(KafkaError, match="GROUP_ID_NOT_FOUND"):
-        await alone.faults.rebalance("other")
+        with pytest.raises(KafkaError, match="GROUP_ID_NOT_FOUND"):
+            await alone.faults.rebalance("other")
+        await alone.faults.expire_member("g")
+        for act in (alone.faults.rebalance, alone.faults.expire_member):
+            with pytest.raises(FaultError, match="has no members"):
+                await act("g")
+        await join(client, "g")
     with pytest.raises(KafkaError, match="UNKNOWN_MEMBER_ID"):
         await alone.faults.expire_member("g", "nobody")
 
@@ -123,8 +107,7 @@ async def test_group_that_is_not_there_is_said_so(alone: AsyncCluster) -> None:
 
 
 async def begin_transaction(client: Client, topic: str) -> tuple[int, int]:
-    while await coordinator_of(client, "tx", 1) < 0:
-        await anyio.lowlevel.checkpoint()
+    await until_coordinated(client, "tx", 1)
     given = await client.ask(InitProducerIdRequest("tx", 60_000), 4)
     added = await client.ask(
         AddPartitionsToTxnRequest(
@@ -146,15 +129,20 @@ async def test_expired_transaction_fences_its_producer(alone: AsyncCluster) -> N
         with pytest.raises(KafkaError, match="CONCURRENT_TRANSACTIONS"):
             await alone.faults.expire_transactional_id("tx")
         await alone.faults.expire_transaction("tx")
+        with pytest.raises(KafkaError, match=r"INVALID_TXN_STATE|CONCURRENT_TRANSACTIONS"):
+            await alone.faults.expire_transaction("tx")
         ended = await client.ask(EndTxnRequest("tx", producer_id, epoch, True), 3)
         assert ended.error_code in (ErrorCode.PRODUCER_FENCED, ErrorCode.INVALID_PRODUCER_EPOCH)
 
 
 async def test_expired_transactional_id_is_unknown(alone: AsyncCluster) -> None:
+    with pytest.raises(KafkaError, match="TRANSACTIONAL_ID_NOT_FOUND"):
+        await alone.faults.expire_transactional_id("before there is any")
     async with Client.connect(alone.broker()) as client:
-        while await coordinator_of(client, "tx", 1) < 0:
-            await anyio.lowlevel.checkpoint()
+        await until_coordinated(client, "tx", 1)
         given = await client.ask(InitProducerIdRequest("tx", 60_000), 4)
+        with pytest.raises(KafkaError, match="INVALID_TXN_STATE"):
+            await alone.faults.expire_transaction("tx")
         await alone.faults.expire_transactional_id("tx")
         ended = await client.ask(EndTxnRequest("tx", given.producer_id, given.producer_epoch, True), 3)
         assert ended.error_code == ErrorCode.INVALID_PRODUCER_ID_MAPPING
@@ -173,7 +161,11 @@ async def test_expired_producer_ids_are_forgotten_by_the_topics_partitions(alone
         await client.ask(request, 9)
         log = alone.broker().services.replicas.partition("t", 0).log
         assert [producer_id for producer_id, _ in log.active_producers()] == [5]
-        await alone.faults.expire_producer_ids("other")
+        await create_topic(client, "other")
+        with pytest.raises(FaultError, match="no partition of other knows a producer"):
+            await alone.faults.expire_producer_ids("other")
+        with pytest.raises(KafkaError, match="UNKNOWN_TOPIC_OR_PARTITION"):
+            await alone.faults.expire_producer_ids("nowhere")
         assert log.active_producers()
         await alone.faults.expire_producer_ids("t")
         assert log.active_producers() == []
@@ -206,8 +198,7 @@ async def test_only_replica_leads_on_in_a_new_epoch(alone: AsyncCluster) -> None
 
 async def test_coordinator_moves_and_the_group_with_it(three: AsyncCluster) -> None:
     async with Client.connect(three.broker(1)) as client:
-        while (first := await coordinator_of(client, "g")) < 0:
-            await anyio.lowlevel.checkpoint()
+        first = await until_coordinated(client, "g")
         async with Client.connect(three.broker(first)) as member:
             member_id = await join(member, "g")
             second = await three.faults.move_coordinator("g")
@@ -215,12 +206,12 @@ async def test_coordinator_moves_and_the_group_with_it(three: AsyncCluster) -> N
             assert await coordinator_of(client, "g") == second
             assert await heartbeat(member, "g", member_id) == ErrorCode.NOT_COORDINATOR
         async with Client.connect(three.broker(second)) as member:
-            while (code := await heartbeat(member, "g", member_id)) in (14, 15, 16):
-                await anyio.lowlevel.checkpoint()
+            with anyio.fail_after(DEADLINE_S):
+                while (code := await heartbeat(member, "g", member_id)) in (14, 15, 16):
+                    await anyio.lowlevel.checkpoint()
             assert code == 0
         await three.faults.rebalance("g")
-        while await coordinator_of(client, "tx", 1) < 0:
-            await anyio.lowlevel.checkpoint()
+        await until_coordinated(client, "tx", 1)
         assert await three.faults.move_coordinator(transactional_id="tx", to=2) == 2
         assert await coordinator_of(client, "tx", 1) == 2
     with pytest.raises(FaultError, match="of a group or of a transactional id"):
@@ -267,6 +258,27 @@ async def test_session_of_a_group_ends_when_time_passes(alone: AsyncCluster) -> 
         with anyio.fail_after(10):
             while await heartbeat(client, "g", member_id) != ErrorCode.UNKNOWN_MEMBER_ID:
                 await anyio.lowlevel.checkpoint()
+
+
+async def test_time_that_passed_is_taken_back_from_the_wall_clock_and_stays_over_a_restart(alone: AsyncCluster) -> None:
+    def ahead_ms() -> float:
+        return alone.broker().clock.time_ms() - time.time() * 1000
+
+    await alone.faults.pass_time(8 * HOUR_MS)
+    await alone.restart()
+    assert ahead_ms() == pytest.approx(8 * HOUR_MS, abs=HOUR_MS)
+    monotonic = alone.broker().clock.monotonic_ms()
+    await alone.reset()
+    assert ahead_ms() == pytest.approx(0, abs=HOUR_MS)
+    assert alone.broker().clock.monotonic_ms() >= monotonic
+
+
+@pytest.mark.parametrize("ms", [math.nan, math.inf, -math.inf, 1e15, 10**400])
+async def test_clock_goes_no_further_than_it_can(alone: AsyncCluster, ms: float) -> None:
+    for change in (alone.faults.jump_clock, alone.faults.pass_time):
+        with pytest.raises(FaultError, match=r"at most|does not go back"):
+            await change(ms)
+    assert alone.broker().clock.time_ms() - time.time() * 1000 == pytest.approx(0, abs=HOUR_MS)
 
 
 # Brokers and what is between them

@@ -14,13 +14,23 @@ from pykbroker.faults.dispatcher import FaultyDispatcher
 from pykbroker.faults.rules import ActiveFault, Fault, FaultRules
 from pykbroker.server.dispatch import HANDLERS, Dispatcher
 from tests.support.client import Client, create_topic, fetch_of
+from tests.support.filled import error_codes, filled
 from tests.support.running import have_started, running, until
 from wire.catalog import API_BY_KEY, request_class
 from wire.errors import ErrorCode
 from wire.messages.brokers import ApiVersionsRequest
 from wire.messages.classic_groups import HeartbeatRequest
 from wire.messages.fetch import FetchRequest
-from wire.messages.metadata import MetadataRequest, MetadataRequestTopic
+from wire.messages.group_offsets import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopic,
+    OffsetFetchRequestTopics,
+)
+from wire.messages.metadata import FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.records import Record, build_batch
 from wire.schema import spec_of
@@ -63,6 +73,11 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
 def produce_to(*indexes: int, topic: str = "t", acks: int = 1) -> ProduceRequest:
     batches = [PartitionProduceData(index, build_batch([Record(value=b"v")])) for index in indexes]
     return ProduceRequest(acks=acks, timeout_ms=1500, topic_data=[TopicProduceData(topic, partition_data=batches)])
+
+
+def commit_of(group: str, topic: str, *indexes: int) -> OffsetCommitRequest:
+    partitions = [OffsetCommitRequestPartition(index, 1) for index in indexes]
+    return OffsetCommitRequest(group_id=group, topics=[OffsetCommitRequestTopic(topic, partitions=partitions)])
 
 
 def outcomes(response: object) -> dict[int, int]:
@@ -112,7 +127,7 @@ async def test_dispatcher_behind_another_one_stays_and_lets_pass(tmp_path: Path)
         fault = on.add(error=NOT_LEADER, api="Produce")
         faulty = on.broker.dispatcher
         assert isinstance(faulty, FaultyDispatcher)
-        outer = FaultyDispatcher(faulty, FaultRules(), on.broker.services)
+        outer = FaultyDispatcher(faulty, FaultRules(), on.broker.services, faulty._seams)
         on.broker.dispatcher = outer
         fault.remove()
         assert on.broker.dispatcher is outer
@@ -223,6 +238,26 @@ async def test_request_of_all_topics_is_answered_with_the_error_of_one(tmp_path:
         assert [topic.error_code for topic in named.topics] == [0]
 
 
+async def test_broker_that_is_cut_off_is_not_answered_while_clients_are(tmp_path: Path) -> None:
+    """Its faults alone see to both directions: the other broker may be a process that knows nothing of it."""
+    async with scene(tmp_path) as on, Client.connect(on.broker) as follower:
+        assert on.broker.faults is not None
+        assert on.broker.faulty is not None
+        follower.client_id = "broker-2-fetcher-0"
+        on.broker.faults.lasting(1).cut_brokers.add(2)
+        on.broker.faulty.seams.change()
+        fault = on.add(client_id="broker-*", throttle_ms=1)
+        await follower.send(fetch_of("t", max_wait_ms=0), version=FETCH_V)
+        await fault.wait()
+        fault.remove()
+        assert outcomes(await on.client.ask(produce_to(0), PRODUCE_V)) == {0: 0}
+        assert on.is_in_place
+        assert not follower.has_received()
+        await on.broker.faults.heal()
+        assert not on.is_in_place
+        assert (await follower.receive()).responses[0].partitions[0].records
+
+
 # Fetch
 
 
@@ -313,6 +348,34 @@ async def test_broker_that_stops_gives_up_what_is_frozen(tmp_path: Path) -> None
         await fault.wait()
 
 
+# Errors where they belong
+
+
+@pytest.mark.parametrize("version", [7, 8])
+@pytest.mark.parametrize("names_topics", [True, False])
+async def test_offset_of_one_partition_fails_alone(tmp_path: Path, version: int, names_topics: bool) -> None:
+    async with scene(tmp_path) as on:
+        await on.client.ask(FindCoordinatorRequest(key_type=0, coordinator_keys=["g"]), 4)  # creates what it takes
+        await until(lambda: "__consumer_offsets" in on.broker.services.cluster.image.topics)
+        committed = await on.client.ask(commit_of("g", "t", 0, 1), 8)
+        assert [each.error_code for each in committed.topics[0].partitions] == [0, 0]
+        topics = [OffsetFetchRequestTopic("t", [0])] if names_topics else None
+        of_group = [OffsetFetchRequestTopics("t", partition_indexes=[0])] if names_topics else None
+        request = (
+            OffsetFetchRequest(group_id="g", topics=topics)
+            if version < 8
+            else OffsetFetchRequest(groups=[OffsetFetchRequestGroup("g", topics=of_group)])
+        )
+        fault = on.add(api="OffsetFetch", topic="t", partition=0, error="UNSTABLE_OFFSET_COMMIT", times=1)
+        answer = await on.client.ask(request, version)
+        group = answer if version < 8 else answer.groups[0]
+        assert group.error_code == 0
+        found = {each.partition_index: each.error_code for topic in group.topics for each in topic.partitions}
+        others = {} if names_topics else {1: 0}
+        assert found == {0: ErrorCode.UNSTABLE_OFFSET_COMMIT} | others
+        assert fault.hits == 1
+
+
 # All of them
 
 
@@ -321,17 +384,16 @@ async def test_every_version_of_an_api_can_be_answered_with_an_error_and_be_thro
     api = API_BY_KEY[key]
     async with scene(tmp_path) as on:
         for version in range(api.min_version, api.max_version + 1):
-            request = request_class(key)()
+            request, full = request_class(key)(), filled(request_class(key), version)
             if key == PRODUCE:
-                request.acks = 1
+                request.acks = full.acks = 1
             async with Client.connect(on.broker) as client:
                 fault = on.add(api=api.name, error="UNKNOWN_SERVER_ERROR", throttle_ms=7)
-                answer = await client.ask(request, version)
+                answer = await client.ask(full, version)
                 fault.remove()
             assert fault.hits == 1
+            assert ErrorCode.UNKNOWN_SERVER_ERROR in error_codes(answer)
             fields = {field.name: field for field in spec_of(type(answer)).fields if version in field.versions}
-            if "error_code" in fields:
-                assert answer.error_code == ErrorCode.UNKNOWN_SERVER_ERROR
             has_none = "throttle_time_ms" not in fields
             assert getattr(answer, "throttle_time_ms", 0) == (0 if has_none else 7)
             async with Client.connect(on.broker) as client:

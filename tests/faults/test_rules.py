@@ -1,6 +1,9 @@
+import math
+
+import attrs
 import pytest
 
-from pykbroker.faults.rules import Fault, FaultError, FaultRules, Target
+from pykbroker.faults.rules import MAX_FAULTS, Fault, FaultError, FaultFields, FaultRules, Target
 from wire.errors import ErrorCode
 
 PRODUCE, FETCH = 0, 1
@@ -25,7 +28,17 @@ def test_names_are_kafkas_in_any_case() -> None:
         ({"drop": True, "partition": 3}, "one of a topic"),
         ({"drop": True, "when": "later"}, "before or after"),
         ({"delay_ms": -1}, "delay_ms is a number"),
-        ({"drop": True, "times": True}, "times is a number"),
+        ({"drop": True, "times": True}, "times is a whole number"),
+        ({"drop": True, "times": 0}, "met once or more"),
+        ({"drop": "false"}, "drop is true or false"),
+        ({"freeze": 1}, "freeze is true or false"),
+        ({"cut_bytes": 3.5}, "cut_bytes is a whole number"),
+        ({"throttle_ms": 2**40}, "throttle_ms is a whole number"),
+        ({"delay_ms": math.nan}, "delay_ms is a number"),
+        ({"delay_ms": math.inf}, "delay_ms is a number"),
+        ({"delay_ms": 10**400}, "delay_ms is a number"),
+        ({"error": True}, "no error True"),
+        ({"error": 6.0}, "no error 6.0"),
         ({"drop": True, "topic": 5}, "topic is a name"),
         ({"drop": True, "topics": "t"}, "has no topics"),
         ({"drop": True, "api": 5}, "not a fault"),
@@ -83,3 +96,17 @@ def test_rules_tell_of_every_change_and_a_removed_fault_is_spent() -> None:
 def test_told_fault_has_what_was_said_of_it() -> None:
     fields = {"api": "Fetch", "topic": "t", "error": "OFFSET_OUT_OF_RANGE", "times": 1, "when": "after"}
     assert Fault.of(fields).told == fields
+
+
+def test_fields_by_name_are_those_of_a_fault() -> None:
+    assert FaultFields.__annotations__.keys() == {field.name for field in attrs.fields(Fault)}
+
+
+def test_faults_in_force_have_a_limit() -> None:
+    rules = FaultRules()
+    for _ in range(MAX_FAULTS):
+        last = rules.add(Fault(drop=True))
+    with pytest.raises(FaultError, match="remove some"):
+        rules.add(Fault(drop=True))
+    last.remove()
+    rules.add(Fault(drop=True))

@@ -2,9 +2,11 @@ import pytest
 
 from pykbroker.errors import KafkaError
 from pykbroker.faults.rules import Fault
-from pykbroker.faults.targets import Split, mark, merge, split_request
+from pykbroker.faults.targets import Split, failed_part, mark, merge, narrowed, split_request, target_of
+from pykbroker.server.dispatch import HANDLERS
 from pykbroker.server.error_replies import error_response
-from wire.catalog import API_BY_KEY
+from tests.support.filled import error_codes, filled
+from wire.catalog import API_BY_KEY, request_class
 from wire.errors import ErrorCode
 from wire.messages.classic_groups import DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest
 from wire.messages.configs import DescribeConfigsRequest, DescribeConfigsResource
@@ -26,6 +28,7 @@ from wire.messages.produce import (
 )
 from wire.schema import Uuid, spec_of
 
+OFFSET_DELETE = 47
 ID = bytes(15) + b"\1"
 
 
@@ -116,6 +119,34 @@ def test_commit_of_one_partition_fails_beside_one_that_is_done() -> None:
     ]
 
 
+def test_error_of_a_partition_is_not_one_of_what_is_around_it() -> None:
+    """Of a group or of the answer as a whole it would end what a client tries again for one partition."""
+    is_wanted = Fault(topic="named", partition=7, drop=True).is_about
+    around = set()
+    for api in (API_BY_KEY[key] for key in HANDLERS):
+        for version in range(api.min_version, api.max_version + 1):
+            part = split_request(filled(request_class(api.key), version), is_wanted, name_of).wanted
+            if part is None:
+                continue
+            whole = error_response(api.key, version, part, KafkaError(ErrorCode.UNSTABLE_OFFSET_COMMIT, "why"))
+            answer = narrowed(whole, target_of(part), is_wanted, name_of)
+            assert [code for code in error_codes(answer) if code] == [ErrorCode.UNSTABLE_OFFSET_COMMIT], api.name
+            if sum(code != 0 for code in error_codes(whole)) > 1:
+                around.add((api.name, version))
+                assert getattr(answer, "error_message", None) is None
+    assert {
+        ("AddPartitionsToTxn", 5), ("AlterPartitionReassignments", 1), ("ElectLeaders", 2), ("OffsetDelete", 0),
+        ("OffsetFetch", 2), ("OffsetFetch", 7), ("OffsetFetch", 9),
+    } <= around  # fmt: skip
+
+
+def test_error_of_a_group_is_one_of_its_answer() -> None:
+    part = filled(request_class(OFFSET_DELETE), 0)
+    whole = error_response(OFFSET_DELETE, 0, part, KafkaError(ErrorCode.GROUP_AUTHORIZATION_FAILED))
+    answer = narrowed(whole, target_of(part), Fault(group="named", drop=True).is_about, name_of)
+    assert set(error_codes(answer)) == {ErrorCode.GROUP_AUTHORIZATION_FAILED}
+
+
 def test_merge_replaces_the_same_part() -> None:
     def answered(*outcomes: tuple[int, int, int]) -> ProduceResponse:
         parts = [PartitionProduceResponse(index, error, base_offset=offset) for index, error, offset in outcomes]
@@ -129,7 +160,9 @@ def test_marked_topic_of_an_answer_says_only_the_error() -> None:
     topics = [MetadataResponseTopic(name=name, partitions=[MetadataResponsePartition()]) for name in ("a", "b")]
     response = MetadataResponse(topics=topics)
     fault = Fault(topic="b", error="LEADER_NOT_AVAILABLE")
-    marked, found = mark(response, lambda part: type(part)(5, part.name), fault.is_about, name_of)
+    marked, found = mark(
+        response, lambda part: failed_part(part, ErrorCode.LEADER_NOT_AVAILABLE), fault.is_about, name_of
+    )
     assert found
     assert [(topic.name, topic.error_code, len(topic.partitions)) for topic in marked.topics] == [
         ("a", 0, 1),
@@ -141,7 +174,6 @@ def test_marked_topic_of_an_answer_says_only_the_error() -> None:
 def test_every_api_with_topics_can_be_divided() -> None:
     """Whatever lists topics in a request does so in a list that is known here."""
     from pykbroker.faults.targets import _LISTS, _ONE_PART
-    from wire.catalog import request_class
 
     unknown = {
         (api.name, field.name)

@@ -7,10 +7,10 @@ import pytest
 from pykbroker.errors import KafkaError
 from pykbroker.server.dispatch import HANDLERS
 from pykbroker.server.error_replies import error_response
+from tests.support.filled import error_codes, filled
 from wire import codec
 from wire.catalog import API_BY_KEY, request_class, response_class
 from wire.errors import ErrorCode
-from wire.schema import Kind, spec_of
 
 ERROR = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "why")
 VERSIONS = [
@@ -18,35 +18,6 @@ VERSIONS = [
     for key in HANDLERS
     for version in range(API_BY_KEY[key].min_version, API_BY_KEY[key].max_version + 1)
 ]
-
-
-def filled(cls: type[Any], version: int) -> Any:
-    """Build a request with one item in each list that the version has."""
-    made = cls()
-    for field in spec_of(cls).fields:
-        if version not in field.versions:
-            continue
-        if field.kind is Kind.ARRAY:
-            if isinstance(field.element, type):
-                setattr(made, field.name, [filled(field.element, version)])
-            else:
-                setattr(made, field.name, ["named"] if field.element is Kind.STRING else [7])
-        elif field.kind is Kind.STRING:
-            setattr(made, field.name, "named")
-        elif field.kind is Kind.INT32:
-            setattr(made, field.name, 7)
-    return made
-
-
-def error_codes(message: Any) -> list[int]:
-    found = []
-    for field in spec_of(type(message)).fields:
-        value = getattr(message, field.name)
-        if field.name in ("error_code", "partition_error_code"):
-            found.append(value)
-        elif field.kind is Kind.ARRAY and isinstance(field.element, type):
-            found += [code for item in value or () for code in error_codes(item)]
-    return found
 
 
 @pytest.mark.parametrize(("key", "version"), VERSIONS)

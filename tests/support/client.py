@@ -34,6 +34,7 @@ NO_ID: Uuid = bytes(16)
 class Client:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.client_id = "test"
         self._expected: deque[tuple[int, int, int]] = deque()  # key, version, correlation id
         self._correlation_ids = itertools.count(1)
         self._received = bytearray()
@@ -67,7 +68,7 @@ class Client:
         correlation_id = next(self._correlation_ids)
         if answered:
             self._expected.append((key, version, correlation_id))
-        return encode_request(RequestHeader(key, version, correlation_id, "test"), request)
+        return encode_request(RequestHeader(key, version, correlation_id, self.client_id), request)
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         left = memoryview(data)

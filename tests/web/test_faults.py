@@ -64,6 +64,9 @@ async def test_page_in_a_browser_orders_nothing(header: dict[str, str]) -> None:
         (b'{"error": "NO_SUCH"}', "no error 'NO_SUCH'"),
         (b'{"topics": "t"}', "has no topics"),
         (b" " * (MAX_BODY_BYTES + 1), "more than"),
+        (b"[" * 60_000, "not JSON"),
+        (b'{"api": "Heartbeat", "delay_ms": NaN}', "NaN is no number"),
+        (b'{"api": "Heartbeat", "delay_ms": 1e999}', "delay_ms is a number"),
     ],
 )
 async def test_fault_that_cannot_be_is_refused_with_the_reason(body: bytes, why: str) -> None:
@@ -97,8 +100,12 @@ async def test_actions_are_done_when_they_are_answered() -> None:
         ("rebalance", {}, 400, "needs group"),
         ("rebalance", {"group": 5}, 400, "group of rebalance cannot be 5"),
         ("rebalance", {"group": "g", "topic": "t"}, 400, "has no topic"),
-        ("rebalance", {"group": "g"}, 409, "NOT_COORDINATOR"),
+        ("rebalance", {"group": "g"}, 409, "GROUP_ID_NOT_FOUND"),
         ("pass_time", {"ms": True}, 400, "ms of pass_time cannot be True"),
+        ("pass_time", {"ms": 10**400}, 400, "at most"),
+        ("partition", {"sides": [[1], [99]]}, 400, "no broker 99"),
+        ("expire_producer_ids", {"topic": "nowhere"}, 409, "UNKNOWN_TOPIC_OR_PARTITION"),
+        ("start", {"broker": 9}, 400, "no broker 9"),
         ("partition", {"sides": [1]}, 400, "partition takes"),
         ("freeze", {"broker": 9}, 400, "no broker 9 runs here"),
         ("move_leader", {"topic": "nowhere"}, 409, "UNKNOWN_TOPIC_OR_PARTITION"),
@@ -111,6 +118,24 @@ async def test_action_that_cannot_be_done_says_why(
         refused = await http.post(f"/faults/actions/{name}", json=arguments)
         assert refused.status_code == status
         assert why in refused.json()["error"]
+
+
+async def test_broker_that_cannot_start_is_said_so() -> None:
+    async with ordering(2) as (_, http):
+        for name in ("cut_store", "kill"):
+            assert (await http.post(f"/faults/actions/{name}", json={"broker": 2})).status_code == 200
+        refused = await http.post("/faults/actions/start", json={"broker": 2})
+        assert (refused.status_code, "cut off" in refused.json()["error"]) == (409, True)
+        assert (await http.post("/faults/actions/heal")).status_code == 200
+        assert (await http.post("/faults/actions/start", json={"broker": 2})).status_code == 200
+
+
+async def test_broker_does_not_end_while_it_answers(tmp_path: Path) -> None:
+    settings = {"pykbroker_http_listener": "0", "pykbroker_http_faults_enable": "true"}
+    async with running(tmp_path, **settings) as broker, httpx.AsyncClient(trust_env=False) as http:
+        for name in ("stop", "kill", "restart"):
+            refused = await http.post(url(broker, f"/faults/actions/{name}"))
+            assert (refused.status_code, "answers here" in refused.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(("enabled", "status"), [("true", 201), ("false", 404)])
