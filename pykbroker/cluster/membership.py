@@ -201,6 +201,21 @@ class Cluster:
         except StorageError as error:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
 
+    async def decide(self, change: Callable[[MetadataImage], Change], *, validate_only: bool = False) -> None:
+        """Propose what a client asks for, or only let `change` look at the image.
+
+        Kafka's controller decides by all that was written before; what other brokers wrote just now is waited for.
+        Raises: see `propose`.
+        """
+        try:
+            await self._store.catch_up()
+        except StorageError as error:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
+        if validate_only:
+            change(self.image)
+        else:
+            await self.propose(change)
+
     async def forget_everything(self) -> MetadataImage:
         """Leave a cluster as it was founded, with the brokers that are registered; return an image that says so."""
         return await self.propose(lambda image: empty_cluster(image, FINALIZED_AT_FOUNDING, self._founding_configs()))

@@ -108,6 +108,10 @@ class SqliteStore(Store):
     async def txn(self, conditions: list[Condition], operations: list[Operation]) -> TxnResult:
         return await self._write(lambda db: self._txn(db, conditions, operations))
 
+    async def catch_up(self) -> None:
+        if self._shared:  # else nobody else writes
+            await super().catch_up()
+
     async def watch(self, listener: Listener) -> Snapshot:
         def read(db: sqlite3.Connection) -> tuple[Batch | None, Snapshot]:
             self._written.clear()

@@ -80,6 +80,8 @@ class TxnResult(NamedTuple):
 
 Listener = Callable[[Batch], None]
 
+_NEVER = Condition("never", -1)  # a revision that no key has
+
 
 class Store(ABC):
     """All methods raise StorageError when the engine fails."""
@@ -97,6 +99,10 @@ class Store(ABC):
     @abstractmethod
     async def txn(self, conditions: list[Condition], operations: list[Operation]) -> TxnResult:
         """Apply `operations` in one step if all `conditions` hold. A lost lease counts as a condition that fails."""
+
+    async def catch_up(self) -> None:
+        """Return when listeners were told all that was committed before the call, by whomever."""
+        await self.txn([_NEVER], [])
 
     @abstractmethod
     async def watch(self, listener: Listener) -> Snapshot:

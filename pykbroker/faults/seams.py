@@ -184,6 +184,11 @@ class _StoreLine(Store):
         await self._seams.until_store_is_reachable()  # what it tells comes before its answer
         return result
 
+    async def catch_up(self) -> None:
+        await self._seams.until_store_is_reachable()
+        await self._inner.catch_up()
+        await self._seams.until_store_is_reachable()
+
     async def watch(self, listener: Listener) -> Snapshot:
         def hear(batch: Batch) -> None:
             if self._is_open:

@@ -113,16 +113,13 @@ async def update_features(ctx: RequestContext, request: UpdateFeaturesRequest) -
         return set_features(image, updated(image.features, updates))
 
     cluster = ctx.services.cluster
-    if request.validate_only:
-        change(cluster.image)
-    else:
-        await cluster.propose(change)
+    await cluster.decide(change, validate_only=request.validate_only)
     results = [UpdatableFeatureResult(feature=update.feature, error_message="NONE") for update in updates]
     return UpdateFeaturesResponse(error_message=None, results=results if ctx.api_version <= 1 else [])
 
 
 async def unregister_broker_id(ctx: RequestContext, request: UnregisterBrokerRequest) -> UnregisterBrokerResponse:
-    await ctx.services.cluster.propose(lambda image: unregister_broker(image, request.broker_id))
+    await ctx.services.cluster.decide(lambda image: unregister_broker(image, request.broker_id))
     return UnregisterBrokerResponse(error_message="")
 
 

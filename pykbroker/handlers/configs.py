@@ -237,10 +237,9 @@ async def _alter(
                 outcomes.append((resource, None))
         return change
 
+    await ctx.services.cluster.decide(change, validate_only=validate_only)
     if validate_only:
-        change(ctx.services.cluster.image)
         return outcomes
-    await ctx.services.cluster.propose(change)
     for (resource, alterations), (_, error) in zip(asked, outcomes, strict=True):
         if error is None and resource[0] == ConfigResourceType.BROKER_LOGGER:
             _set_levels(alterations)

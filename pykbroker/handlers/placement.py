@@ -109,7 +109,7 @@ async def _decide_each(
                     failures.append(error)
             return change
 
-        await ctx.services.cluster.propose(change)
+        await ctx.services.cluster.decide(change)
         outcomes += failures
     return outcomes
 

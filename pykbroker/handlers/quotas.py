@@ -88,10 +88,7 @@ async def alter_client_quotas(ctx: RequestContext, request: AlterClientQuotasReq
                     outcomes[entity] = error
         return change
 
-    if request.validate_only:
-        change(ctx.services.cluster.image)
-    else:
-        await ctx.services.cluster.propose(change)
+    await ctx.services.cluster.decide(change, validate_only=request.validate_only)
     return AlterClientQuotasResponse(entries=[_outcome(entity, error) for entity, error in outcomes.items()])
 
 

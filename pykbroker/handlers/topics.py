@@ -27,7 +27,7 @@ Sources: Kafka's ReplicationControlManager and ControllerApis; KIP-525 (configs 
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pykbroker.cluster.changes import Change, delete_topic
 from pykbroker.cluster.changes import create_partitions as add_partitions
@@ -70,18 +70,8 @@ CONFIGS_FROM = 5
 
 async def create_topics(ctx: RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse:
     creation = _Creation(ctx, request.topics)
-    await _propose(ctx, creation.change, validate_only=request.validate_only)
+    await ctx.services.cluster.decide(creation.change, validate_only=request.validate_only)
     return CreateTopicsResponse(throttle_time_ms=creation.quota.throttle_ms, topics=creation.results)
-
-
-async def _propose(
-    ctx: RequestContext, change: Callable[[MetadataImage], Change], *, validate_only: bool = False
-) -> None:
-    cluster = ctx.services.cluster
-    if validate_only:
-        change(cluster.image)
-    else:
-        await cluster.propose(change)
 
 
 class _Creation:
@@ -200,7 +190,7 @@ async def delete_topics(ctx: RequestContext, request: DeleteTopicsRequest) -> De
                 result.error_code, result.error_message = error.code, error.message
         return change
 
-    await _propose(ctx, change)
+    await ctx.services.cluster.decide(change)
     return DeleteTopicsResponse(throttle_time_ms=quota.throttle_ms, responses=results)
 
 
@@ -277,7 +267,7 @@ async def create_partitions(ctx: RequestContext, request: CreatePartitionsReques
         )
         return change
 
-    await _propose(ctx, change, validate_only=request.validate_only)
+    await ctx.services.cluster.decide(change, validate_only=request.validate_only)
     return CreatePartitionsResponse(throttle_time_ms=quota.throttle_ms, results=results)
 
 

@@ -6,7 +6,7 @@ import anyio.lowlevel
 import pytest
 
 from pykbroker.clock import SimulatedClock
-from pykbroker.cluster.changes import Change, create_topic, set_configs
+from pykbroker.cluster.changes import Change, create_topic, delete_topic, set_configs
 from pykbroker.cluster.image import ConfigResourceType, ImageDelta, MetadataImage
 from pykbroker.cluster.membership import Cluster
 from pykbroker.cluster.producer_ids import ProducerIds
@@ -221,6 +221,24 @@ async def test_second_broker_sees_the_first_and_takes_over_the_controller(
         tasks.cancel_scope.cancel()
     assert second.cluster.image.brokers[1].fenced
     await second.cluster.stop()
+
+
+async def test_decision_for_a_client_knows_what_other_brokers_wrote_before(
+    tmp_path: Path, clock: SimulatedClock
+) -> None:
+    first, second = (Node(tmp_path, broker_id, shared=True, clock=clock) for broker_id in (1, 2))
+    await first.start()
+    await second.start()
+    await first.cluster.decide(topic("t"))
+    with pytest.raises(KafkaError) as refused:
+        await second.cluster.decide(topic("t"), validate_only=True)
+    assert refused.value.code is ErrorCode.TOPIC_ALREADY_EXISTS
+    await first.cluster.decide(lambda image: delete_topic(image, image.topics["t"]))
+    await second.cluster.decide(topic("t"), validate_only=True)
+    assert "t" not in second.cluster.image.topics
+    await second.cluster.decide(topic("t"))
+    for node in (first, second):
+        await node.cluster.stop()
 
 
 async def test_broker_that_dies_is_fenced_when_its_lease_ends(tmp_path: Path, clock: SimulatedClock) -> None:

@@ -75,6 +75,15 @@ async def test_put_is_read_back_with_the_revision_of_its_transaction(world: Worl
     assert (await store.range("")).revision >= second.revision
 
 
+async def test_who_catches_up_was_told_what_others_committed_before(shared_world: World) -> None:
+    store, other = shared_world.open(), shared_world.open()
+    mirror = await Mirror.of(store)
+    for keys in (["/a"], ["/a", "/b"]):
+        await other.txn([], [Put(keys[-1], b"")])
+        await store.catch_up()
+        assert mirror.keys == keys == await keys_of(store)
+
+
 async def test_range_returns_the_prefix_in_order(world: World) -> None:
     store = world.open()
     await store.txn([], [Put(key, b"") for key in ("/b/2", "/a", "/b/10", "/c", "/b", "/bb", "/b/\U0001f600")])
