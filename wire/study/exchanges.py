@@ -2,7 +2,7 @@
 
 Rules
 - An answer names its request by nothing but the correlation id: `Exchanges` remembers the requests of each connection,
-  at most MAX_OUTSTANDING, the oldest of which are forgotten (acks=0 is never answered).
+  at most MAX_OUTSTANDING, the oldest of which are forgotten (acks=0 is never answered), until the connection ends.
 - What follows SaslHandshake v0 in frames without headers is no request of ours: its key is UNKNOWN, and nothing of it
   is shown or kept.
 - `public` gives a frame without its secrets: their bytes are asterisks, so that everything else stays where it is.
@@ -78,6 +78,14 @@ class Exchanges:
         if len(data) < 4:
             return UNKNOWN, UNKNOWN
         return asked.pop(int.from_bytes(data[:4], "big", signed=True), (UNKNOWN, UNKNOWN))
+
+    def __len__(self) -> int:
+        """Return how many connections are remembered."""
+        return len(self._asked)
+
+    def forget(self, connection: str) -> None:
+        """Let go of a connection that has ended."""
+        self._asked.pop(connection, None)
 
     def awaits(self, connection: str, correlation_id: int) -> bool:
         return correlation_id in self._asked.get(connection, ())
