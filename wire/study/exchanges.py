@@ -18,6 +18,7 @@ from wire.primitives import Buffer
 from wire.study.frames import known_request, walk_request, walk_response
 from wire.study.secrets import SECRET_KEYS
 from wire.study.tree import Node
+from wire.study.walk import NO_LIMIT
 
 UNKNOWN = -1
 MAX_OUTSTANDING = 10_000
@@ -95,7 +96,10 @@ def public(direction: Direction, key: int, version: int, data: bytes | bytearray
     """Return the frame with asterisks where it has secrets."""
     if key != UNKNOWN and key not in SECRET_KEYS:
         return data
-    tree = walk_request(data) if direction is Direction.REQUEST else walk_response(key, version, data)
+    if direction is Direction.REQUEST:
+        tree = walk_request(data, max_nodes=NO_LIMIT)  # the rest of a tree that breaks off counts as a secret
+    else:
+        tree = walk_response(key, version, data, max_nodes=NO_LIMIT)
     hidden = [leaf for leaf in tree.leaves() if leaf.is_secret and leaf.name in _CONTENT]
     if not hidden:
         return data

@@ -7,6 +7,7 @@ Rules
 - A frame whose key or version is unknown may be a SASL token in a frame of its own, as it follows SaslHandshake v0:
   nothing of it is shown.
 - Secrets are hidden (secrets).
+- An Envelope inside an Envelope, which Kafka refuses, is not opened: nobody makes us go down without end.
 
 Not here: which request an answer belongs to (exchanges).
 """
@@ -182,13 +183,21 @@ def _open_envelope(root: Node, walker: Walker) -> None:
             node.hide()
             node.note = "of which API, the request tells"
         elif node.name == "request_data":
-            content = node.children[-1]
-            data = bytes(walker.buffer[content.start : content.end])
-            inner = walk_request(data, max_nodes=max(walker.nodes_left, 0))
-            _move(inner, content.start)
-            node.hide()
-            node.is_secret = content.is_secret = False
-            content.children, content.note = inner.children, inner.name
+            _open_request(node, walker)
+
+
+def _open_request(node: Node, walker: Walker) -> None:
+    content = node.children[-1]
+    frame = walker.buffer[content.start : content.end]
+    if known_request(frame) == (ENVELOPE, 0):
+        node.hide()
+        node.note = "an envelope in an envelope, which Kafka refuses"
+        return
+    inner = walk_request(frame, max_nodes=max(walker.nodes_left, 0))
+    _move(inner, content.start)
+    node.hide()
+    node.is_secret = content.is_secret = False
+    content.children, content.note = inner.children, inner.name
 
 
 def _move(node: Node, by: int) -> None:

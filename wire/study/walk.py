@@ -6,7 +6,7 @@ Rules
 - The same schemas as the codec's, and the same verdicts: a tree has an error where `codec.decode` raises, and the same
   values where it does not (tests hold the two against each other).
 - Whatever the bytes are, there is a tree: it shows what was understood, and says where and why it broke.
-- A tree has at most `max_nodes` nodes, and not more than MAX_DECOMPRESSED_BYTES are decompressed for it; where it would
+- A tree has at most `max_nodes` nodes (NO_LIMIT: as many as its bytes make), and not more than MAX_DECOMPRESSED_BYTES are decompressed for it; where it would
   take more, it breaks off like malformed bytes.
 - What lies inside bytes and records is not this module's affair: `contents` is asked, for each such field.
 
@@ -15,6 +15,7 @@ Sources: KIP-482, KIP-893.
 """
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ from wire.study.explain import explain
 from wire.study.tree import TAGS, Node
 
 MAX_NODES = 200_000
+NO_LIMIT = sys.maxsize
 MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024  # of all batches in a tree
 
 _FORMATS = {

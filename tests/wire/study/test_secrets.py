@@ -34,6 +34,7 @@ from wire.messages.configs import (
 from wire.messages.raft import EnvelopeRequest
 from wire.schema import spec_of
 from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, public
+from wire.study.frames import walk_request
 from wire.study.lines import plain
 from wire.study.secrets import SECRET_KEYS, has_secrets, is_sensitive_config
 from wire.study.show_tree import tree_json, tree_lines
@@ -152,3 +153,37 @@ def test_raw_sasl_tokens_are_not_recorded() -> None:
 def test_keys_with_secrets_are_those_whose_declarations_have_some() -> None:
     declared = {api.key for api in APIS if has_secrets(request_class(api.key)) or has_secrets(response_class(api.key))}
     assert declared | {58} == SECRET_KEYS
+
+
+def test_large_answer_without_secrets_is_recorded_as_it_was() -> None:
+    config = DescribeConfigsResourceResult(name="retention.ms", value="1", synonyms=[DescribeConfigsSynonym()] * 2)
+    answer = DescribeConfigsResponse(results=[DescribeConfigsResult(configs=[config] * 50)] * 250)
+    frame = frames_of(answer)[0]
+    assert any(frame.tree().errors())  # what is shown has a limit
+    assert public(frame.direction, frame.api_key, frame.api_version, frame.data) == frame.data
+
+
+def test_large_request_with_a_secret_at_its_end_is_recorded_without_it() -> None:
+    request = alter("ssl.key.password")
+    public_ones = [IncrementalAlterConfigsRequestAlterableConfig(name="retention.ms", value="1")] * 20_000
+    request.resources[0].configs = [*public_ones, *request.resources[0].configs]
+    for frame in frames_of(request):
+        recorded = public(frame.direction, frame.api_key, frame.api_version, frame.data)
+        assert recorded == frame.data.replace(RAW, b"*" * len(RAW))
+        assert recorded != frame.data
+
+
+def test_envelopes_in_envelopes_are_hidden_without_going_down() -> None:
+    frame = ENVELOPED
+    for _ in range(1000):
+        frame = encode_request(RequestHeader(58, 0, 1, "me"), EnvelopeRequest(request_data=frame))[4:]
+    tree = walk_request(frame)
+    assert not any(tree.errors())
+    inner = tree.find("body", "request_data", "content", "body", "request_data")
+    assert inner is None
+    outer = tree.find("body", "request_data")
+    assert outer is not None
+    assert (outer.is_secret, outer.note) == (True, "an envelope in an envelope, which Kafka refuses")
+    traced = TracedFrame(0, "c", "p", Direction.REQUEST, 58, 0, frame)
+    assert_hidden(everything_shown(traced))
+    assert RAW not in public(Direction.REQUEST, 58, 0, frame)
