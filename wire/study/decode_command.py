@@ -26,6 +26,7 @@ from wire.study.trace import Lost, TraceDecoder, is_trace
 from wire.study.tree import Node
 
 _READ_BYTES = 1024 * 1024
+_SEGMENT_SUFFIXES = (".log", ".checkpoint")
 _INDEX_SUFFIXES = (".index", ".timeindex", ".txnindex", ".snapshot")
 
 Event = TracedFrame | Missing | Lost
@@ -84,7 +85,7 @@ def _pcapng(parsed: argparse.Namespace) -> int:
 def _decode(parsed: argparse.Namespace) -> int:
     path = Path(parsed.input)
     is_file = parsed.input != "-" and _exists(path)
-    if is_file and path.suffix == ".log":
+    if is_file and path.suffix in _SEGMENT_SUFFIXES:
         return _Output(parsed).show(_segment_trees(path, parsed.topic))
     if is_file and path.suffix in _INDEX_SUFFIXES:
         return _Output(parsed).show(_index_tree(path))

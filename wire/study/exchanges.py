@@ -15,6 +15,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from wire.primitives import Buffer
+from wire.study.contents import CLUSTER_METADATA, CLUSTER_METADATA_ID
 from wire.study.frames import known_request, walk_request, walk_response
 from wire.study.secrets import SECRET_KEYS
 from wire.study.tree import Node
@@ -23,7 +24,9 @@ from wire.study.walk import NO_LIMIT
 UNKNOWN = -1
 MAX_OUTSTANDING = 10_000
 MAX_CONNECTIONS = 10_000
-_CONTENT = frozenset({"text", "content", "unknown", "?"})  # what holds bytes rather than their length
+_CONTENT = frozenset({"bytes", "utf-8"})  # leaves that hold bytes rather than their length
+_METADATA_KEYS = frozenset({1, 59})  # Fetch and FetchSnapshot, by which controllers and brokers read their log
+_TOPIC_WITHIN_BYTES = 256  # they ask for that topic alone
 
 
 class Direction(enum.IntEnum):
@@ -94,19 +97,27 @@ class Exchanges:
 
 def public(direction: Direction, key: int, version: int, data: bytes | bytearray) -> bytes | bytearray:
     """Return the frame with asterisks where it has secrets."""
-    if key != UNKNOWN and key not in SECRET_KEYS:
+    if key != UNKNOWN and key not in SECRET_KEYS and not _is_of_metadata(direction, key, data):
         return data
     if direction is Direction.REQUEST:
         tree = walk_request(data, max_nodes=NO_LIMIT)  # the rest of a tree that breaks off counts as a secret
     else:
         tree = walk_response(key, version, data, max_nodes=NO_LIMIT)
-    hidden = [leaf for leaf in tree.leaves() if leaf.is_secret and leaf.name in _CONTENT]
+    hidden = [leaf for leaf in tree.leaves() if leaf.is_secret and leaf.kind in _CONTENT]
     if not hidden:
         return data
     changed = bytearray(data)
     for leaf in hidden:
         changed[leaf.start : leaf.end] = b"*" * (leaf.end - leaf.start)
     return bytes(changed)
+
+
+def _is_of_metadata(direction: Direction, key: int, data: bytes | bytearray) -> bool:
+    """Tell whether an answer may hold records of `__cluster_metadata`, among which are credentials."""
+    if key not in _METADATA_KEYS or direction is Direction.REQUEST:
+        return False
+    start = data[:_TOPIC_WITHIN_BYTES]
+    return CLUSTER_METADATA.encode() in start or CLUSTER_METADATA_ID in start
 
 
 def learn_topics(tree: Node, names: dict[bytes, str]) -> None:

@@ -22,7 +22,7 @@ from wire.errors import ErrorCode, ProtocolError
 from wire.frame import API_VERSIONS, request_header_version, response_header_version
 from wire.primitives import Buffer
 from wire.schema import Kind, spec_of
-from wire.study.contents import Contents
+from wire.study.contents import Contents, tells_of_metadata
 from wire.study.secrets import has_secrets, hide_secrets
 from wire.study.tree import TAGS, Node
 from wire.study.walk import MAX_NODES, Walker
@@ -48,8 +48,8 @@ def walk_request(
     key, version = api
     cls = request_class(key)
     root.name = f"{API_BY_KEY[key].name} v{version} request"
-    walker.guarded(lambda: _request(walker, cls, version, has_size))
-    _finish(root, cls, walker)
+    is_whole = walker.guarded(lambda: _request(walker, cls, version, has_size))
+    _finish(root, cls, walker, is_whole)
     return root
 
 
@@ -72,8 +72,8 @@ def walk_response(
         version = 0  # which everybody understands (KIP-511)
     cls = response_class(key)
     root.name = f"{API_BY_KEY[key].name} v{version} response"
-    walker.guarded(lambda: _response(walker, cls, key, version, has_size))
-    _finish(root, cls, walker)
+    is_whole = walker.guarded(lambda: _response(walker, cls, key, version, has_size))
+    _finish(root, cls, walker, is_whole)
     return root
 
 
@@ -159,13 +159,13 @@ def _body(walker: Walker, cls: type[Any], version: int) -> None:
         raise ProtocolError(f"{walker.end - walker.pos} bytes follow the message")
 
 
-def _finish(root: Node, cls: type[Any], walker: Walker) -> None:
+def _finish(root: Node, cls: type[Any], walker: Walker, is_whole: bool) -> None:
     """Hide what is secret, and read the request that an Envelope carries."""
     if has_secrets(cls):
         hide_secrets(root)
+    if not is_whole and (has_secrets(cls) or tells_of_metadata(root)):
         for node in root.walk():
             if node.error:
-                node.is_secret = True
                 node.hide()
     if spec_of(cls).key == ENVELOPE:
         _open_envelope(root, walker)

@@ -87,19 +87,27 @@ def value_text(node: Node) -> str:
     if isinstance(value, bytes):
         if node.kind == "uuid":
             return value.hex()
-        if node.children and node.children[-1].children:  # shown below
+        if _is_shown_below(node):
             return f"{len(value)} bytes"
         text = repr(value[:MAX_SHOWN_BYTES])[1:]
         return f"{text}… ({len(value)} bytes)" if len(value) > MAX_SHOWN_BYTES else text
     return str(value)
 
 
+def _is_shown_below(node: Node) -> bool:
+    """Tell whether what is inside of bytes is below: of themselves, or of their content."""
+    return any(child.kind != "bytes" or child.children for child in node.children[-1:])
+
+
 def tree_json(node: Node) -> dict[str, Any]:
-    """Return a tree as what JSON knows; bytes are hexadecimal text, secrets null."""
+    """Return a tree as what JSON knows; bytes are hexadecimal text, where they are not below; secrets are null."""
     made: dict[str, Any] = {"name": node.name, "type": node.kind, "start": node.start, "end": node.end}
     if not node.is_container:
         value = None if node.is_secret or node.value is NoValue.HIDDEN else node.value
-        made["value"] = value.hex() if isinstance(value, bytes) else value
+        if not isinstance(value, bytes):
+            made["value"] = value
+        elif not _is_shown_below(node):
+            made["value"] = value.hex()
     if node.is_secret:
         made["hidden"] = True
     for name in ("note", "error"):

@@ -6,8 +6,8 @@ Rules
 - The same schemas as the codec's, and the same verdicts: a tree has an error where `codec.decode` raises, and the same
   values where it does not (tests hold the two against each other).
 - Whatever the bytes are, there is a tree: it shows what was understood, and says where and why it broke.
-- A tree has at most `max_nodes` nodes (NO_LIMIT: as many as its bytes make), and not more than MAX_DECOMPRESSED_BYTES are decompressed for it; where it would
-  take more, it breaks off like malformed bytes.
+- A tree has at most `max_nodes` nodes (NO_LIMIT: as many as its bytes make), and not more than MAX_DECOMPRESSED_BYTES
+  are decompressed for it; where it would take more, it breaks off like malformed bytes.
 - What lies inside bytes and records is not this module's affair: `contents` is asked, for each such field.
 
 Not here: headers (frames), record batches (records), messages inside of messages (contents).

@@ -17,6 +17,7 @@ from wire.messages.classic_groups import (
     SyncGroupRequest,
     SyncGroupRequestAssignment,
 )
+from wire.messages.cluster_records import PartitionRecord, TopicRecord
 from wire.messages.control_records import DefaultPrincipalData, PartitionsSchema, TransactionLogKey, TransactionLogValue
 from wire.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
 from wire.messages.log_records import (
@@ -33,6 +34,7 @@ from wire.messages.metadata import MetadataRequest
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.messages.raft import EnvelopeRequest
 from wire.records import ControlType, Record, build_batch, build_end_txn_marker
+from wire.schema import spec_of
 from wire.study.contents import internal_records
 from wire.study.exchanges import Direction
 from wire.study.frames import walk_request, walk_response
@@ -231,6 +233,27 @@ def test_every_record_type_of_internal_topics_has_a_key_and_a_value() -> None:
     assert set(internal_records("__consumer_offsets")) == {*range(9), *range(10, 18), *range(19, 24)}
     assert set(internal_records("__transaction_state")) == {0}
     assert set(internal_records("__share_group_state")) == {0, 1}
+
+
+def metadata_record(message: object, version: int = 0) -> bytes:
+    """A value of `__cluster_metadata`."""
+    return bytes([1, spec_of(type(message)).key or 0, version]) + codec.encode_bytes(message, version)
+
+
+def test_record_of_the_controllers_is_shown() -> None:
+    partition = PartitionRecord(partition_id=2, topic_id=bytes(range(16)), isr=[1, 3])
+    tree = fetched(batch_with(Record(value=metadata_record(partition, 2))), "__cluster_metadata")
+    value = found(tree, "records", "[0]", "value")
+    assert found(value, "content", "record_type").note == "PartitionRecord"
+    assert found(value, "content", "isr", "[1]").value == 3
+    assert not value.is_secret
+
+
+def test_log_of_the_controllers_is_recognized_by_its_id() -> None:
+    batch = batch_with(Record(value=metadata_record(TopicRecord(name="t"))))
+    tree = response_tree(1, 13, fetch_answer(batch, topic_id=bytes(15) + b"\1"))
+    batches = found(tree, "body", "responses", "[0]", "partitions", "[0]", "records", "content", "[0]")
+    assert found(batches, "records", "[0]", "value", "content", "name").value == "t"
 
 
 def test_subscription_of_a_consumer_is_shown_in_join_group() -> None:
