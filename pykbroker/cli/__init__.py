@@ -79,7 +79,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  pykbroker start\n"
         "  pykbroker start --ephemeral --port 0\n"
-        "  pykbroker start --config server.properties --set num.partitions=3",
+        "  pykbroker start --config server.properties --set num.partitions=3\n"
+        "  pykbroker start --trace -           # a line for every request and every answer\n"
+        "  pykbroker start --trace-tree all    # every byte of them explained",
     )
     _add_common(start, DEFAULT_DATA_DIR)
     start.add_argument("--node-id", type=int, metavar="N", help="the broker's id in its cluster (default: 1)")
@@ -89,7 +91,12 @@ def parser() -> argparse.ArgumentParser:
         "--trace", nargs="?", const=DEFAULT_TRACE, metavar="FILE",
         help=f"write every request and answer to a file (default: {DEFAULT_TRACE}), or show them as lines with -",
     )  # fmt: skip
-    start.add_argument("--trace-tree", action="append", metavar="API", help="with --trace -: every byte of that API")
+    start.add_argument(
+        "--trace-tree",
+        action="append",
+        metavar="API",
+        help="show them as lines, with every byte of that API, or of all",
+    )
     start.add_argument("--from-env", action="store_true", help="take properties from KAFKA_… variables, too (Docker)")
     # What `cluster` tells its brokers: the data goes with it, and so do they.
     start.add_argument("--unsynced", action="store_true", help=argparse.SUPPRESS)
@@ -206,7 +213,7 @@ def _start(options: Options, folder: Path | None) -> int:
     from pykbroker.broker import Broker, StartError
     from pykbroker.config import BrokerConfig, ConfigError
 
-    sink = None if options.trace is None else _trace_sink(options.trace, options.trace_tree or ())
+    sink = _trace_sink(options.trace or "-", options.trace_tree or ()) if options.trace or options.trace_tree else None
 
     async def serve() -> int:
         with (

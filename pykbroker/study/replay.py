@@ -30,7 +30,7 @@ from wire.frame import RequestHeader, decode_request_header, encode_request
 from wire.schema import Kind, spec_of
 from wire.study.compare import Difference, Pairing, compare_answers
 from wire.study.endpoints import read_response
-from wire.study.exchanges import UNKNOWN, Direction, TracedFrame
+from wire.study.exchanges import Direction, TracedFrame
 from wire.study.secrets import has_secrets
 from wire.study.translate import translate
 
@@ -114,7 +114,7 @@ class Replay:
         """Put requests and answers together, in the order of the recording."""
         waiting: dict[tuple[str, int | None], Call] = {}
         for frame in frames:
-            if frame.api_key == UNKNOWN:
+            if frame.api_key not in API_BY_KEY:
                 continue
             place = (frame.connection, frame.correlation_id)
             if frame.direction is Direction.REQUEST:

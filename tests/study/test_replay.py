@@ -25,6 +25,7 @@ from wire.messages.transactions import InitProducerIdRequest
 from wire.records import Record, batch_crc, build_batch, read_batch_header
 from wire.study.compare import Pairing, compare_answers
 from wire.study.exchanges import Direction, TracedFrame
+from wire.study.inputs import Input
 from wire.study.pcap import read_capture
 from wire.study.pcapng import PcapngWriter
 from wire.study.translate import translate
@@ -54,7 +55,7 @@ async def test_recorded_session_of_apache_kafka_is_answered_alike(tmp_path: Path
     in_order = sorted(golden_frames(), key=lambda frame: (frame.correlation_id, frame.direction))
     frames = [frame._replace(time_us=number) for number, frame in enumerate(in_order)]
     writer = PcapngWriter()
-    capture = io.BytesIO(writer.header() + b"".join(map(writer.frame, frames)))
+    capture = Input(io.BytesIO(writer.header() + b"".join(map(writer.frame, frames))))
     captured = [event for event in read_capture(capture) if isinstance(event, TracedFrame)]
     properties = {**RECORDED_WITH, "listeners": "PLAINTEXT://127.0.0.1:0", "log.dirs": str(tmp_path)}
     with anyio.fail_after(3 * DEADLINE_S):

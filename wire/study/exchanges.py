@@ -11,12 +11,15 @@ Not here: files of such frames (trace, pcapng), cutting frames out of streams (s
 """
 
 import enum
+import functools
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from wire.catalog import request_class, response_class
 from wire.primitives import Buffer
+from wire.schema import spec_of
 from wire.study.contents import CLUSTER_METADATA, CLUSTER_METADATA_ID
-from wire.study.frames import known_request, walk_request, walk_response
+from wire.study.frames import is_known, known_request, walk_request, walk_response
 from wire.study.secrets import SECRET_KEYS
 from wire.study.tree import Node
 from wire.study.walk import NO_LIMIT
@@ -25,6 +28,7 @@ UNKNOWN = -1
 MAX_OUTSTANDING = 10_000
 MAX_CONNECTIONS = 10_000
 _CONTENT = frozenset({"bytes", "utf-8"})  # leaves that hold bytes rather than their length
+_TOPIC_NAMES = ("name", "topic", "topic_name")
 _METADATA_KEYS = frozenset({1, 59})  # Fetch and FetchSnapshot, by which controllers and brokers read their log
 _TOPIC_WITHIN_BYTES = 256  # they ask for that topic alone
 
@@ -120,13 +124,29 @@ def _is_of_metadata(direction: Direction, key: int, data: bytes | bytearray) -> 
     return CLUSTER_METADATA.encode() in start or CLUSTER_METADATA_ID in start
 
 
+@functools.lru_cache(maxsize=1024)
+def teaches_topics(direction: Direction, key: int, version: int) -> bool:
+    """Tell whether such frames may say which id a topic of a name has."""
+    if key == UNKNOWN or not is_known(key, version):
+        return False
+    return _names_topics((request_class, response_class)[direction](key), version)
+
+
+def _names_topics(cls: type[Any], version: int) -> bool:
+    fields = [field for field in spec_of(cls).fields if version in field.versions]
+    names = {field.name for field in fields}
+    if "topic_id" in names and not names.isdisjoint(_TOPIC_NAMES):
+        return True
+    return any(isinstance(field.element, type) and _names_topics(field.element, version) for field in fields)
+
+
 def learn_topics(tree: Node, names: dict[bytes, str]) -> None:
     """Remember the names of topics whose ids a tree tells; a bounded number of them."""
     for node in tree.walk():
         topic_id = node.child("topic_id") if node.children else None
         if topic_id is None or not isinstance(topic_id.value, bytes):
             continue
-        for part in ("name", "topic", "topic_name"):
+        for part in _TOPIC_NAMES:
             name = node.child(part)
             if name is not None and isinstance(name.value, str) and len(names) < MAX_CONNECTIONS:
                 names[topic_id.value] = name.value

@@ -66,6 +66,10 @@ class Summaries:
             line.append(("value", f" {_cut(_fields(body))}"))
         return line
 
+    def pass_over(self, frame: TracedFrame) -> None:
+        """Take note of a frame that gets no line."""
+        self._took(frame)
+
     def _took(self, frame: TracedFrame) -> float | None:
         key = (frame.connection, frame.correlation_id)
         if frame.direction is Direction.REQUEST:
