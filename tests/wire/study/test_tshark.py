@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.wire.study.golden import CONNECTION, golden_frames
+from tests.wire.study.golden import golden_frames
 from tests.wire.study.test_secrets import SECRET, SECRETS, frames_of
 from tests.wire.values import random_message
 from wire.catalog import APIS, request_class, response_class
@@ -53,7 +53,7 @@ def all_pairs() -> Iterator[TracedFrame]:
             sent = encode_request(RequestHeader(api.key, version, number, "me"), request)[4:]
             received = b"".join(bytes(c) for c in encode_response(api.key, version, number, response))[4:]  # type: ignore[call-overload]
             for direction, data in ((Direction.REQUEST, sent), (Direction.RESPONSE, received)):
-                yield TracedFrame(number, CONNECTION, "p", direction, api.key, version, data)
+                yield TracedFrame(number, golden_frames()[0].connection, "p", direction, api.key, version, data)
 
 
 def pdml(folder: Path, frames: Sequence[TracedFrame], protocol: str, *options: str) -> list[ElementTree.Element]:
