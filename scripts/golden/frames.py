@@ -63,7 +63,7 @@ def without_paths(call: Call) -> bytes:
 
 
 def recording(calls: Sequence[Call]) -> Iterator[TracedFrame]:
-    """Yield calls as a trace would hold them, each with its answer behind it. Behind a close it is another connection."""
+    """Yield calls as a trace would hold them, each with its answer; after a close comes another connection."""
     closed = 0
     for number, call in enumerate(calls):
         connection, time_us = (
