@@ -118,9 +118,8 @@ def read_topic(walker: Walker, root: Node, topic: str | None) -> None:
     """Read the record batches of a topic below a node of bytes."""
     walker.inside(walker.buffer, root, lambda inside: walk_batches(inside, _record_contents(topic)))
     if topic == CLUSTER_METADATA:
-        for node in [*root.children, *root.errors()]:
-            if not node.children:  # not a batch that was read
-                _hide_noted(node)
+        for node in [*(child for child in root.children if child.kind != "RecordBatch"), *root.errors()]:
+            _hide_noted(node)
         hide_values_above(root)
 
 

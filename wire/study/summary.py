@@ -171,6 +171,7 @@ def _elements(parts: list[Node]) -> Iterator[str]:
 def _records(node: Node) -> str:
     batches = node.children[-1].children
     count = sum(found.value for batch in batches if (found := batch.child("record_count")))
+    count += sum(batch.kind == "Message" for batch in batches)
     return f"{count} records in {node.end - node.start} B"
 
 

@@ -1,6 +1,7 @@
 """Whole frames as trees: headers, what lies inside of bodies, and Apache Kafka's recorded frames."""
 
 import struct
+import zlib
 from typing import Any
 
 import pytest
@@ -36,8 +37,10 @@ from wire.messages.raft import EnvelopeRequest
 from wire.records import ControlType, Record, build_batch, build_end_txn_marker
 from wire.schema import spec_of
 from wire.study.contents import internal_records
-from wire.study.exchanges import Direction
+from wire.study.exchanges import Direction, TracedFrame
 from wire.study.frames import walk_request, walk_response
+from wire.study.lines import plain
+from wire.study.summary import Summaries
 from wire.study.tree import Node
 
 
@@ -146,6 +149,32 @@ def test_batch_that_a_fetch_cuts_short_is_no_error() -> None:
     assert not list(response.errors())
     content = found(response, "body", "responses", "[0]", "partitions", "[0]", "records", "content")
     assert [child.end - child.start for child in content.children] == [len(batch), 30]
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_messages_of_the_old_formats_are_shown(magic: int) -> None:
+    timestamp = struct.pack(">q", 1_700_000_000_000) if magic else b""
+    checked = bytes([magic, 0]) + timestamp + struct.pack(">i", -1) + struct.pack(">i5s", 5, b"value")
+    message = struct.pack(">qiI", 7, len(checked) + 4, zlib.crc32(checked)) + checked
+    response = response_tree(1, 4, fetch_answer(message + message[:-1] + b"!" + message[:20]))
+    assert not list(response.errors())
+    content = found(response, "body", "responses", "[0]", "partitions", "[0]", "records", "content")
+    first, second, cut = content.children
+    assert (found(first, "offset").value, found(first, "crc").note) == (7, "right")
+    assert (found(first, "key").value, found(first, "value").value) == (None, b"value")
+    assert first.child("timestamp") is None or found(first, "timestamp").note == "2023-11-14 22:13:20.000 UTC"
+    assert found(second, "crc").note.startswith("wrong")
+    assert cut.note.startswith("the start of a batch")
+    line = Summaries().line(1, TracedFrame(0, "c", "p", Direction.RESPONSE, 1, 4, b""), response)
+    assert "2 records in" in plain(line)
+
+
+def test_bytes_that_are_no_messages_of_an_old_format_stay_bytes() -> None:
+    bytes_ = struct.pack(">qiI", 7, 20, 0) + bytes([0, 0]) + struct.pack(">i", 99) + bytes(10)
+    response = response_tree(1, 4, fetch_answer(bytes_))
+    assert not list(response.errors())
+    content = found(response, "body", "responses", "[0]", "partitions", "[0]", "records", "content")
+    assert [(child.children, child.note) for child in content.children] == [([], "a message of the old format 0")]
 
 
 def test_decompression_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
