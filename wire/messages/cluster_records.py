@@ -129,7 +129,7 @@ class PartitionChangeRecord:
     replicas: list[int] | None = array(Kind.INT32, nullable="0+", tag=2, default=None)
     removing_replicas: list[int] | None = array(Kind.INT32, nullable="0+", tag=3, default=None)
     adding_replicas: list[int] | None = array(Kind.INT32, nullable="0+", tag=4, default=None)
-    leader_recovery_state: int = int8(tag=5, default=-1)
+    leader_recovery_state: int = int8(tag=5, default=-1)  # -1: as before; 0: recovered; 1: not yet
     directories: list[Uuid] | None = array(Kind.UUID, "1+", nullable="1+", tag=8, default=None)
     eligible_leader_replicas: list[int] | None = array(Kind.INT32, "2+", nullable="2+", tag=6, default=None)
     last_known_elr: list[int] | None = array(Kind.INT32, "2+", nullable="2+", tag=7, default=None)

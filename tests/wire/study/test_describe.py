@@ -7,7 +7,7 @@ import pytest
 from wire.catalog import API_BY_NAME, APIS, Api, request_class, response_class
 from wire.messages.fetch import FetchRequest
 from wire.schema import MessageType, spec_of
-from wire.study.comments import field_comment, summary, version_notes
+from wire.study.comments import COMMON_COMMENTS, field_comment, summary, value_meaning, version_notes
 from wire.study.describe import (
     DATA_FAMILIES,
     Change,
@@ -28,6 +28,30 @@ def test_comments_before_a_field_and_behind_it_are_found() -> None:
     assert field_comment(FetchRequest, "max_wait_ms") == "how long to wait for min_bytes"
     assert field_comment(FetchRequest, "cluster_id") == "refused if it is another cluster's"
     assert field_comment(FetchRequest, "no_such_field") == ""
+
+
+@pytest.mark.parametrize(
+    ("comment", "value", "meaning"),
+    [
+        ("0 set, 1 delete, 2 append to a list", 1, "delete"),
+        ("0: read uncommitted; 1: read committed, nothing beyond", 1, "read committed"),
+        ("ms; or -1 end, -2 begin", -1, "end"),
+        ("one for all, or one per offset: 0 gap, 1 accept", 0, "gap"),
+        ("-1 on failure", -1, "on failure"),
+        ("-1: not known", 7, ""),
+        ("with Kafka 4.4 of 2024", 4, ""),
+        ("0, 1 or 2: a level", 1, ""),
+    ],
+)
+def test_comment_tells_what_a_value_means(comment: str, value: int, meaning: str) -> None:
+    assert value_meaning(comment, value) == meaning
+
+
+def test_common_fields_have_no_comments_that_say_the_same() -> None:
+    names = {field.name for api in APIS for cls in (request_class(api.key), response_class(api.key))
+             for field in spec_of(cls).fields}  # fmt: skip
+    assert {"throttle_time_ms", "error_message", "transactional_id"} <= names & COMMON_COMMENTS.keys()
+    assert field_comment(response_class(12), "throttle_time_ms") == ""
 
 
 def test_docstring_tells_what_each_version_brought() -> None:

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,14 +12,17 @@ from tests.wire.study.test_walk import assert_covers
 from wire import codec
 from wire.compression import Codec
 from wire.frame import RequestHeader, encode_request, encode_response
+from wire.messages.acls import AclCreation, CreateAclsRequest
 from wire.messages.brokers import ApiVersionsRequest, ApiVersionsResponse
 from wire.messages.classic_groups import (
+    HeartbeatResponse,
     JoinGroupRequest,
     JoinGroupRequestProtocol,
     SyncGroupRequest,
     SyncGroupRequestAssignment,
 )
 from wire.messages.cluster_records import PartitionRecord, TopicRecord
+from wire.messages.configs import DescribeConfigsRequest, DescribeConfigsResource
 from wire.messages.control_records import DefaultPrincipalData, PartitionsSchema, TransactionLogKey, TransactionLogValue
 from wire.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
 from wire.messages.log_records import (
@@ -31,15 +35,18 @@ from wire.messages.log_records import (
     OffsetCommitKey,
     OffsetCommitValue,
 )
-from wire.messages.metadata import MetadataRequest
+from wire.messages.metadata import MetadataRequest, MetadataResponse, MetadataResponseTopic
+from wire.messages.offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.messages.raft import EnvelopeRequest
+from wire.messages.telemetry import GetTelemetrySubscriptionsResponse
 from wire.records import ControlType, Record, build_batch, build_end_txn_marker
 from wire.schema import spec_of
 from wire.study.contents import internal_records
 from wire.study.exchanges import Direction, TracedFrame
 from wire.study.frames import walk_request, walk_response
 from wire.study.lines import plain
+from wire.study.show_tree import tree_json, tree_lines
 from wire.study.summary import Summaries
 from wire.study.tree import Node
 
@@ -325,3 +332,55 @@ def test_request_in_an_envelope_is_shown() -> None:
     )
     assert found(tree, "body", "request_data", "content", "header", "client_id").value == "inner"
     assert found(tree, "body", "request_principal", "content", "name").value == "alice"
+
+
+# What values mean
+
+
+def lines_of(tree: Node, data: bytes = b"") -> list[str]:
+    return [plain(line).strip() for line in tree_lines(tree, data or bytes(tree.end))]
+
+
+def test_numbers_of_acls_and_operations_have_names() -> None:
+    creation = AclCreation(resource_type=2, resource_pattern_type=4, operation=15, permission_type=2)
+    tree = request_tree(CreateAclsRequest(creations=[creation]), 3)
+    notes = {node.name: node.note for node in tree.walk() if node.owner is AclCreation}
+    assert (notes["resource_type"], notes["resource_pattern_type"]) == ("topic", "prefixed")
+    assert (notes["operation"], notes["permission_type"]) == ("two-phase commit", "deny")
+    described = DescribeConfigsRequest(resources=[DescribeConfigsResource(resource_type=32)])
+    assert found(request_tree(described, 4), "body", "resources", "[0]", "resource_type").note == "group"
+    for bits, note in ((-(1 << 31), "not asked for"), (0b11000, "read, write"), (0, "")):
+        topic = MetadataResponseTopic(name="t", topic_authorized_operations=bits)
+        tree = response_tree(3, 9, MetadataResponse(topics=[topic]))
+        assert found(tree, "body", "topics", "[0]", "topic_authorized_operations").note == note
+
+
+def test_values_are_shown_with_what_their_comments_say_of_them() -> None:
+    lines = lines_of(
+        request_tree(ListOffsetsRequest(topics=[ListOffsetsTopic(partitions=[ListOffsetsPartition(timestamp=-2)])]), 1)
+    )
+    assert any("timestamp: int64 = -2  begin  # ms; or -1 end" in line for line in lines)
+    answer = GetTelemetrySubscriptionsResponse(accepted_compression_types=[4, 1])
+    lines = lines_of(response_tree(71, 0, answer))
+    assert [line.split(" = ")[1] for line in lines if "]: int8" in line] == ["4  zstd", "1  gzip"]
+    tree = response_tree(71, 0, answer)
+    (types,) = [node for node in walked(tree_json(tree)) if node["name"] == "accepted_compression_types"]
+    assert types["children"][1]["note"] == "zstd"
+
+
+def walked(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield made
+    for child in made.get("children", ()):
+        yield from walked(child)
+
+
+def test_parts_of_headers_and_batches_are_explained_once() -> None:
+    lines = lines_of(fetched(batch_with(Record(value=b"a"), Record(value=b"b"))))
+    assert len([line for line in lines if "# the format" in line]) == 1
+    assert len([line for line in lines if "# from the batch's base_offset" in line]) == 1
+    lines = lines_of(request_tree(MetadataRequest(), 9))
+    assert any("correlation_id: int32 = 7  # the answer repeats it" in line for line in lines)
+    assert any(
+        "throttle_time_ms: int32 = 0  # how long a quota" in line
+        for line in lines_of(response_tree(12, 1, HeartbeatResponse()))
+    )
