@@ -176,7 +176,9 @@ class ListConfigResourcesRequest:
     - 1: any resource type (KIP-1142)
     """
 
-    resource_types: list[int] = array(Kind.INT8, "1+")  # empty: all
+    resource_types: list[int] = array(
+        Kind.INT8, "1+"
+    )  # 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group; empty: all
 
 
 @struct()

@@ -32,7 +32,7 @@ CLUSTER_METADATA = "__cluster_metadata"
 CLUSTER_METADATA_ID = (1).to_bytes(16, "big")  # in every cluster
 
 _SUBSCRIPTION, _ASSIGNMENT = "ConsumerProtocolSubscription", "ConsumerProtocolAssignment"
-_CONSUMERS = {
+CONSUMERS = {  # (class, field) -> what a consumer's bytes are there
     ("JoinGroupRequestProtocol", "metadata"): _SUBSCRIPTION,
     ("JoinGroupResponseMember", "metadata"): _SUBSCRIPTION,
     ("SyncGroupRequestAssignment", "assignment"): _ASSIGNMENT,
@@ -88,10 +88,10 @@ class Contents:
             read_topic(walker, content, topic)
             if content.is_secret:
                 node.hide_value()
-        elif place in _CONSUMERS:
+        elif place in CONSUMERS:
             protocol_type = _nearest(walker.open, "protocol_type")
             if protocol_type in (None, "consumer") and content.value:
-                _inside(walker, content, functools.partial(_consumer_protocol, _CONSUMERS[place]))
+                _inside(walker, content, functools.partial(_consumer_protocol, CONSUMERS[place]))
         elif place == ("EnvelopeRequest", "request_principal"):
             _inside(walker, content, _principal)
 

@@ -98,11 +98,38 @@ local METADATA_TOPIC, METADATA_TOPIC_ID = "__cluster_metadata", string.rep("00",
 local is_topic_name = { topic = true, name = true }
 
 local function inner_scope(scope)
-  return { sensitive = scope.sensitive, is_metadata = scope.is_metadata }
+  return {
+    sensitive = scope.sensitive, is_metadata = scope.is_metadata, protocol_type = scope.protocol_type,
+  }
 end
 
 local function malformed(node, why)
   node:add_proto_expert_info(MALFORMED, type(why) == "table" and why[1] or tostring(why))
+end
+
+-- What consumers say to each other in their groups: a version, and the message.
+local data_messages = {}
+local INSIDE_VERSION = field(ProtoField.int16, "inside_version", "version")
+local nowhere = {}
+setmetatable(nowhere, { __index = function() return function() return nowhere end end })
+
+local function read_inside(t, start, stop, message, tree)
+  local c = { t = t, pos = start, stop = stop }
+  need(c, 2, "version")
+  local version = t(start, 2):int()
+  if version < message.low then error({ message.name .. " has no version " .. version }) end
+  tree:add(INSIDE_VERSION, t(start, 2))
+  c.pos, c.version = start + 2, math.min(version, message.high)
+  c.flexible = c.version >= message.flexible_low and c.version <= message.flexible_high
+  read_struct(c, message.fields, tree, {})
+  if c.pos ~= stop and version <= message.high then error({ "bytes are left" }) end
+end
+
+local function inside(c, f, start, stop, tree, scope)
+  if scope.protocol_type ~= nil and scope.protocol_type ~= "consumer" then return end
+  local message = data_messages[f.inside]
+  -- Members of other protocols put there what they like: it is shown only if it can be read to its end.
+  if pcall(read_inside, c.t, start, stop, message, nowhere) then read_inside(c.t, start, stop, message, tree) end
 end
 
 local function sized(c, f, tree, scope)
@@ -136,6 +163,8 @@ local function sized(c, f, tree, scope)
     if is_topic_name[f.name] and f.kind == "string" and c.t(at, size):string() == METADATA_TOPIC then
       scope.is_metadata = true
     end
+    if f.name == "protocol_type" then scope.protocol_type = c.t(at, size):string() end
+    if f.inside then inside(c, f, at, at + size, node, scope) end
     if f.kind == "records" then
       local ok, why = pcall(batches, c.t, at, at + size, node)
       if not ok then malformed(node, why) end
@@ -378,6 +407,13 @@ local function F(name, kind, low, high, null_low, null_high, more)
   local f = more or {}
   f.name, f.kind, f.low, f.high, f.null_low, f.null_high = name, kind, low, high, null_low, null_high
   return f
+end
+
+local function D(name, low, high, flexible_low, flexible_high, list)
+  prepare(list, name)
+  data_messages[name] = {
+    name = name, low = low, high = high, flexible_low = flexible_low, flexible_high = flexible_high, fields = list,
+  }
 end
 
 local function M(direction, key, api, name, low, high, flexible_low, flexible_high, list)

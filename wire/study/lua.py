@@ -6,7 +6,9 @@ from typing import Any
 
 from wire.catalog import APIS, request_class, response_class
 from wire.errors import ErrorCode
+from wire.messages.log_records import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 from wire.schema import FieldSpec, Kind, Versions, spec_of
+from wire.study.contents import CONSUMERS
 from wire.study.secrets import CONFIG_CLASSES, SECRET_FIELDS, SENSITIVE_WORDS
 
 # What may hold secrets, too, and is not looked into: frames, pieces of the log of Kafka's controllers.
@@ -28,6 +30,7 @@ def dissector() -> str:
         for api in APIS
         for direction, cls in (("request", request_class), ("response", response_class))
     )
+    messages += "".join(_data(cls) for cls in (ConsumerProtocolSubscription, ConsumerProtocolAssignment))
     for name, text in (
         ("SENSITIVE_WORDS\n", f"{{ {words} }}\n"),
         ("ERROR_NAMES\n", f"{{ {errors} }}\n"),
@@ -37,6 +40,12 @@ def dissector() -> str:
         assert runtime.count(name) == 1
         runtime = runtime.replace(name, text)
     return runtime
+
+
+def _data(cls: type[Any]) -> str:
+    spec = spec_of(cls)
+    fields = "\n".join(_fields(cls, "  "))
+    return f'D("{spec.name}", {_range(spec.versions)}, {_range(spec.flexible)}, {{\n{fields}\n}})\n'
 
 
 def _message(direction: str, key: int, api: str, cls: type[Any]) -> str:
@@ -67,6 +76,8 @@ def _more(cls: type[Any], field: FieldSpec, *, has_verdict: bool) -> Iterator[st
         yield f'element = "{field.element}"'
     if (cls.__name__, field.name) in SECRET_FIELDS or (cls.__name__, field.name) in _NOT_LOOKED_INTO:
         yield "is_secret = true"
+    if (cls.__name__, field.name) in CONSUMERS:
+        yield f'inside = "{CONSUMERS[cls.__name__, field.name]}"'
     if cls.__name__ in CONFIG_CLASSES and field.name == "name":
         yield "is_config_name = true"
     if cls.__name__ in CONFIG_CLASSES and field.name == "value":

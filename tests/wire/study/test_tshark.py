@@ -25,10 +25,14 @@ from tests.wire.study.test_secrets import (
     metadata_value,
 )
 from tests.wire.values import random_message
+from wire import codec
 from wire.catalog import API_BY_KEY, APIS, request_class, response_class
 from wire.frame import RequestHeader, encode_request, encode_response
+from wire.messages.classic_groups import JoinGroupRequest, JoinGroupRequestProtocol
+from wire.messages.log_records import ConsumerProtocolSubscription, ConsumerProtocolSubscriptionTopicPartition
 from wire.records import Record, build_batch
 from wire.schema import spec_of
+from wire.study.contents import CONSUMERS
 from wire.study.exchanges import Direction, TracedFrame
 from wire.study.lua import dissector
 from wire.study.pcapng import PcapngWriter
@@ -134,6 +138,32 @@ def test_dissector_shows_records_as_our_trees_do(tmp_path: Path) -> None:
     assert seen["kafka_wire.batch.records"] > 3
 
 
+def test_dissector_shows_what_consumers_say_to_each_other(tmp_path: Path) -> None:
+    topic = ConsumerProtocolSubscriptionTopicPartition(topic="t", partitions=[3])
+    said = [
+        version.to_bytes(2, "big")
+        + codec.encode_bytes(ConsumerProtocolSubscription(topics=["t"], owned_partitions=[topic]), min(version, 3))
+        + more
+        for version, more in ((0, b""), (3, b""), (4, b"later"))
+    ]
+    frames = []
+    for protocol_type, metadata in [*(("consumer", data) for data in said), ("connect", said[0]), ("consumer", b"xyz")]:
+        request = JoinGroupRequest(
+            protocol_type=protocol_type, protocols=[JoinGroupRequestProtocol(name="p", metadata=metadata)]
+        )
+        data = encode_request(RequestHeader(11, 7, 1, "me"), request)[4:]
+        frames.append(TracedFrame(0, golden_frames()[0].connection, "p", Direction.REQUEST, 11, 7, data))
+    protos = pdml(tmp_path, frames, "kafka_wire", "-X", f"lua_script:{lua_script(tmp_path)}")
+    seen = []
+    for frame, proto in zip(frames, protos, strict=True):
+        body = frame.tree().child("body")
+        assert body is not None
+        items_shown = [shown(item, proto) for item in body_items(proto)]
+        assert items_shown == [with_value(item, frame) for item in expected_items(body, "kafka_wire.JoinGroupRequest")]
+        seen.append("kafka_wire.ConsumerProtocolSubscription.topics" in {item.name for item in items_shown})
+    assert seen == [True, True, True, False, False]
+
+
 def offsets_shown(proto: ElementTree.Element) -> list[int]:
     return [int(item.get("show", "")) for item in proto.iter("field") if item.get("name") == "kafka_wire.record.offset"]
 
@@ -197,8 +227,19 @@ def expected_field(node: Node, path: str) -> Iterator[Shown]:
             yield Shown(path, content.start, content.end, value=True)
         if node.kind == "records":
             yield from expected_batches(content)
+        elif content.children:
+            yield from expected_inside(node, content)
     else:
         yield Shown(path, node.start, node.end, value=True)
+
+
+def expected_inside(node: Node, content: Node) -> Iterator[Shown]:
+    """Yield what consumers say to each other."""
+    assert node.owner is not None
+    version = content.children[0]
+    yield Shown("kafka_wire.inside_version", version.start, version.end, value=True)
+    path = f"kafka_wire.{CONSUMERS[node.owner.__name__, node.name]}"
+    yield from expected_items(Node("", "", 0, 0, children=content.children[1:]), path)
 
 
 def expected_batches(content: Node) -> Iterator[Shown]:
