@@ -7,8 +7,7 @@ Rules
   connection, has been answered here: what waited for something in the recording meets it again.
 - What the recorded broker made up (ids, names of members) is asked by what this one made up for it (translate).
 - APIs and versions that this broker does not promise are left out, and counted, but for what the recorded one answered
-  without promising it, too; so is what has to be answered with bytes
-  that were hidden in the recording (SASL).
+  without promising it, either. So is what has to be answered with bytes that were hidden in the recording (SASL).
 - Where the broker says that its coordinator or leader is not there yet, and the recorded one did not, it is asked
   again: SETTLE_ATTEMPTS times, SETTLE_PAUSE_S apart.
 
@@ -155,9 +154,8 @@ class Replay:
         for call in self.calls:
             if call.name == "ApiVersions" and call.received is not None:
                 answer = _message(API_VERSIONS, call.version, call.received)
-                keys |= (
-                    {api.api_key for api in answer.api_keys if not answer.error_code} if answer is not None else set()
-                )
+                if answer is not None and not answer.error_code:
+                    keys.update(api.api_key for api in answer.api_keys)
         return keys
 
     async def _send(self, call: Call) -> None:
