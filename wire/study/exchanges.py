@@ -27,7 +27,7 @@ from wire.study.walk import NO_LIMIT
 UNKNOWN = -1
 MAX_OUTSTANDING = 10_000
 MAX_CONNECTIONS = 10_000
-_CONTENT = frozenset({"bytes", "utf-8"})  # leaves that hold bytes rather than their length
+_BYTE_KINDS = frozenset({"bytes", "utf-8"})  # leaves that hold bytes rather than their length
 _TOPIC_NAMES = ("name", "topic", "topic_name")
 _METADATA_KEYS = frozenset({1, 59})  # Fetch and FetchSnapshot, by which controllers and brokers read their log
 _TOPIC_WITHIN_BYTES = 256  # they ask for that topic alone
@@ -107,7 +107,7 @@ def public(direction: Direction, key: int, version: int, data: bytes | bytearray
         tree = walk_request(data, max_nodes=NO_LIMIT)  # the rest of a tree that breaks off counts as a secret
     else:
         tree = walk_response(key, version, data, max_nodes=NO_LIMIT)
-    hidden = [leaf for leaf in tree.leaves() if leaf.is_secret and leaf.kind in _CONTENT]
+    hidden = [leaf for leaf in tree.leaves() if leaf.is_secret and leaf.kind in _BYTE_KINDS]
     if not hidden:
         return data
     changed = bytearray(data)
