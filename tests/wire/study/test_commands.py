@@ -1,9 +1,11 @@
 """The commands as people call them."""
 
+import argparse
+import contextlib
 import json
-import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from wire.messages.fetch import FetchableTopicResponse, FetchResponse, Partition
 from wire.messages.log_records import GroupMetadataKey
 from wire.messages.metadata import MetadataResponse, MetadataResponseTopic
 from wire.records import Record, build_batch
-from wire.study.commands import main
+from wire.study.commands import main, run
 from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, teaches_topics
 from wire.study.pcapng import PcapngWriter
 from wire.study.trace import MAGIC, Lost, encode
@@ -163,15 +165,20 @@ def test_frames_that_teach_topics_are_those_that_have_names_and_ids() -> None:
     assert not teaches_topics(Direction.RESPONSE, UNKNOWN, UNKNOWN)
 
 
-def start_decoding(*arguments: str) -> "subprocess.Popen[bytes]":
+@contextlib.contextmanager
+def decoding(*arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
     command = [sys.executable, "-m", "wire", "decode", *arguments, "--summary"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # where it has not ended
 
 
 @pytest.mark.parametrize("is_capture", [False, True], ids=["trace", "capture"])
 def test_frames_are_shown_while_they_come_through_a_pipe(is_capture: bool) -> None:
     writer = PcapngWriter()
-    with start_decoding("-") as process:
+    with decoding("-") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(writer.header() if is_capture else MAGIC)
@@ -181,11 +188,11 @@ def test_frames_are_shown_while_they_come_through_a_pipe(is_capture: bool) -> No
             assert process.stdout.readline().split()[0] == b"%d" % number
         process.stdin.close()
         assert process.stdout.read() == b""
-    assert process.returncode == 0
+        assert process.wait(DEADLINE_S) == 0
 
 
 def test_trace_that_grows_is_followed(trace: Path) -> None:
-    with start_decoding(str(trace), "--follow") as process:
+    with decoding(str(trace), "--follow") as process:
         assert process.stdout is not None
         for _ in range(21):
             assert process.stdout.readline()
@@ -193,8 +200,17 @@ def test_trace_that_grows_is_followed(trace: Path) -> None:
             with trace.open("ab") as file:
                 file.write(encode(frame))
             assert b" > " in process.stdout.readline() or frame.direction is Direction.RESPONSE
-        process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE_S) == 130
+        assert process.poll() is None
+
+
+def test_interrupt_ends_a_command_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(parsed: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(run=interrupted)
+    assert run(parser, []) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_trace_and_the_capture_made_from_it_show_the_same(
