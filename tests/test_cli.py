@@ -378,12 +378,13 @@ def test_start_with_trace_writes_what_was_said_to_a_file(tmp_path: Path) -> None
 
 
 def test_start_with_trace_to_the_terminal_shows_lines_and_trees(tmp_path: Path) -> None:
-    options = ("--port", "0", "--ephemeral", "--trace", "-", "--trace-tree", "Metadata")
-    with started(*options, cwd=tmp_path) as broker:
-        brokers_of(broker.address)
-        _, lines, _ = broker.stop()
-    assert [line for line in lines if " > Metadata v9 " in line]
-    assert any(line.endswith("api_key: int16 = 3  Metadata") for line in lines)
+    for options in (["--trace", "-", "--trace-tree", "Metadata"], ["--trace-tree", "all"]):
+        with started("--port", "0", "--ephemeral", *options, cwd=tmp_path) as broker:
+            brokers_of(broker.address)
+            _, lines, _ = broker.stop()
+        assert [line for line in lines if " > Metadata v9 " in line]
+        assert any(line.endswith("api_key: int16 = 3  Metadata") for line in lines)
+    assert not list(tmp_path.iterdir())
 
 
 def test_trace_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -398,3 +399,6 @@ def test_trace_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert refused(*options, cwd=tmp_path) == "--trace-max-bytes needs --trace"
     options = ("--port", "0", "--ephemeral", "--trace", "--trace-max-bytes", "100")
     assert refused(*options, cwd=tmp_path) == "--trace pykbroker.trace: a limit of less than 4194304 bytes"
+    for options in (("--trace", "--trace-tree", "all"), ("--trace", "file", "--trace-tree", "all")):
+        assert "--trace-tree is about what --trace - shows" in refused("--ephemeral", *options, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())

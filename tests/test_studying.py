@@ -16,7 +16,10 @@ from pykbroker.study.tracing import Tracing
 from tests.support.client import Client
 from tests.support.running import DEADLINE_S, running
 from tests.wire.study.golden import golden_frames
+from wire.frame import RequestHeader, encode_request
+from wire.messages.fetch import FetchRequest
 from wire.messages.metadata import MetadataRequest
+from wire.study.exchanges import Direction, TracedFrame
 from wire.study.trace import MAGIC, encode
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -55,7 +58,14 @@ def test_command_prints_what_the_page_shows(block: str, tmp_path: Path) -> None:
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     """A folder with the recordings that the page speaks of."""
-    (tmp_path / "app.trace").write_bytes(MAGIC + b"".join(map(encode, golden_frames()[:40])))
+    fetches = [
+        TracedFrame(
+            0, "c", "p", Direction.REQUEST, 1, 13, encode_request(RequestHeader(1, 13, number, "me"), request)[4:]
+        )
+        for number, request in enumerate((FetchRequest(max_wait_ms=100), FetchRequest(max_wait_ms=500)))
+    ]
+    frames = [*golden_frames()[:40], *fetches]
+    (tmp_path / "app.trace").write_bytes(MAGIC + b"".join(map(encode, frames)))
     assert run("python -m wire pcapng app.trace app.pcapng", tmp_path).returncode == 0
     return tmp_path
 
@@ -77,7 +87,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
     assert rest == [
         "pykbroker wire proxy 127.0.0.1:19092 127.0.0.1:9092 --trace app.trace",
         "python -m wire lua > kafka.lua",
-        "wireshark -X lua_script:kafka.lua -d tcp.port==9092,kafka_wire app.pcapng",
+        "wireshark -X lua_script:kafka.lua -o kafka_wire.ports:9092 app.pcapng",
         "pykbroker wire replay app.trace 127.0.0.1:9092",
     ]
 
@@ -87,13 +97,15 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed: apt-get install tshark")
 def test_dissector_and_filter_of_the_page_work(app: Path) -> None:
     (app / "kafka.lua").write_text(run("python -m wire lua", app).stdout)
-    (filtered,) = re.findall(r"Filters look like `(.*)`", PAGE)
+    (filtered,) = re.findall(r"Filters look like `(.*?)`", PAGE)
     (command,) = (command for command in COMMANDS if command.startswith("wireshark"))
     options = shlex.split(command)[1:-1]
-    done = run(shlex.join(["tshark", *options, "-r", "app.pcapng", "-Y", filtered.replace("> 100", ">= 0")]), app)
+    done = run(shlex.join(["tshark", *options, "-r", "app.pcapng", "-Y", filtered]), app)
     assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()  # of the two fetches one waits longer
+    assert line.endswith("Fetch v13 request")
     kafka = run(shlex.join(["tshark", *options, "-r", "app.pcapng", "-Y", "kafka_wire"]), app)
-    assert len(kafka.stdout.splitlines()) == 40
+    assert len(kafka.stdout.splitlines()) == 42
 
 
 @pytest.mark.slow

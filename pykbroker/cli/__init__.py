@@ -81,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  pykbroker start\n"
         "  pykbroker start --ephemeral --port 0\n"
-        "  pykbroker start --config server.properties --set num.partitions=3",
+        "  pykbroker start --config server.properties --set num.partitions=3\n"
+        "  pykbroker start --trace -           # a line for every request and every answer\n"
+        "  pykbroker start --trace-tree all    # every byte of them explained",
     )
     _add_common(start, DEFAULT_DATA_DIR)
     start.add_argument("--node-id", type=int, metavar="N", help="the broker's id in its cluster (default: 1)")
@@ -91,7 +93,10 @@ def parser() -> argparse.ArgumentParser:
         "--trace", nargs="?", const=DEFAULT_TRACE, metavar="FILE",
         help=f"write every request and answer to a file (default: {DEFAULT_TRACE}), or show them as lines with -",
     )  # fmt: skip
-    start.add_argument("--trace-tree", action="append", metavar="API", help="with --trace -: every byte of that API")
+    start.add_argument(
+        "--trace-tree", action="append", metavar="API",
+        help="trace to the terminal, with every byte of that API, or of all",
+    )  # fmt: skip
     start.add_argument(
         "--trace-max-bytes", type=int, metavar="N",
         help="with --trace FILE: keep the newest frames, in FILE and the older ones in FILE.1",
@@ -212,9 +217,10 @@ def _start(options: Options, folder: Path | None) -> int:
     from pykbroker.broker import Broker, StartError
     from pykbroker.config import BrokerConfig, ConfigError
 
-    if options.trace is None and options.trace_max_bytes is not None:
+    trace = options.trace or ("-" if options.trace_tree else None)
+    if trace is None and options.trace_max_bytes is not None:
         _fail("--trace-max-bytes needs --trace")
-    sink = None if options.trace is None else _trace_sink(options, options.trace)
+    sink = None if trace is None else _trace_sink(options, trace)
 
     async def serve() -> int:
         with (

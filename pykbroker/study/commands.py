@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
 def trace_sink(where: str, trees: Sequence[str] = (), max_bytes: int | None = None) -> Sink:
     """Return where `--trace WHERE` puts frames: a file, or lines for "-". Raises: OSError, CommandError."""
     if where != "-":
+        if trees:
+            raise CommandError("--trace-tree is about what --trace - shows; a file is shown by `wire decode`")
         try:
             return TraceFile(Path(where), max_bytes)
         except ValueError as error:
@@ -54,7 +56,7 @@ def _add_proxy(commands: Any) -> None:
     parser.add_argument("target", type=_address, metavar="TARGET", help="host:port of a broker")
     parser.add_argument("--trace", default="-", metavar="FILE", help="record to a file instead of showing lines")
     parser.add_argument(
-        "--trace-tree", action="append", default=[], metavar="API", help="every byte of that API, or all"
+        "--trace-tree", action="append", default=[], metavar="API", help="show every byte of that API, or of all"
     )
     parser.set_defaults(run=_proxy)
 
@@ -107,9 +109,10 @@ def _replay(parsed: argparse.Namespace) -> int:
     from pykbroker.study.replay import Replay, ReplayError
     from wire.study.decode_command import recorded_events
     from wire.study.exchanges import TracedFrame
+    from wire.study.inputs import Input
 
     with parsed.recording.open("rb") as file:
-        frames = [event for event in recorded_events(file, parsed.port) if isinstance(event, TracedFrame)]
+        frames = [event for event in recorded_events(Input(file), parsed.port) if isinstance(event, TracedFrame)]
     replay = Replay(frames, parsed.target)
     try:
         anyio.run(replay.run)

@@ -10,6 +10,7 @@ Rules
 - ApiVersions promises no version that we cannot read, since an address in it could not be replaced.
 - What is published is what each side sent. All bytes are passed on as they are, but for addresses and versions.
 - An answer that cannot be read is passed on, with a line in the log.
+- A connection that ends badly, in whatever way, ends none but itself.
 
 Not here: TLS (both ends are plain); who looks at the frames (recorder).
 """
@@ -17,10 +18,11 @@ Not here: TLS (both ends are plain); who looks at the frames (recorder).
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 import anyio
-from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, TaskStatus
+from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus
 
 from pykbroker.study.frames import Frames
 from pykbroker.study.framing import FrameReader, FramingError, framed
@@ -33,6 +35,7 @@ from wire.study.frames import is_known
 logger = logging.getLogger("pykbroker.study")
 
 CONNECT_TIMEOUT_S = 10.0
+ACCEPT_PAUSE_S = 0.1
 MAX_BROKERS = 1000
 
 Address = tuple[str, int]
@@ -61,7 +64,7 @@ class Proxy:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Raises: ListenError."""
         try:
-            first = await self._listener()
+            first = await self._listeners()
         except OSError as error:
             raise ListenError("{}:{}: {}".format(*self._listen, error.strerror or error)) from error
         async with anyio.create_task_group() as self._tasks:
@@ -76,45 +79,56 @@ class Proxy:
                 return port
             if len(self._ports) >= MAX_BROKERS:
                 raise FramingError(f"more than {MAX_BROKERS} brokers")
-            port = self._lead(await self._listener(), broker)
+            port = self._lead(await self._listeners(), broker)
             logger.info("port %s leads to %s:%s", port, *broker)
             return port
 
-    def _lead(self, listener: Listener[SocketStream], broker: Address) -> int:
-        """Have a listener serve the clients of a broker; return its port."""
-
-        async def serve(client: SocketStream) -> None:
-            await self._serve(client, broker)
-
-        async def listen() -> None:
-            async with listener:
-                await listener.serve(serve, self._tasks)
-
-        port = self._ports[broker] = listener.extra(SocketAttribute.local_port)
-        self._tasks.start_soon(listen)
+    def _lead(self, listeners: Sequence[SocketListener], broker: Address) -> int:
+        """Have listeners, all on one port, serve the clients of a broker; return the port."""
+        port = self._ports[broker] = listeners[0].extra(SocketAttribute.local_port)
+        for listener in listeners:
+            self._tasks.start_soon(self._accept, listener, broker)
         return port
 
-    async def _listener(self) -> Listener[SocketStream]:
+    async def _accept(self, listener: SocketListener, broker: Address) -> None:
+        async with listener:
+            while True:
+                try:
+                    client = await listener.accept()
+                except OSError as error:  # no descriptors left, a client that is gone already
+                    logger.warning("a client could not be accepted: %s", error)
+                    await anyio.sleep(ACCEPT_PAUSE_S)
+                else:
+                    self._tasks.start_soon(self._serve, client, broker)
+
+    async def _listeners(self) -> Sequence[SocketListener]:
+        """Listen on a port: on the one that follows, or on any. A name may stand for several addresses."""
         host, first = self._listen
         wanted = first + len(self._ports) if first else 0
         try:
-            listener = await anyio.create_tcp_listener(local_host=host, local_port=wanted)
+            made = await anyio.create_tcp_listener(local_host=host, local_port=wanted)
         except OSError:
             if not self._ports:
                 raise
-            listener = await anyio.create_tcp_listener(local_host=host, local_port=0)
-        return listener.listeners[0]
+            made = await anyio.create_tcp_listener(local_host=host, local_port=0)
+        return cast(Sequence[SocketListener], made.listeners)
 
     async def _serve(self, client: SocketStream, target: Address) -> None:
-        async with client:
-            try:
-                with anyio.fail_after(CONNECT_TIMEOUT_S):
-                    broker = await anyio.connect_tcp(*target)
-            except (OSError, TimeoutError) as error:
-                logger.warning("%s:%s cannot be reached: %s", *target, error)
-                return
-            async with broker:
-                await _Connection(self, client, broker, next(self._ids)).run()
+        """Serve a client until it or its broker has had enough."""
+        try:
+            async with client:
+                try:
+                    with anyio.fail_after(CONNECT_TIMEOUT_S):
+                        broker = await anyio.connect_tcp(*target)
+                except (OSError, TimeoutError) as error:
+                    logger.warning("%s:%s cannot be reached: %s", *target, error)
+                    return
+                async with broker:
+                    connection = _Connection.between(self, client, broker)
+                    if connection is not None:
+                        await connection.run()
+        except Exception:
+            logger.exception("a connection ends with what is a bug of the proxy")
 
     async def rewritten(self, key: int, version: int, data: bytes, host: str) -> bytes:
         """Return an answer as the client shall see it; `host` is where that client reaches the proxy."""
@@ -139,24 +153,40 @@ class Proxy:
     def exchanges(self) -> Exchanges:
         return self._exchanges
 
+    def next_id(self) -> int:
+        return next(self._ids)
+
 
 class _Connection:
     """A client's connection and the one to its broker."""
 
-    def __init__(self, proxy: Proxy, client: SocketStream, broker: SocketStream, number: int) -> None:
+    def __init__(self, proxy: Proxy, client: SocketStream, broker: SocketStream) -> None:
+        """Raises: TypedAttributeLookupError, AttributeError where one of them is closed already."""
         self._proxy = proxy
         self._client = client
         self._broker = broker
         self._peer = "{}:{}".format(*client.extra(SocketAttribute.remote_address)[:2])
         self._host = str(client.extra(SocketAttribute.local_address)[0])
-        self._id = "{}:{}-{}-{}".format(*broker.extra(SocketAttribute.remote_address)[:2], self._peer, number)
+        end = "{}:{}".format(*broker.extra(SocketAttribute.remote_address)[:2])
+        self._id = f"{end}-{self._peer}-{proxy.next_id()}"
+
+    @classmethod
+    def between(cls, proxy: Proxy, client: SocketStream, broker: SocketStream) -> "_Connection | None":
+        """Return None where one of them was reset before it had begun: it has no address any more."""
+        try:
+            return cls(proxy, client, broker)
+        except (anyio.TypedAttributeLookupError, AttributeError):
+            return None
 
     async def run(self) -> None:
         """Pass frames on until one side has had enough."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._requests, tasks.cancel_scope)
-            await self._guarded(self._pump_responses)
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._requests, tasks.cancel_scope)
+                await self._guarded(self._pump_responses)
+                tasks.cancel_scope.cancel()
+        finally:
+            self._proxy.exchanges.forget(self._id)
 
     async def _guarded(self, pump: Callable[[], Awaitable[None]]) -> bool:
         """Pass on what comes; return whether it came to its end."""

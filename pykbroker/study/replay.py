@@ -6,8 +6,8 @@ Rules
 - Each recorded connection is one here. A request is sent when everything that had been answered before it, on any
   connection, has been answered here: what waited for something in the recording meets it again.
 - What the recorded broker made up (ids, names of members) is asked by what this one made up for it (translate).
-- APIs and versions that this broker does not serve are left out, and counted; so is what has to be answered with bytes
-  that were hidden in the recording (SASL).
+- APIs and versions that this broker does not promise are left out, and counted, but for what the recorded one answered
+  without promising it, either. So is what has to be answered with bytes that were hidden in the recording (SASL).
 - Where the broker says that its coordinator or leader is not there yet, and the recorded one did not, it is asked
   again: SETTLE_ATTEMPTS times, SETTLE_PAUSE_S apart.
 
@@ -26,11 +26,11 @@ from pykbroker.study.framing import FrameReader, FramingError, framed
 from wire import codec
 from wire.catalog import API_BY_KEY, API_BY_NAME, request_class
 from wire.errors import ErrorCode, ProtocolError
-from wire.frame import RequestHeader, decode_request_header, encode_request
+from wire.frame import API_VERSIONS, RequestHeader, decode_request_header, encode_request
 from wire.schema import Kind, spec_of
 from wire.study.compare import Difference, Pairing, compare_answers
 from wire.study.endpoints import read_response
-from wire.study.exchanges import UNKNOWN, Direction, TracedFrame
+from wire.study.exchanges import Direction, TracedFrame
 from wire.study.secrets import has_secrets
 from wire.study.translate import translate
 
@@ -82,11 +82,10 @@ class Replay:
         self._target = target
         self._pairing = Pairing()
         self._connections: dict[str, _Connection] = {}
-        self._served: dict[int, range] = {}
 
     @property
     def compared(self) -> int:
-        return sum(not call.left_out for call in self.calls)
+        return sum(call.received is not None and not call.left_out for call in self.calls)
 
     @property
     def left_out(self) -> Counter[str]:
@@ -114,7 +113,7 @@ class Replay:
         """Put requests and answers together, in the order of the recording."""
         waiting: dict[tuple[str, int | None], Call] = {}
         for frame in frames:
-            if frame.api_key == UNKNOWN:
+            if frame.api_key not in API_BY_KEY:
                 continue
             place = (frame.connection, frame.correlation_id)
             if frame.direction is Direction.REQUEST:
@@ -133,18 +132,31 @@ class Replay:
     async def _learn_versions(self) -> None:
         connection = await _Connection.open(self._target)
         try:
-            request = request_class(API_BY_NAME["ApiVersions"].key)()
-            await connection.send(encode_request(RequestHeader(18, 0, 1, _CLIENT_ID), request)[4:])
+            request = request_class(API_VERSIONS)()
+            await connection.send(encode_request(RequestHeader(API_VERSIONS, 0, 1, _CLIENT_ID), request)[4:])
             answer = await connection.receive()
             if answer is None:
                 raise ReplayError("the broker answers no ApiVersions")
-            _, served = read_response(18, 0, answer)
+            _, served = read_response(API_VERSIONS, 0, answer)
         finally:
             await connection.aclose()
-        self._served = {api.api_key: range(api.min_version, api.max_version + 1) for api in served.api_keys}
+        versions = {api.api_key: range(api.min_version, api.max_version + 1) for api in served.api_keys}
+        promised = self._promised()
         for call in self.calls:
-            if call.version not in self._served.get(API_BY_NAME[call.name].key, ()) and call.name != "ApiVersions":
+            key = API_BY_NAME[call.name].key
+            is_promised = call.version in versions.get(key, ()) or (promised and key not in promised)
+            if not is_promised and key != API_VERSIONS:
                 call.left_out = call.left_out or "not served"
+
+    def _promised(self) -> set[int]:
+        """Return the keys that the recorded broker said it served, none where it did not say."""
+        keys: set[int] = set()
+        for call in self.calls:
+            if call.name == "ApiVersions" and call.received is not None:
+                answer = _message(API_VERSIONS, call.version, call.received)
+                if answer is not None and not answer.error_code:
+                    keys.update(api.api_key for api in answer.api_keys)
+        return keys
 
     async def _send(self, call: Call) -> None:
         connection = self._connections.get(call.connection)

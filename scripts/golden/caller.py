@@ -73,6 +73,10 @@ class Caller:
     _socket: socket.socket | None = None
     _correlation_id: int = 0
 
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.host, self.port
+
     @classmethod
     def parse(cls, bootstrap: str) -> Caller:
         host, _, port = bootstrap.rpartition(":")

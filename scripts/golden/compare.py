@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from golden.caller import Call
+from golden.caller import IDS_OF_A_STORY, Call
 from golden.justified import JUSTIFIED
 from wire.study.compare import Difference as FieldDifference
 from wire.study.compare import Pairing, compare_answers
@@ -42,6 +42,11 @@ class Difference:
 
     def __str__(self) -> str:
         return f"v{self.call.version} {self.what}"
+
+
+def story_of(sent: bytes) -> int:
+    """Return the number of the story that a request belongs to: its correlation id says so."""
+    return int.from_bytes(sent[4:8], "big") // IDS_OF_A_STORY
 
 
 def justification(name: str, path: str) -> str | None:

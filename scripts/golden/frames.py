@@ -7,12 +7,13 @@ of no machine: the directories in the answers to DescribeLogDirs are called LOG_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from golden.caller import Call
 from wire.catalog import API_BY_NAME
 from wire.frame import encode_response
+from wire.study.exchanges import Direction, TracedFrame
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "tests" / "data" / "golden"
 # Of the recorded broker's server.properties what its answers show; the last one only spares waiting.
@@ -27,6 +28,8 @@ RECORDED_WITH = {
     "group.initial.rebalance.delay.ms": "0",
 }
 LOG_DIR = "/var/lib/kafka"
+FIRST_PORT = 50000
+FIRST_US, STEP_US = 1_700_000_000_000_000, 1000
 
 
 def write_frames(calls: Sequence[Call], broker: str) -> None:
@@ -57,6 +60,23 @@ def without_paths(call: Call) -> bytes:
     correlation_id = int.from_bytes(call.received[:4], "big")
     chunks = encode_response(API_BY_NAME[call.name].key, call.version, correlation_id, answer)
     return b"".join(bytes(chunk) for chunk in chunks)[4:]  # type: ignore[call-overload]
+
+
+def recording(calls: Sequence[Call]) -> Iterator[TracedFrame]:
+    """Yield calls as a trace would hold them, each with its answer; after a close comes another connection."""
+    closed = 0
+    for number, call in enumerate(calls):
+        connection, time_us = (
+            f"127.0.0.1:9092-127.0.0.1:{FIRST_PORT + closed}-{closed}",
+            FIRST_US + 2 * number * STEP_US,
+        )
+        key = API_BY_NAME[call.name].key
+        peer = f"127.0.0.1:{FIRST_PORT + closed}"
+        yield TracedFrame(time_us, connection, peer, Direction.REQUEST, key, call.version, call.sent)
+        if call.received is None:
+            closed += 1
+        else:
+            yield TracedFrame(time_us + STEP_US, connection, peer, Direction.RESPONSE, key, call.version, call.received)
 
 
 def read_frames() -> list[Call]:

@@ -1,6 +1,7 @@
 """Our answers beside Apache Kafka's: what was asked when its answers were recorded is asked of a broker of ours.
 
-Not here: what is asked and what may differ (scripts/golden). `scripts/differential` shows differences by the dozen.
+Not here: what is asked and what may differ (scripts/golden), a replay of the same session (tests/study/test_replay,
+`scripts/differential`).
 """
 
 from pathlib import Path

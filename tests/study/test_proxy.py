@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -15,11 +16,14 @@ from kafka.admin import KafkaAdminClient
 
 from pykbroker.broker import Broker
 from pykbroker.study.frames import Frames, Subscription
+from pykbroker.study.framing import framed
 from pykbroker.study.proxy import ListenError, Proxy
 from tests.support.client import Client
 from tests.support.running import BACKENDS, DEADLINE_S, config_for, running
+from wire.frame import RequestHeader, encode_request
 from wire.messages.brokers import ApiVersionsRequest, DescribeClusterRequest
 from wire.messages.metadata import FindCoordinatorRequest, MetadataRequest
+from wire.messages.produce import ProduceRequest
 from wire.study.exchanges import Direction, TracedFrame
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +100,101 @@ async def test_bytes_that_are_no_frames_end_the_connection(tmp_path: Path) -> No
                 await stream.receive()
         async with client_of(proxy) as client:
             assert (await client.ask(MetadataRequest(), 9)).brokers
+
+
+def reset(sock: socket.socket) -> None:
+    """Close a connection with a reset instead of an end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+async def test_client_that_resets_ends_no_other_connection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As port scans and the health checks of load balancers do."""
+    async with running(tmp_path) as broker, proxied(broker) as (proxy, _), client_of(proxy) as client:
+        for _ in range(20):
+            reset(socket.create_connection(proxy.address))
+            assert (await client.ask(MetadataRequest(), 9)).brokers
+        with socket.create_connection(proxy.address) as asking:
+            asking.sendall(b"\0\0\0\x0c\0\x12\0\0\0\0\0\1\0\2me")
+            reset(asking)
+        assert (await client.ask(MetadataRequest(), 9)).brokers
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]
+
+
+async def test_broker_that_resets_ends_no_other_connection(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        broker.setblocking(False)
+        proxy = Proxy(("127.0.0.1", 0), broker.getsockname(), Frames())
+        with anyio.fail_after(DEADLINE_S):
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(proxy.run)
+                async with await anyio.connect_tcp(*proxy.address) as stays:
+                    await anyio.wait_readable(broker)
+                    answering, _ = broker.accept()
+                    for _ in range(5):
+                        async with await anyio.connect_tcp(*proxy.address) as stream:
+                            await anyio.wait_readable(broker)
+                            reset(broker.accept()[0])
+                            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                                await stream.receive()
+                    with answering:
+                        answering.sendall(framed(b"still there"))
+                        assert b"still there" in await stays.receive()
+                tasks.cancel_scope.cancel()
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]
+
+
+async def test_connection_that_fails_by_a_bug_ends_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as broker, proxied(broker) as (proxy, seen), client_of(proxy) as client:
+        assert (await client.ask(MetadataRequest(), 9)).brokers
+        with monkeypatch.context() as patched, socket.create_connection(proxy.address) as sock:
+            patched.setattr(seen, "offer", None)
+            sock.setblocking(False)
+            with pytest.raises((EOFError, ConnectionError)):
+                await Client(sock).ask(MetadataRequest(), 9)
+        assert (await client.ask(MetadataRequest(), 9)).brokers
+    assert "bug of the proxy" in caplog.text
+
+
+async def test_closed_connections_are_forgotten(tmp_path: Path) -> None:
+    """Of requests with acks=0, too, which nobody answers."""
+    async with running(tmp_path) as broker, proxied(broker) as (proxy, _):
+        for _ in range(3):
+            async with await anyio.connect_tcp(*proxy.address) as stream:
+                await stream.send(framed(encode_request(RequestHeader(0, 9, 1, "me"), ProduceRequest(acks=0))[4:]))
+                await stream.send(framed(encode_request(RequestHeader(3, 9, 2, "me"), MetadataRequest())[4:]))
+                await stream.receive()
+                assert len(proxy.exchanges) == 1
+                await stream.send_eof()
+                with pytest.raises(anyio.EndOfStream):
+                    await stream.receive()
+        with anyio.fail_after(DEADLINE_S):
+            while len(proxy.exchanges):
+                await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # uvloop asks the system itself
+async def test_every_address_of_a_name_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As "localhost" is 127.0.0.1 and ::1 on many machines."""
+    look_up = socket.getaddrinfo
+
+    def two_addresses(host: Any, *arguments: Any, **options: Any) -> Any:
+        hosts = ("127.0.0.1", "127.0.0.2") if host in ("two.local", b"two.local") else (host,)
+        return [found for host in hosts for found in look_up(host, *arguments, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
+    async with running(tmp_path) as broker:
+        proxy = Proxy(("two.local", 0), broker.addresses[0], Frames())
+        with anyio.fail_after(DEADLINE_S):
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(proxy.run)
+                for host in ("127.0.0.1", "127.0.0.2"):
+                    with socket.create_connection((host, proxy.address[1])) as sock:
+                        sock.setblocking(False)
+                        assert (await Client(sock).ask(MetadataRequest(), 9)).brokers
+                tasks.cancel_scope.cancel()
 
 
 async def test_port_that_is_taken_is_said(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from wire.catalog import API_BY_KEY
 from wire.schema import Versions
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "official"
-RECORD_FAMILIES = ("log_records", "control_records", "share_records", "streams_records")
+RECORD_FAMILIES = ("log_records", "control_records", "share_records", "streams_records", "cluster_records")
 
 
 @attrs.define

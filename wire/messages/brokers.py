@@ -68,7 +68,9 @@ class ControlledShutdownResponse:
 class ApiVersionsRequest:
     """Ask which APIs and versions the broker serves; the first request on every connection (KIP-35).
 
-    - 0 to 2: an empty body
+    - 0: an empty body
+    - 1: only the response differs
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 3: flexible; names the client's software (KIP-511)
     - 4: the client copes with features whose lowest version is 0
     - 5: which cluster and broker the client believes to talk to (KIP-1242)

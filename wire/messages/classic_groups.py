@@ -20,6 +20,7 @@ class JoinGroupRequest:
     """Enter a group, or enter it again for a rebalance; the answer comes when all members are there.
 
     - 1: rebalance timeout (KIP-62)
+    - 3: only throttling differs: the answer comes before the pause (KIP-219)
     - 4: a new member is first given its id and joins again with it (KIP-394)
     - 5: static membership (KIP-345)
     - 6: flexible
@@ -72,6 +73,7 @@ class JoinGroupResponse:
 class HeartbeatRequest:
     """Keep a member alive, and learn of rebalances by the error REBALANCE_IN_PROGRESS.
 
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 3: static membership (KIP-345)
     - 4: flexible
     """
@@ -106,6 +108,7 @@ class MemberIdentity:
 class LeaveGroupRequest:
     """Take members out of a group.
 
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 3: several members, static ones too (KIP-345)
     - 4: flexible
     - 5: reason (KIP-800)
@@ -147,6 +150,7 @@ class SyncGroupRequestAssignment:
 class SyncGroupRequest:
     """Fetch the member's assignment; the leader brings those of all members along.
 
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 3: static membership (KIP-345)
     - 4: flexible
     - 5: protocol type and name, refused if they are not the group's (KIP-559)
@@ -182,6 +186,7 @@ class SyncGroupResponse:
 class DescribeGroupsRequest:
     """Ask for the state and the members of classic groups.
 
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 3: authorized operations on request (KIP-430)
     - 4: only the response differs (KIP-345)
     - 5: flexible
@@ -234,6 +239,7 @@ class DescribeGroupsResponse:
 class ListGroupsRequest:
     """Ask which groups the broker coordinates.
 
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 3: flexible
     - 4: only groups in some states (KIP-518)
     - 5: only groups of some types (KIP-848)
@@ -270,6 +276,7 @@ class ListGroupsResponse:
 class DeleteGroupsRequest:
     """Delete empty groups with their offsets (KIP-229).
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: flexible
     - 3: only the response differs
     """

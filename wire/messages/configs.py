@@ -20,6 +20,7 @@ class DescribeConfigsRequest:
     """Ask for the configs of resources (KIP-133).
 
     - 1: synonyms (KIP-226); version 0 is gone (KIP-896)
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 3: documentation (KIP-569)
     - 4: flexible
     """
@@ -90,6 +91,7 @@ class AlterConfigsRequestAlterConfigsResource:
 class AlterConfigsRequest:
     """Replace all configs of resources: what is not named goes back to its default (KIP-133).
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: flexible
     """
 
@@ -174,7 +176,9 @@ class ListConfigResourcesRequest:
     - 1: any resource type (KIP-1142)
     """
 
-    resource_types: list[int] = array(Kind.INT8, "1+")  # empty: all
+    resource_types: list[int] = array(
+        Kind.INT8, "1+"
+    )  # 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group; empty: all
 
 
 @struct()

@@ -147,13 +147,13 @@ class TransactionLogValue:
     producer_epoch: int = int16()
     next_producer_epoch: int = int16("1+", tag=3, default=-1)
     transaction_timeout_ms: int = int32()
-    # 0 empty, 1 ongoing, 2, 3 preparing commit, abort, 4 committed, 5 aborted, 6 dead, 7 fencing
+    # 0 empty, 1 ongoing, 2 preparing commit, 3 preparing abort, 4 committed, 5 aborted, 6 dead, 7 fencing
     transaction_status: int = int8()
     # null in the states without any
     transaction_partitions: list[PartitionsSchema] | None = array(PartitionsSchema, nullable="0+")
     transaction_last_update_timestamp_ms: int = int64()
     transaction_start_timestamp_ms: int = int64()  # -1: none is open
-    client_transaction_version: int = int16("1+", tag=2)  # 0, 1 or 2: the feature level the client used
+    client_transaction_version: int = int16("1+", tag=2)  # the feature level that the client used
 
 
 @struct()

@@ -27,7 +27,8 @@ class OffsetCommitRequest:
     """Store how far a group has read.
 
     - 2: how long to keep the offsets; older versions are gone (KIP-896)
-    - 3, 4: only the response differs
+    - 3: only the response differs
+    - 4: only throttling differs: the answer comes before the pause (KIP-219)
     - 5: no retention time any more: the broker's configuration rules (KIP-211)
     - 6: leader epoch (KIP-320)
     - 7: static membership (KIP-345)
@@ -100,7 +101,9 @@ class OffsetFetchRequest:
 
     - 1: offsets from `__consumer_offsets`; version 0 is gone (KIP-896)
     - 2: null topics ask for all (KIP-88)
-    - 3 to 5: only the response differs
+    - 3: only the response differs
+    - 4: only throttling differs: the answer comes before the pause (KIP-219)
+    - 5: only the response differs
     - 6: flexible
     - 7: only offsets that no open transaction may still change (KIP-447)
     - 8: several groups at once (KIP-709)

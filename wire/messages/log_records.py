@@ -21,7 +21,7 @@ class ConsumerProtocolAssignmentTopicPartition:
 class ConsumerProtocolAssignment:
     """The partitions that a classic group's leader assigns to one consumer.
 
-    All versions are alike; they only follow those of the subscription.
+    - 1 to 3: the same bytes; the numbers follow those of the subscription
     """
 
     assigned_partitions: list[ConsumerProtocolAssignmentTopicPartition] = array(

@@ -18,10 +18,12 @@ class MetadataRequest:
     """Ask for the brokers of the cluster and for topics.
 
     - 4: whether a missing topic may be created; before, it always was
+    - 6: only throttling differs: the answer comes before the pause (KIP-219)
     - 8: authorized operations on request (KIP-430)
     - 9: flexible
-    - 10: topic ids (KIP-516); asking by id works from 12 on
+    - 10: topic ids (KIP-516), but brokers do not understand them yet
     - 11: authorized operations of the cluster moved to DescribeCluster (KIP-700)
+    - 12: asking by topic id works (KIP-516)
     - 13: only the response differs (KIP-1102)
     """
 
@@ -94,6 +96,7 @@ class FindCoordinatorRequest:
     """Ask which broker coordinates a group, a transaction or a share partition.
 
     - 1: transactional ids too (KIP-98)
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 3: flexible
     - 4: several keys at once (KIP-699)
     - 5: the client copes with TRANSACTION_ABORTABLE (KIP-890)

@@ -29,6 +29,7 @@ class ListOffsetsRequest:
 
     - 1: a single offset (KIP-79); version 0 is gone (KIP-896)
     - 2: isolation level (KIP-98)
+    - 3: only throttling differs: the answer comes before the pause (KIP-219)
     - 4: the leader epoch that the client knows (KIP-320)
     - 6: flexible
     - 7: timestamp -3 (KIP-734)
@@ -90,6 +91,7 @@ class DeleteRecordsTopic:
 class DeleteRecordsRequest:
     """Move the log start offset of partitions up (KIP-107).
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: flexible
     """
 

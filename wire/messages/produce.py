@@ -41,7 +41,8 @@ class ProduceRequest:
     - 3: transactions, record batches of format v2 (KIP-98); 0 to 2 are gone (KIP-896), yet listed in ApiVersions
       because librdkafka looks for them
     - 4: the client copes with KAFKA_STORAGE_ERROR (KIP-112)
-    - 5, 6: only the response differs, or nothing
+    - 5: only the response differs
+    - 6: only throttling differs: the answer comes before the pause (KIP-219)
     - 7: batches may be compressed with zstd (KIP-110)
     - 8: only the response differs (KIP-467)
     - 9: flexible

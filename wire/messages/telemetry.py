@@ -22,7 +22,7 @@ class GetTelemetrySubscriptionsResponse:
     error_code: int = int16()
     client_instance_id: Uuid = uuid()  # identifies the client until it ends
     subscription_id: int = int32()  # changes with the subscription; goes back with each push
-    accepted_compression_types: list[int] = array(Kind.INT8)  # as in record batches; the broker's preferred ones first
+    accepted_compression_types: list[int] = array(Kind.INT8)  # 1 gzip, 2 snappy, 3 lz4, 4 zstd; preferred ones first
     push_interval_ms: int = int32()
     telemetry_max_bytes: int = int32()  # of one push
     delta_temporality: bool = boolean()  # counters since the last push, instead of since the start
@@ -36,7 +36,7 @@ class PushTelemetryRequest:
     client_instance_id: Uuid = uuid()
     subscription_id: int = int32()
     terminating: bool = boolean()  # the last push of a client that closes
-    compression_type: int = int8()  # as in record batches
+    compression_type: int = int8()  # 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd
     metrics: bytes = bytes_()  # OpenTelemetry's MetricsData, compressed
 
 

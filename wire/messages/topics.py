@@ -30,6 +30,7 @@ class CreateTopicsRequest:
     """Create topics (KIP-4).
 
     - 2: only the response differs; older versions are gone (KIP-896)
+    - 3: only throttling differs: the answer comes before the pause (KIP-219)
     - 4: partitions and replication factor may be left to the broker (KIP-464)
     - 5: flexible; only the response differs otherwise (KIP-525)
     - 6: the client copes with THROTTLING_QUOTA_EXCEEDED (KIP-599)
@@ -88,6 +89,7 @@ class DeleteTopicsRequest:
     """Delete topics (KIP-4).
 
     - 1: only the response differs; version 0 is gone (KIP-896)
+    - 2: only throttling differs: the answer comes before the pause (KIP-219)
     - 4: flexible
     - 5: the client copes with THROTTLING_QUOTA_EXCEEDED (KIP-599)
     - 6: by topic id too (KIP-516)
@@ -137,6 +139,7 @@ class CreatePartitionsTopic:
 class CreatePartitionsRequest:
     """Give topics more partitions (KIP-195).
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: flexible
     - 3: the client copes with THROTTLING_QUOTA_EXCEEDED (KIP-599)
     """

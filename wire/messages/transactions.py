@@ -13,6 +13,7 @@ from wire.schema import Kind, Uuid, array, boolean, int8, int16, int32, int64, r
 class InitProducerIdRequest:
     """Ask for a producer id; with a transactional id also end what an earlier producer of that id left open.
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: flexible
     - 3: go on with an id and epoch, after an error (KIP-360)
     - 4: the client copes with PRODUCER_FENCED (KIP-588)
@@ -67,6 +68,7 @@ class AddPartitionsToTxnRequest:
 
     Clients use versions up to 3, with the fields of the message itself; brokers use 4 and later, with a list.
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: the client copes with PRODUCER_FENCED (KIP-588)
     - 3: flexible
     - 4: from brokers: several transactions, verification (KIP-890)
@@ -118,6 +120,7 @@ class AddPartitionsToTxnResponse:
 class AddOffsetsToTxnRequest:
     """Add a group's offsets to a transaction: the partition of `__consumer_offsets` that holds them.
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: the client copes with PRODUCER_FENCED (KIP-588)
     - 3: flexible
     - 4: the client copes with TRANSACTION_ABORTABLE (KIP-890)
@@ -146,6 +149,7 @@ class AddOffsetsToTxnResponse:
 class EndTxnRequest:
     """Commit or abort the open transaction.
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: the client copes with PRODUCER_FENCED (KIP-588)
     - 3: flexible
     - 4: the client copes with TRANSACTION_ABORTABLE (KIP-890)
@@ -248,6 +252,7 @@ class TxnOffsetCommitRequestTopic:
 class TxnOffsetCommitRequest:
     """Store a group's offsets that count when the transaction commits.
 
+    - 1: only throttling differs: the answer comes before the pause (KIP-219)
     - 2: leader epoch (KIP-320)
     - 3: flexible; member and generation, to fence dead members (KIP-447)
     - 4: the client copes with TRANSACTION_ABORTABLE (KIP-890)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from wire.catalog import API_BY_NAME, Api, request_class, response_class
+from wire.catalog import Api, request_class, response_class
 from wire.errors import ProtocolError
 
 PROGRAM = "python -m wire"
@@ -35,8 +35,14 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     command: Callable[[argparse.Namespace], int] = parsed.run
     try:
         return command(parsed)
-    except (CommandError, ProtocolError) as error:
+    except CommandError as error:
         parser.error(str(error))
+    except ProtocolError as error:  # a file that breaks off, behind what could be read of it
+        sys.stdout.flush()
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # as one ends what follows a trace
+        return 130
     except BrokenPipeError:  # nobody reads on
         sys.stderr.close()
         return 1
@@ -55,7 +61,14 @@ def build_parser(program: str) -> "tuple[argparse.ArgumentParser, argparse._SubP
 
     add_decode(commands)
     add_pcapng(commands)
-    lua = commands.add_parser("lua", help="print a dissector for Wireshark, made from the declarations")
+    lua = commands.add_parser(
+        "lua",
+        help="print a dissector for Wireshark, made from the declarations",
+        **examples(
+            f"{PROGRAM} lua > kafka.lua",
+            "wireshark -X lua_script:kafka.lua -o kafka_wire.ports:9092 app.pcapng",
+        ),
+    )
     lua.set_defaults(run=_lua)
     return parser, commands
 
@@ -150,20 +163,25 @@ def _diff(parsed: argparse.Namespace) -> int:
 
 
 def _add_codec(commands: Any) -> None:
-    parser = commands.add_parser("codec", help="print the compiled source of a message at a version")
-    parser.add_argument("api", help="name of the API, such as Fetch", metavar="API")
-    parser.add_argument("version", type=int)
+    parser = commands.add_parser(
+        "codec",
+        help="print the source that decodes and encodes a message in a version",
+        **examples(f"{PROGRAM} codec Fetch 13", f"{PROGRAM} codec Fetch 13 --response"),
+    )
+    parser.add_argument("api", help="name of the API, such as Fetch, or its key", metavar="API")
+    parser.add_argument("version", type=int, metavar="VERSION")
     parser.add_argument("--response", action="store_true", help="of the response instead of the request")
     parser.set_defaults(run=_codec)
 
 
 def _codec(parsed: argparse.Namespace) -> int:
     from wire import codec
+    from wire.schema import spec_of
 
-    api = {name.lower(): api for name, api in API_BY_NAME.items()}.get(parsed.api.lower())
-    if api is None:
-        raise CommandError(f"no API is called {parsed.api}")
+    api = api_named(parsed.api)
     message = (response_class if parsed.response else request_class)(api.key)
+    if parsed.version not in spec_of(message).versions:
+        raise CommandError(f"{spec_of(message).name} has no version {parsed.version}")
     print(codec.source(message, parsed.version), end="")
     return 0
 

@@ -13,12 +13,58 @@ import tokenize
 from collections.abc import Mapping
 from typing import Any
 
+_MEANING = re.compile(r"(?:^|: |^or )(-?\d+):? (?!or )(.+)")
+# Fields that mean the same everywhere, and have no comment in their declarations (wire.messages says so).
+COMMON_COMMENTS: Mapping[str, str] = {
+    "throttle_time_ms": "how long a quota holds the client back",
+    "error_message": "for people; null where the code says it all",
+    "group_instance_id": "a static member's name; null: a dynamic member",
+    "generation_id": "counts the rebalances of the group",
+    "transactional_id": "by which a producer is known again after a restart",
+    "producer_id": "-1: not idempotent",
+    "producer_epoch": "a producer with a lower one is fenced",
+    "leader_epoch": "counts the leaders that the partition has had",
+}
+# What no class declares: (kind of the node above, name) -> what it is.
+FORMAT_COMMENTS: Mapping[tuple[str, str], str] = {
+    ("RequestHeader", "correlation_id"): "the answer repeats it",
+    ("RequestHeader", "client_id"): "as the client calls itself, in quotas and logs",
+    ("ResponseHeader", "correlation_id"): "of the request that this answers",
+    ("RecordBatch", "base_offset"): "of the first record, set by the broker",
+    ("RecordBatch", "batch_length"): "of all that follows",
+    ("RecordBatch", "partition_leader_epoch"): "of the leader that took it, set by the broker",
+    ("RecordBatch", "magic"): "the format",
+    ("RecordBatch", "crc"): "CRC-32C of all that follows",
+    ("RecordBatch", "last_offset_delta"): "from the first record's offset to the last one's",
+    ("RecordBatch", "base_timestamp"): "records count from it",
+    ("RecordBatch", "producer_id"): "-1: not idempotent",
+    ("RecordBatch", "producer_epoch"): "a producer with a lower one is fenced",
+    ("RecordBatch", "base_sequence"): "of the first record: by it the broker knows what it has already",
+    ("Record", "length"): "of all that follows",
+    ("Record", "attributes"): "not used",
+    ("Record", "timestamp_delta"): "from the batch's base_timestamp",
+    ("Record", "offset_delta"): "from the batch's base_offset",
+    ("Message", "message_size"): "of all that follows",
+    ("Message", "crc"): "CRC-32 of all that follows",
+    ("Message", "magic"): "the format",
+}
+
 _VERSION = re.compile(r"- (\d+(?:(?:, | to )\d+)*): ?(.*)")
 
 
 def field_comment(cls: type[Any], name: str) -> str:
     """Return what is said about a field, "" where its name says it all."""
     return _comments(cls.__module__).get((cls.__name__, name), "")
+
+
+def value_meaning(comment: str, value: int) -> str:
+    """Return what a comment says of one value: it lists them as "0 set, 1 delete" or as "-1: not known"."""
+    return _meanings(comment).get(value, "")
+
+
+@functools.lru_cache(maxsize=4096)
+def _meanings(comment: str) -> Mapping[int, str]:
+    return {int(match[1]): match[2] for part in re.split("[,;] ", comment) if (match := _MEANING.search(part))}
 
 
 def summary(cls: type[Any]) -> str:

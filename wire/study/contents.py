@@ -6,6 +6,7 @@ Rules
 - Which topic records belong to is told by the message, by name or, in later versions, by an id whose name was seen
   before (`topic_names`).
 - What is inside stays where it is: the content's node gets children, with the offsets of the whole.
+- Of `__cluster_metadata`, which holds credentials and sensitive configs, what cannot be read is hidden.
 
 Not here: the format of records (records). Frames inside an Envelope are read by frames.
 Sources: KIP-98, KIP-848, KIP-932, KIP-1071 (records of coordinators), Kafka's CoordinatorRecordType.
@@ -20,15 +21,18 @@ from wire.errors import ProtocolError
 from wire.records import BatchHeader
 from wire.schema import Kind, spec_of
 from wire.study.records import walk_batches
+from wire.study.secrets import hide_secrets, hide_values_above
 from wire.study.tree import Node
 from wire.study.walk import Walker
 
 CONSUMER_OFFSETS = "__consumer_offsets"
 TRANSACTION_STATE = "__transaction_state"
 SHARE_GROUP_STATE = "__share_group_state"
+CLUSTER_METADATA = "__cluster_metadata"
+CLUSTER_METADATA_ID = (1).to_bytes(16, "big")  # in every cluster
 
 _SUBSCRIPTION, _ASSIGNMENT = "ConsumerProtocolSubscription", "ConsumerProtocolAssignment"
-_CONSUMERS = {
+CONSUMERS = {  # (class, field) -> what a consumer's bytes are there
     ("JoinGroupRequestProtocol", "metadata"): _SUBSCRIPTION,
     ("JoinGroupResponseMember", "metadata"): _SUBSCRIPTION,
     ("SyncGroupRequestAssignment", "assignment"): _ASSIGNMENT,
@@ -76,19 +80,20 @@ class Contents:
         assert node.owner is not None
         content = node.children[-1]
         place = (node.owner.__name__, node.name)
-        if node.kind == Kind.RECORDS:
-            self.records(walker, content, self._topic(walker.open))
-        elif place in _CONSUMERS:
+        if node.name == "unaligned_records" and (position := struct_node.child("position")) and position.value:
+            node.hide()
+            node.note = "a later piece of a snapshot: where its batches begin, the earlier ones tell"
+        elif node.kind == Kind.RECORDS:
+            topic = self._topic(walker.open)
+            read_topic(walker, content, topic)
+            if content.is_secret:
+                node.hide_value()
+        elif place in CONSUMERS:
             protocol_type = _nearest(walker.open, "protocol_type")
             if protocol_type in (None, "consumer") and content.value:
-                _inside(walker, content, functools.partial(_consumer_protocol, _CONSUMERS[place]))
+                _inside(walker, content, functools.partial(_consumer_protocol, CONSUMERS[place]))
         elif place == ("EnvelopeRequest", "request_principal"):
             _inside(walker, content, _principal)
-
-    def records(self, walker: Walker, content: Node, topic: str | None) -> None:
-        """Read batches where a node of bytes is."""
-        read = record_contents(topic)
-        walker.inside(walker.buffer, content, lambda inside: walk_batches(inside, read))
 
     def _topic(self, ancestors: list[Node]) -> str | None:
         for node in reversed(ancestors):
@@ -98,16 +103,35 @@ class Contents:
                     return child.value
             topic_id = node.child("topic_id")
             if topic_id is not None:
+                if topic_id.value == CLUSTER_METADATA_ID:
+                    return CLUSTER_METADATA
                 return self._topic_names.get(topic_id.value)
         return None
 
 
-def record_contents(topic: str | None) -> Callable[[Walker, BatchHeader, Node, Node], None]:
+def tells_of_metadata(tree: Node) -> bool:
+    """Tell whether a frame is about `__cluster_metadata`."""
+    return any(node.value in (CLUSTER_METADATA, CLUSTER_METADATA_ID) for node in tree.walk() if node.owner is not None)
+
+
+def read_topic(walker: Walker, root: Node, topic: str | None) -> None:
+    """Read the record batches of a topic below a node of bytes."""
+    walker.inside(walker.buffer, root, lambda inside: walk_batches(inside, _record_contents(topic)))
+    if topic == CLUSTER_METADATA:
+        for node in [*(child for child in root.children if child.kind != "RecordBatch"), *root.errors()]:
+            _hide_noted(node)
+        hide_values_above(root)
+
+
+def _record_contents(topic: str | None) -> Callable[[Walker, BatchHeader, Node, Node], None]:
     """Return what reads the keys and values of a topic's records."""
 
     def read(walker: Walker, header: BatchHeader, key: Node, value: Node) -> None:
         if header.is_control:
             _control_record(walker, key, value)
+            return
+        if topic == CLUSTER_METADATA:
+            _metadata_record(walker, value)
             return
         types = internal_records(topic) if topic in (CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE) else None
         if types is not None:
@@ -154,6 +178,42 @@ def _internal_record(walker: Walker, key: Node, value: Node, types: Mapping[int,
         _inside(walker, value.children[-1], functools.partial(_versioned, type_.value))
 
 
+@functools.cache
+def _metadata_records() -> dict[int, type[Any]]:
+    """The record types of `__cluster_metadata` by their numbers."""
+    found: dict[int, type[Any]] = {}
+    for cls in vars(importlib.import_module("wire.messages.cluster_records")).values():
+        spec = getattr(cls, "__wire__", None)
+        if spec is not None and spec.key is not None:
+            found[spec.key] = cls
+    return found
+
+
+def _metadata_record(walker: Walker, value: Node) -> None:
+    if value.value is None:
+        return
+    content, records = value.children[-1], _metadata_records()
+
+    def read(inside: Walker) -> None:
+        inside.uvarint("frame_version")
+        number = inside.uvarint("record_type", lambda number: records[number].__name__ if number in records else "")
+        version = inside.uvarint("version")
+        if number not in records or version not in spec_of(records[number]).versions:
+            raise ProtocolError(f"version {version} of record {number} is not known")
+        inside.message(records[number], version)
+
+    if _inside(walker, content, read):
+        hide_secrets(content)
+    else:
+        _hide_noted(content)
+
+
+def _hide_noted(node: Node) -> None:
+    note = node.note
+    node.hide()
+    node.note = note
+
+
 def _control_record(walker: Walker, key: Node, value: Node) -> None:
     if key.value is None or value.value is None or len(key.value) < 4:
         return
@@ -195,7 +255,7 @@ def _principal(walker: Walker) -> None:
     _versioned(DefaultPrincipalData, walker)
 
 
-def _inside(walker: Walker, content: Node, read: Callable[[Walker], None]) -> None:
+def _inside(walker: Walker, content: Node, read: Callable[[Walker], None]) -> bool:
     """Give a node of bytes children, if the bytes are what they are taken for, to the last one."""
 
     def read_all(inside: Walker) -> None:
@@ -203,10 +263,12 @@ def _inside(walker: Walker, content: Node, read: Callable[[Walker], None]) -> No
         if inside.pos != inside.end:
             raise ProtocolError(f"{inside.end - inside.pos} bytes are left")
 
-    if not walker.inside(walker.buffer, content, read_all):
-        error = next(node.error for node in content.walk() if node.error)
-        content.children = []
-        content.note = f"not what is expected here: {error}"
+    if walker.inside(walker.buffer, content, read_all):
+        return True
+    error = next(node.error for node in content.walk() if node.error)
+    content.children = []
+    content.note = f"not what is expected here: {error}"
+    return False
 
 
 def _nearest(ancestors: list[Node], name: str) -> object:

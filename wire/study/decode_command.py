@@ -2,22 +2,28 @@
 
 What an input is, its first bytes tell, or the name of the file for those of a partition's folder. What is none of these
 is taken for hexadecimal text.
+
+Rules
+- Frames are shown as they come, also out of a pipe.
+- Only frames that are shown become trees, and those that teach the names of topics. Behind the last one that was asked
+  for nothing is read.
+- Exit status 1: something was not understood.
 """
 
 import argparse
 import contextlib
-import itertools
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from wire.errors import ProtocolError
+from wire.catalog import APIS
 from wire.study.commands import PROGRAM, CommandError, api_named, examples
-from wire.study.exchanges import TracedFrame, learn_topics
-from wire.study.frames import walk_request, walk_response
-from wire.study.lines import Line, print_lines
+from wire.study.exchanges import TracedFrame, learn_topics, teaches_topics
+from wire.study.frames import NOT_UNDERSTOOD, is_known, walk_request, walk_response
+from wire.study.inputs import Input
+from wire.study.lines import Line, Printer
 from wire.study.pcapng import PcapngWriter
 from wire.study.show_tree import tree_json, tree_lines
 from wire.study.streams import Missing
@@ -25,7 +31,9 @@ from wire.study.summary import Summaries, missing_line
 from wire.study.trace import Lost, TraceDecoder, is_trace
 from wire.study.tree import Node
 
+RECORDING_START_BYTES = 8  # which tell what a recording is
 _READ_BYTES = 1024 * 1024
+_SEGMENT_SUFFIXES = (".log", ".checkpoint")
 _INDEX_SUFFIXES = (".index", ".timeindex", ".txnindex", ".snapshot")
 
 Event = TracedFrame | Missing | Lost
@@ -40,6 +48,7 @@ def add_decode(commands: Any) -> None:
             f"{PROGRAM} decode --response ApiVersions 0 000000010023",
             f"{PROGRAM} decode app.pcapng --summary",
             f"{PROGRAM} decode app.trace --frame 12",
+            f"tcpdump -i any -U -w - port 9092 | {PROGRAM} decode - --tree Fetch",
             f"{PROGRAM} decode data/__consumer_offsets-0/00000000000000000000.log",
         ),
     )
@@ -52,7 +61,9 @@ def add_decode(commands: Any) -> None:
     )
     parser.add_argument("--topic", help="of the records in a segment file, where its folder does not tell")
     parser.add_argument("--port", type=int, action="append", help="a broker's port in a capture (default: 9092)")
+    parser.add_argument("--follow", action="store_true", help="go on when a trace or a capture grows, as tail -f does")
     parser.add_argument("--summary", action="store_true", help="a line for each frame of a capture or a trace")
+    parser.add_argument("--tree", action="append", metavar="API", help="every byte of that API, a line for all others")
     parser.add_argument("--frame", type=int, metavar="N", help="only the frame of that number in the summary")
     parser.add_argument("--api", action="append", metavar="API", help="only frames of that API")
     parser.add_argument("--expand", action="store_true", help="show the parts of strings and of other values, too")
@@ -75,30 +86,30 @@ def _pcapng(parsed: argparse.Namespace) -> int:
     writer = PcapngWriter()
     with parsed.trace.open("rb") as source, parsed.capture.open("wb") as target:
         target.write(writer.header())
-        for event in trace_events(source):
+        for event in trace_events(Input(source)):
             if isinstance(event, TracedFrame):
                 target.write(writer.frame(event))
+            else:
+                writer.lost()
     return 0
 
 
 def _decode(parsed: argparse.Namespace) -> int:
     path = Path(parsed.input)
     is_file = parsed.input != "-" and _exists(path)
-    if is_file and path.suffix == ".log":
-        return _Output(parsed).show(_segment_trees(path, parsed.topic))
+    output = _Output(parsed)
+    if is_file and path.suffix in _SEGMENT_SUFFIXES:
+        return output.show(_segment_trees(path, parsed.topic))
     if is_file and path.suffix in _INDEX_SUFFIXES:
-        return _Output(parsed).show(_index_tree(path))
+        return output.show(_index_tree(path))
+    if not is_file and parsed.input != "-":
+        return output.show(_hex_trees(parsed.input.encode(), parsed.response))
     with contextlib.ExitStack() as stack:
-        source: BinaryIO | None = None
-        if is_file:
-            source = stack.enter_context(path.open("rb"))
-        elif parsed.input == "-":
-            source = sys.stdin.buffer
-        start = source.read(4096) if source is not None else b""
-        if source is not None and _is_recording(start):
-            return _Output(parsed).show_events(recorded_events(_joined(start, source), parsed.port))
-        text = parsed.input.encode() if source is None else start + source.read()
-        return _Output(parsed).show(_hex_trees(text, parsed.response))
+        file = stack.enter_context(path.open("rb")) if is_file else sys.stdin.buffer
+        source = Input(file, follow=parsed.follow and is_file)
+        if _is_recording(source.peek(RECORDING_START_BYTES)):
+            return output.show_events(recorded_events(source, parsed.port), is_live=source.is_live)
+        return output.show(_hex_trees(source.read_all(), parsed.response))
 
 
 def _exists(path: Path) -> bool:
@@ -114,36 +125,25 @@ def _is_recording(start: bytes) -> bool:
     return is_trace(start) or is_capture(start)
 
 
-def _joined(start: bytes, rest: BinaryIO) -> BinaryIO:
-    """Return a file that begins with what was read from it already."""
-    if rest.seekable():
-        rest.seek(0)
-        return rest
-    import io
-
-    return io.BytesIO(start + rest.read())
-
-
-def recorded_events(file: BinaryIO, ports: list[int] | None) -> Iterator[Event]:
+def recorded_events(source: Input, ports: list[int] | None) -> Iterator[Event]:
     """Yield what a trace or a capture holds. Raises: ProtocolError, CommandError."""
     from wire.study.pcap import MissingLibrary, read_capture
 
-    start = file.read(8)
-    file.seek(0)
-    if is_trace(start):
-        yield from trace_events(file)
+    if is_trace(source.peek(RECORDING_START_BYTES)):
+        yield from trace_events(source)
         return
     try:
-        yield from read_capture(file, ports or (9092,))
+        yield from read_capture(source, ports or (9092,))
     except MissingLibrary as error:
         raise CommandError(str(error)) from None
 
 
-def trace_events(file: BinaryIO) -> Iterator[TracedFrame | Lost]:
+def trace_events(source: Input) -> Iterator[TracedFrame | Lost]:
     """Yield what a trace file holds. Raises: ProtocolError."""
     decoder = TraceDecoder()
-    while data := file.read(_READ_BYTES):
+    while data := source.read_some(_READ_BYTES):
         yield from decoder.feed(data)
+    yield from decoder.feed(b"")  # says what is wrong with the rest
 
 
 def _hex_trees(text: bytes, response: list[str] | None) -> Iterator[tuple[Node, bytes, int]]:
@@ -152,20 +152,27 @@ def _hex_trees(text: bytes, response: list[str] | None) -> Iterator[tuple[Node, 
         data = bytes.fromhex(digits)
     except ValueError:
         raise CommandError("this is neither a file that is understood nor hexadecimal text") from None
+    answered = None if response is None else _answered(*response)
     pos = 0
     while pos < len(data):
         size = int.from_bytes(data[pos : pos + 4], "big")
         has_size = size >= 4 and pos + 4 + size <= len(data) and (pos > 0 or _is_sized(data, size))
         frame = data[pos : pos + 4 + size] if has_size else data[pos:]
-        if response is None:
+        if answered is None:
             tree = walk_request(frame, has_size=has_size)
         else:
-            api = api_named(response[0])
-            if not response[1].isdecimal():
-                raise CommandError(f"{response[1]} is no version")
-            tree = walk_response(api.key, int(response[1]), frame, has_size=has_size)
+            tree = walk_response(*answered, frame, has_size=has_size)
         yield tree, frame, pos
         pos += len(frame)
+
+
+def _answered(name: str, version: str) -> tuple[int, int]:
+    api = api_named(name)
+    if not version.isdecimal():
+        raise CommandError(f"{version} is no version")
+    if not is_known(api.key, int(version)):
+        raise CommandError(f"{api.name} has no version {version}")
+    return api.key, int(version)
 
 
 def _is_sized(data: bytes, size: int) -> bool:
@@ -196,7 +203,7 @@ def _index_tree(path: Path) -> Iterator[tuple[Node, bytes, int]]:
 
 
 class _Output:
-    """Shows trees and frames as the options say; exit status 1: something could not be understood."""
+    """Shows trees and frames as the options say."""
 
     def __init__(self, parsed: argparse.Namespace) -> None:
         self._json = parsed.json
@@ -204,42 +211,51 @@ class _Output:
         self._summary = parsed.summary
         self._frame = parsed.frame
         self._keys = {api_named(name).key for name in parsed.api or ()}
+        self._trees = _keys(parsed.tree)
+        self._printer = Printer(sys.stdout)
+        self._summaries = Summaries()
+        self._topic_names: dict[bytes, str] = {}
         self._has_errors = False
 
     def show(self, trees: Iterator[tuple[Node, bytes, int]]) -> int:
         for tree, buffer, position in trees:
             self._note_errors(tree)
+            self._has_errors = self._has_errors or tree.name in NOT_UNDERSTOOD
             if self._json:
                 _print_object({"position": position, "tree": tree_json(tree)})
             else:
-                print_lines(tree_lines(tree, buffer, expand=self._expand, base=position))
+                self._printer.print(tree_lines(tree, buffer, expand=self._expand, base=position))
         return int(self._has_errors)
 
-    def show_events(self, events: Iterator[Event]) -> int:
-        summaries = Summaries()
-        names: dict[bytes, str] = {}
-        broken: ProtocolError | None = None
-        numbers = itertools.count(1)
-        try:
-            for event in events:
-                if isinstance(event, TracedFrame):
-                    self._show_frame(next(numbers), event, summaries, names)
-                elif self._json:
-                    _print_object({"missing": event.count})
-                elif self._frame is None:
-                    print_lines([missing_line(event)])
-        except ProtocolError as error:
-            broken = error
-        if broken is not None:
-            raise broken
+    def show_events(self, events: Iterator[Event], *, is_live: bool) -> int:
+        """Show what a recording holds; `is_live`: everything at once, for it is still being written."""
+        number = 0
+        for event in events:
+            if isinstance(event, TracedFrame):
+                number += 1
+                self._show_frame(number, event)
+                if number == self._frame:
+                    return int(self._has_errors)
+            elif self._json:
+                _print_object({"missing": event.count})
+            elif self._frame is None:
+                self._printer.print([missing_line(event)])
+            if is_live:
+                sys.stdout.flush()
+        if self._frame is not None:
+            raise CommandError(f"there is no frame {self._frame}: there are {number}")
         return int(self._has_errors)
 
-    def _show_frame(self, number: int, frame: TracedFrame, summaries: Summaries, names: dict[bytes, str]) -> None:
-        tree = frame.tree(names)
-        learn_topics(tree, names)
-        line = summaries.line(number, frame, tree)
-        if self._frame not in (None, number) or (self._keys and frame.api_key not in self._keys):
+    def _show_frame(self, number: int, frame: TracedFrame) -> None:
+        is_shown = self._frame in (None, number) and (not self._keys or frame.api_key in self._keys)
+        if not is_shown:
+            self._summaries.pass_over(frame)
+            if teaches_topics(frame.direction, frame.api_key, frame.api_version):
+                learn_topics(frame.tree(), self._topic_names)
             return
+        tree = frame.tree(self._topic_names)
+        learn_topics(tree, self._topic_names)
+        line = self._summaries.line(number, frame, tree)
         self._note_errors(tree)
         if self._json:
             _print_object(
@@ -253,12 +269,17 @@ class _Output:
             )
             return
         lines: list[Line] = [line]
-        if not self._summary:
+        if frame.api_key in self._trees if self._trees else not self._summary:
             lines += [*tree_lines(tree, frame.data, expand=self._expand), []]
-        print_lines(lines)
+        self._printer.print(lines)
 
     def _note_errors(self, tree: Node) -> None:
         self._has_errors = self._has_errors or any(tree.errors())
+
+
+def _keys(names: list[str] | None) -> set[int]:
+    names = names or []
+    return {api.key for api in APIS} if "all" in names else {api_named(name).key for name in names}
 
 
 def _print_object(value: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from wire.catalog import API_BY_NAME, APIS, Api, request_class, response_class
 from wire.schema import FieldSpec, Kind, MessageType, Versions, spec_of
 from wire.study.comments import field_comment, summary, version_notes
 
-DATA_FAMILIES = ("log_records", "control_records", "share_records", "streams_records")
+DATA_FAMILIES = ("log_records", "control_records", "share_records", "streams_records", "cluster_records")
 
 
 @attrs.frozen

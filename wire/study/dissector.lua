@@ -1,9 +1,11 @@
 -- Dissect the Kafka protocol in Wireshark and tshark: every API and version of Apache Kafka 4.4, in both directions.
 --
---   wireshark -X lua_script:kafka.lua -d tcp.port==9092,kafka_wire
+--   wireshark -X lua_script:kafka.lua -o kafka_wire.ports:9092,9093
 --
 -- Written by `python -m wire lua`; the messages at the end come from the declarations in wire.messages, what is before
--- them is wire/study/dissector.lua. Fields are called kafka_wire.<message>.<path>. Secrets are not shown.
+-- them is wire/study/dissector.lua, with dissector_records.lua in it. Fields are called kafka_wire.<message>.<path>, those
+-- of records kafka_wire.batch.<field> and kafka_wire.record.<field>; records that are compressed are shown as bytes.
+-- Secrets are not shown, nor is the log of Kafka's controllers, which holds some.
 
 local proto = Proto("kafka_wire", "Kafka protocol, as wire declares it")
 local fields = {}
@@ -24,7 +26,6 @@ local NULL = field(ProtoField.none, "null", "null")
 local HIDDEN = field(ProtoField.none, "hidden", "hidden")
 local ELEMENT = field(ProtoField.none, "element", "element")
 local UNKNOWN_TAG = field(ProtoField.bytes, "unknown_tag", "tagged field of a later version")
-local BATCH = field(ProtoField.none, "batch", "record batch")
 local MALFORMED = ProtoExpert.new("kafka_wire.malformed", "Malformed", expert.group.MALFORMED, expert.severity.ERROR)
 local EXTRA = ProtoExpert.new("kafka_wire.extra", "Bytes follow the message", expert.group.MALFORMED, expert.severity.WARN)
 proto.experts = { MALFORMED, EXTRA }
@@ -36,16 +37,6 @@ local MAKERS = {
   uuid = ProtoField.bytes, string = ProtoField.string, bytes = ProtoField.bytes, records = ProtoField.bytes,
   array = ProtoField.none, struct = ProtoField.none,
 }
-
-local BATCH_HEADER = {
-  { "base_offset", "int64" }, { "batch_length", "int32" }, { "partition_leader_epoch", "int32" }, { "magic", "int8" },
-  { "crc", "uint32" }, { "attributes", "int16" }, { "last_offset_delta", "int32" }, { "base_timestamp", "int64" },
-  { "max_timestamp", "int64" }, { "producer_id", "int64" }, { "producer_epoch", "int16" }, { "base_sequence", "int32" },
-  { "record_count", "int32" },
-}
-for _, row in ipairs(BATCH_HEADER) do
-  row.field = field(MAKERS[row[2]], "batch." .. row[1], row[1])
-end
 
 -- Reading. `c` is a position: c.t the buffer, c.pos, c.stop, c.version, c.flexible. What does not fit is an error.
 
@@ -101,19 +92,44 @@ local function null(c, f, start, tree)
   tree:add(NULL, c.t(start, c.pos - start)):set_text(f.name .. ": null")
 end
 
-local function batches(t, start, stop, tree)
-  while stop - start >= 61 and t(start + 16, 1):uint() == 2 do
-    local size = t(start + 8, 4):int() + 12
-    if size < 61 or size > stop - start then return end
-    local node = tree:add(BATCH, t(start, size))
-    local at = start
-    for _, row in ipairs(BATCH_HEADER) do
-      local width = WIDTHS[row[2]]
-      node:add(row.field, t(at, width))
-      at = at + width
-    end
-    start = start + size
-  end
+RECORDS
+
+local METADATA_TOPIC, METADATA_TOPIC_ID = "__cluster_metadata", string.rep("00", 15) .. "01"
+local is_topic_name = { topic = true, name = true }
+
+local function inner_scope(scope)
+  return {
+    sensitive = scope.sensitive, is_metadata = scope.is_metadata, protocol_type = scope.protocol_type,
+  }
+end
+
+local function malformed(node, why)
+  node:add_proto_expert_info(MALFORMED, type(why) == "table" and why[1] or tostring(why))
+end
+
+-- What consumers say to each other in their groups: a version, and the message.
+local data_messages = {}
+local INSIDE_VERSION = field(ProtoField.int16, "inside_version", "version")
+local nowhere = {}
+setmetatable(nowhere, { __index = function() return function() return nowhere end end })
+
+local function read_inside(t, start, stop, message, tree)
+  local c = { t = t, pos = start, stop = stop }
+  need(c, 2, "version")
+  local version = t(start, 2):int()
+  if version < message.low then error({ message.name .. " has no version " .. version }) end
+  tree:add(INSIDE_VERSION, t(start, 2))
+  c.pos, c.version = start + 2, math.min(version, message.high)
+  c.flexible = c.version >= message.flexible_low and c.version <= message.flexible_high
+  read_struct(c, message.fields, tree, {})
+  if c.pos ~= stop and version <= message.high then error({ "bytes are left" }) end
+end
+
+local function inside(c, f, start, stop, tree, scope)
+  if scope.protocol_type ~= nil and scope.protocol_type ~= "consumer" then return end
+  local message = data_messages[f.inside]
+  -- Members of other protocols put there what they like: it is shown only if it can be read to its end.
+  if pcall(read_inside, c.t, start, stop, message, nowhere) then read_inside(c.t, start, stop, message, tree) end
 end
 
 local function sized(c, f, tree, scope)
@@ -130,7 +146,7 @@ local function sized(c, f, tree, scope)
   local at = c.pos
   c.pos = c.pos + size
   if size > 0 and f.is_config_name then scope.sensitive = scope.sensitive or is_sensitive(c.t(at, size):string()) end
-  local is_secret = f.is_secret
+  local is_secret = f.is_secret or (f.kind == "records" and scope.is_metadata)
   if f.is_config_value then
     is_secret = scope.sensitive
     -- In answers, two bytes further, it is said whether the config is sensitive.
@@ -144,14 +160,23 @@ local function sized(c, f, tree, scope)
     tree:add(f.field, c.t(start, c.pos - start), ""):set_text(f.name .. ": empty")
   else
     local node = tree:add(f.field, c.t(at, size))
-    if f.kind == "records" then batches(c.t, at, at + size, node) end
+    if is_topic_name[f.name] and f.kind == "string" and c.t(at, size):string() == METADATA_TOPIC then
+      scope.is_metadata = true
+    end
+    if f.name == "protocol_type" then scope.protocol_type = c.t(at, size):string() end
+    if f.inside then inside(c, f, at, at + size, node, scope) end
+    if f.kind == "records" then
+      local ok, why = pcall(batches, c.t, at, at + size, node)
+      if not ok then malformed(node, why) end
+    end
   end
 end
 
-local function fixed(c, f, kind, tree)
+local function fixed(c, f, kind, tree, scope)
   local width = WIDTHS[kind]
   need(c, width, f.name)
   tree:add(f.field, c.t(c.pos, width))
+  if f.name == "topic_id" and tostring(c.t(c.pos, width):bytes()) == METADATA_TOPIC_ID then scope.is_metadata = true end
   c.pos = c.pos + width
 end
 
@@ -169,12 +194,12 @@ local function array(c, f, tree, scope)
     if f.fields then
       local at = c.pos
       local element = node:add(ELEMENT, c.t(at, 0)):set_text("[" .. index .. "]")
-      read_struct(c, f.fields, element, { sensitive = scope.sensitive })
+      read_struct(c, f.fields, element, inner_scope(scope))
       element:set_len(c.pos - at)
     elseif f.element == "string" then
       sized(c, { name = f.name, kind = "string", field = f.field, null_low = 1, null_high = 0 }, node, scope)
     else
-      fixed(c, f, f.element, node)
+      fixed(c, f, f.element, node, scope)
     end
   end
   node:set_len(c.pos - start)
@@ -182,7 +207,7 @@ end
 
 local function read_field(c, f, tree, scope, in_tag)
   if WIDTHS[f.kind] then
-    fixed(c, f, f.kind, tree)
+    fixed(c, f, f.kind, tree, scope)
   elseif f.kind == "array" then
     array(c, f, tree, scope)
   elseif f.kind == "struct" then
@@ -194,7 +219,7 @@ local function read_field(c, f, tree, scope, in_tag)
       if there < 0 or (in_tag and there == 0) then return null(c, f, start, tree) end
     end
     local node = tree:add(f.field, c.t(start, 0))
-    read_struct(c, f.fields, node, { sensitive = scope.sensitive })
+    read_struct(c, f.fields, node, inner_scope(scope))
     node:set_len(c.pos - start)
   else
     sized(c, f, tree, scope)
@@ -250,7 +275,7 @@ local function body(t, pos, message, version, tree, pinfo, direction)
   local node = tree:add(BODY, t(pos)):set_text(message.name .. " v" .. version)
   local ok, why = pcall(read_struct, c, message.fields, node, {})
   if not ok then
-    node:add_proto_expert_info(MALFORMED, type(why) == "table" and why[1] or tostring(why))
+    malformed(node, why)
   elseif c.pos < c.stop then
     node:add_proto_expert_info(EXTRA)
   end
@@ -358,6 +383,8 @@ end
 
 -- Messages
 
+local ERRORS = ERROR_NAMES
+
 local function prepare(list, prefix)
   for _, f in ipairs(list) do
     local abbr = prefix .. "." .. f.name
@@ -365,7 +392,11 @@ local function prepare(list, prefix)
       f.container = field(ProtoField.none, abbr .. ".count", f.name)
       if f.fields then prepare(f.fields, abbr) else f.field = field(MAKERS[f.element], abbr, f.name) end
     else
-      f.field = field(MAKERS[f.kind], abbr, f.name)
+      if f.kind == "int16" and f.name:find("error_code$") then
+        f.field = field(MAKERS[f.kind], abbr, f.name, base.DEC, ERRORS)
+      else
+        f.field = field(MAKERS[f.kind], abbr, f.name)
+      end
       if f.fields then prepare(f.fields, abbr) end
     end
   end
@@ -378,6 +409,13 @@ local function F(name, kind, low, high, null_low, null_high, more)
   return f
 end
 
+local function D(name, low, high, flexible_low, flexible_high, list)
+  prepare(list, name)
+  data_messages[name] = {
+    name = name, low = low, high = high, flexible_low = flexible_low, flexible_high = flexible_high, fields = list,
+  }
+end
+
 local function M(direction, key, api, name, low, high, flexible_low, flexible_high, list)
   prepare(list, name)
   messages[direction][key] = {
@@ -388,4 +426,16 @@ end
 
 MESSAGES
 proto.fields = fields
-DissectorTable.get("tcp.port"):add_for_decode_as(proto)
+local tcp_ports = DissectorTable.get("tcp.port")
+tcp_ports:add_for_decode_as(proto)
+
+-- Ports that belong to brokers; none at first, for Wireshark has a dissector of its own.
+proto.prefs.ports = Pref.range("TCP ports", "", "Ports that brokers listen on", 65535)
+local ports = ""
+
+function proto.prefs_changed()
+  if ports == proto.prefs.ports then return end
+  if ports ~= "" then tcp_ports:remove(ports, proto) end
+  ports = proto.prefs.ports
+  if ports ~= "" then tcp_ports:add(ports, proto) end
+end

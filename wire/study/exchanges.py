@@ -2,7 +2,7 @@
 
 Rules
 - An answer names its request by nothing but the correlation id: `Exchanges` remembers the requests of each connection,
-  at most MAX_OUTSTANDING, the oldest of which are forgotten (acks=0 is never answered).
+  at most MAX_OUTSTANDING, the oldest of which are forgotten (acks=0 is never answered), until the connection ends.
 - What follows SaslHandshake v0 in frames without headers is no request of ours: its key is UNKNOWN, and nothing of it
   is shown or kept.
 - `public` gives a frame without its secrets: their bytes are asterisks, so that everything else stays where it is.
@@ -11,11 +11,15 @@ Not here: files of such frames (trace, pcapng), cutting frames out of streams (s
 """
 
 import enum
+import functools
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from wire.catalog import request_class, response_class
 from wire.primitives import Buffer
-from wire.study.frames import known_request, walk_request, walk_response
+from wire.schema import spec_of
+from wire.study.contents import CLUSTER_METADATA, CLUSTER_METADATA_ID
+from wire.study.frames import is_known, known_request, walk_request, walk_response
 from wire.study.secret_search import has_secret
 from wire.study.secrets import SECRET_KEYS
 from wire.study.tree import Node
@@ -24,7 +28,10 @@ from wire.study.walk import NO_LIMIT
 UNKNOWN = -1
 MAX_OUTSTANDING = 10_000
 MAX_CONNECTIONS = 10_000
-_CONTENT = frozenset({"text", "content", "unknown", "?"})  # what holds bytes rather than their length
+_BYTE_KINDS = frozenset({"bytes", "utf-8"})  # leaves that hold bytes rather than their length
+_TOPIC_NAMES = ("name", "topic", "topic_name")
+_METADATA_KEYS = frozenset({1, 59})  # Fetch and FetchSnapshot, by which controllers and brokers read their log
+_TOPIC_WITHIN_BYTES = 256  # they ask for that topic alone
 
 
 class Direction(enum.IntEnum):
@@ -87,13 +94,21 @@ class Exchanges:
             return UNKNOWN, UNKNOWN
         return asked.pop(int.from_bytes(data[:4], "big", signed=True), (UNKNOWN, UNKNOWN))
 
+    def __len__(self) -> int:
+        """Return how many connections are remembered."""
+        return len(self._asked)
+
+    def forget(self, connection: str) -> None:
+        """Let go of a connection that has ended."""
+        self._asked.pop(connection, None)
+
     def awaits(self, connection: str, correlation_id: int) -> bool:
         return correlation_id in self._asked.get(connection, ())
 
 
 def public(direction: Direction, key: int, version: int, data: bytes | bytearray) -> bytes | bytearray:
     """Return the frame with asterisks where it has secrets."""
-    if key != UNKNOWN and key not in SECRET_KEYS:
+    if key != UNKNOWN and key not in SECRET_KEYS and not _is_of_metadata(direction, key, data):
         return data
     if key in SECRET_KEYS and not has_secret(data, None if direction is Direction.REQUEST else (key, version)):
         return data
@@ -101,7 +116,7 @@ def public(direction: Direction, key: int, version: int, data: bytes | bytearray
         tree = walk_request(data, max_nodes=NO_LIMIT)  # the rest of a tree that breaks off counts as a secret
     else:
         tree = walk_response(key, version, data, max_nodes=NO_LIMIT)
-    hidden = [leaf for leaf in tree.leaves() if leaf.is_secret and leaf.name in _CONTENT]
+    hidden = [leaf for leaf in tree.leaves() if leaf.is_secret and leaf.kind in _BYTE_KINDS]
     if not hidden:
         return data
     changed = bytearray(data)
@@ -110,13 +125,37 @@ def public(direction: Direction, key: int, version: int, data: bytes | bytearray
     return bytes(changed)
 
 
+def _is_of_metadata(direction: Direction, key: int, data: bytes | bytearray) -> bool:
+    """Tell whether an answer may hold records of `__cluster_metadata`, among which are credentials."""
+    if key not in _METADATA_KEYS or direction is Direction.REQUEST:
+        return False
+    start = data[:_TOPIC_WITHIN_BYTES]
+    return CLUSTER_METADATA.encode() in start or CLUSTER_METADATA_ID in start
+
+
+@functools.lru_cache(maxsize=1024)
+def teaches_topics(direction: Direction, key: int, version: int) -> bool:
+    """Tell whether such frames may say which id a topic of a name has."""
+    if key == UNKNOWN or not is_known(key, version):
+        return False
+    return _names_topics((request_class, response_class)[direction](key), version)
+
+
+def _names_topics(cls: type[Any], version: int) -> bool:
+    fields = [field for field in spec_of(cls).fields if version in field.versions]
+    names = {field.name for field in fields}
+    if "topic_id" in names and not names.isdisjoint(_TOPIC_NAMES):
+        return True
+    return any(isinstance(field.element, type) and _names_topics(field.element, version) for field in fields)
+
+
 def learn_topics(tree: Node, names: dict[bytes, str]) -> None:
     """Remember the names of topics whose ids a tree tells; a bounded number of them."""
     for node in tree.walk():
         topic_id = node.child("topic_id") if node.children else None
         if topic_id is None or not isinstance(topic_id.value, bytes):
             continue
-        for part in ("name", "topic", "topic_name"):
+        for part in _TOPIC_NAMES:
             name = node.child(part)
             if name is not None and isinstance(name.value, str) and len(names) < MAX_CONNECTIONS:
                 names[topic_id.value] = name.value

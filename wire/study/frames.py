@@ -22,12 +22,13 @@ from wire.errors import ErrorCode, ProtocolError
 from wire.frame import API_VERSIONS, request_header_version, response_header_version
 from wire.primitives import Buffer
 from wire.schema import Kind, spec_of
-from wire.study.contents import Contents
+from wire.study.contents import Contents, tells_of_metadata
 from wire.study.secrets import has_secrets, hide_secrets
 from wire.study.tree import TAGS, Node
 from wire.study.walk import MAX_NODES, Walker
 
 ENVELOPE = 58
+NOT_UNDERSTOOD = ("request", "response")  # what the trees of such frames are called
 _KEY_AND_VERSION = Struct(">hh")
 
 
@@ -40,16 +41,16 @@ def walk_request(
 ) -> Node:
     """Read the frame of a request into a tree."""
     api = known_request(frame, 4 if has_size else 0)
-    root = Node("request", "request", 0, len(frame))
+    root = Node(NOT_UNDERSTOOD[0], "request", 0, len(frame))
     walker = Walker(frame, root, max_nodes=max_nodes, contents=Contents(topic_names))
     if api is None:
-        walker.guarded(lambda: _unknown(walker, has_size))
+        walker.guarded(lambda: _unknown(walker, has_size, _without_version(frame, 4 if has_size else 0)))
         return root
     key, version = api
     cls = request_class(key)
     root.name = f"{API_BY_KEY[key].name} v{version} request"
-    walker.guarded(lambda: _request(walker, cls, version, has_size))
-    _finish(root, cls, walker)
+    is_whole = walker.guarded(lambda: _request(walker, cls, version, has_size))
+    _finish(root, cls, walker, is_whole)
     return root
 
 
@@ -63,7 +64,7 @@ def walk_response(
     max_nodes: int = MAX_NODES,
 ) -> Node:
     """Read the frame of an answer to a request of that key and version into a tree."""
-    root = Node("response", "response", 0, len(frame))
+    root = Node(NOT_UNDERSTOOD[1], "response", 0, len(frame))
     walker = Walker(frame, root, max_nodes=max_nodes, contents=Contents(topic_names))
     if not is_known(key, version):
         walker.guarded(lambda: _unknown(walker, has_size))
@@ -72,8 +73,8 @@ def walk_response(
         version = 0  # which everybody understands (KIP-511)
     cls = response_class(key)
     root.name = f"{API_BY_KEY[key].name} v{version} response"
-    walker.guarded(lambda: _response(walker, cls, key, version, has_size))
-    _finish(root, cls, walker)
+    is_whole = walker.guarded(lambda: _response(walker, cls, key, version, has_size))
+    _finish(root, cls, walker, is_whole)
     return root
 
 
@@ -98,12 +99,20 @@ def _refuses_version(frame: Buffer, has_size: bool) -> bool:
     return bytes(frame[start : start + 2]) == ErrorCode.UNSUPPORTED_VERSION.to_bytes(2, "big")
 
 
-def _unknown(walker: Walker, has_size: bool) -> None:
+def _without_version(frame: Buffer, pos: int) -> str:
+    """Say of which API a request may be, in a version that we do not know."""
+    if len(frame) - pos < _KEY_AND_VERSION.size:
+        return ""
+    key, version = _KEY_AND_VERSION.unpack_from(frame, pos)
+    return f": {API_BY_KEY[key].name} has no version {version}" if key in API_BY_KEY else ""
+
+
+def _unknown(walker: Walker, has_size: bool, why: str = "") -> None:
     if has_size:
         walker.fixed("size", Kind.INT32)
     node = walker.raw("content", walker.end - walker.pos)
     node.hide()
-    node.note = "no request that we know; it may be a SASL token"
+    node.note = f"no request that we know{why}; it may be a SASL token"
 
 
 def _request(walker: Walker, cls: type[Any], version: int, has_size: bool) -> None:
@@ -159,13 +168,13 @@ def _body(walker: Walker, cls: type[Any], version: int) -> None:
         raise ProtocolError(f"{walker.end - walker.pos} bytes follow the message")
 
 
-def _finish(root: Node, cls: type[Any], walker: Walker) -> None:
+def _finish(root: Node, cls: type[Any], walker: Walker, is_whole: bool) -> None:
     """Hide what is secret, and read the request that an Envelope carries."""
     if has_secrets(cls):
         hide_secrets(root)
+    if not is_whole and (has_secrets(cls) or tells_of_metadata(root)):
         for node in root.walk():
             if node.error:
-                node.is_secret = True
                 node.hide()
     if spec_of(cls).key == ENVELOPE:
         _open_envelope(root, walker)

@@ -1,27 +1,51 @@
-"""Write a dissector for Wireshark from the declarations: dissector.lua, with the messages in their places."""
+"""Write a dissector for Wireshark from the declarations: dissector.lua, with records and messages in their places."""
 
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
 from wire.catalog import APIS, request_class, response_class
+from wire.errors import ErrorCode
+from wire.messages.log_records import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 from wire.schema import FieldSpec, Kind, Versions, spec_of
+from wire.study.contents import CONSUMERS
 from wire.study.secrets import CONFIG_CLASSES, SECRET_FIELDS, SENSITIVE_WORDS
 
-# Frames that may hold secrets, too, and are not looked into.
-_FRAMES_INSIDE = {("EnvelopeRequest", "request_data"), ("EnvelopeResponse", "response_data")}
+# What may hold secrets, too, and is not looked into: frames, pieces of the log of Kafka's controllers.
+_NOT_LOOKED_INTO = {
+    ("EnvelopeRequest", "request_data"),
+    ("EnvelopeResponse", "response_data"),
+    ("FetchSnapshotResponsePartitionSnapshot", "unaligned_records"),
+}
 
 
 def dissector() -> str:
     """Return the source of the dissector."""
-    runtime = files("wire.study").joinpath("dissector.lua").read_text()
+    folder = files("wire.study")
+    runtime, records = (folder.joinpath(name).read_text() for name in ("dissector.lua", "dissector_records.lua"))
+    errors = ", ".join(f'[{error.value}] = "{error.name}"' for error in ErrorCode)
     words = ", ".join(f'"{word}"' for word in SENSITIVE_WORDS)
     messages = "".join(
         _message(direction, api.key, api.name, cls(api.key))
         for api in APIS
         for direction, cls in (("request", request_class), ("response", response_class))
     )
-    return runtime.replace("SENSITIVE_WORDS", f"{{ {words} }}", 1).replace("\nMESSAGES\n", f"\n{messages}\n", 1)
+    messages += "".join(_data(cls) for cls in (ConsumerProtocolSubscription, ConsumerProtocolAssignment))
+    for name, text in (
+        ("SENSITIVE_WORDS\n", f"{{ {words} }}\n"),
+        ("ERROR_NAMES\n", f"{{ {errors} }}\n"),
+        ("\nRECORDS\n", f"\n{records}\n"),
+        ("\nMESSAGES\n", f"\n{messages}\n"),
+    ):
+        assert runtime.count(name) == 1
+        runtime = runtime.replace(name, text)
+    return runtime
+
+
+def _data(cls: type[Any]) -> str:
+    spec = spec_of(cls)
+    fields = "\n".join(_fields(cls, "  "))
+    return f'D("{spec.name}", {_range(spec.versions)}, {_range(spec.flexible)}, {{\n{fields}\n}})\n'
 
 
 def _message(direction: str, key: int, api: str, cls: type[Any]) -> str:
@@ -50,8 +74,10 @@ def _more(cls: type[Any], field: FieldSpec, *, has_verdict: bool) -> Iterator[st
         yield f"tag = {field.tag}, tag_low = {field.tagged.low}, tag_high = {field.tagged.high}"
     if field.kind is Kind.ARRAY and isinstance(field.element, Kind):
         yield f'element = "{field.element}"'
-    if (cls.__name__, field.name) in SECRET_FIELDS or (cls.__name__, field.name) in _FRAMES_INSIDE:
+    if (cls.__name__, field.name) in SECRET_FIELDS or (cls.__name__, field.name) in _NOT_LOOKED_INTO:
         yield "is_secret = true"
+    if (cls.__name__, field.name) in CONSUMERS:
+        yield f'inside = "{CONSUMERS[cls.__name__, field.name]}"'
     if cls.__name__ in CONFIG_CLASSES and field.name == "name":
         yield "is_config_name = true"
     if cls.__name__ in CONFIG_CLASSES and field.name == "value":

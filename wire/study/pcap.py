@@ -9,7 +9,7 @@ Not here: the streams of TCP (streams), writing captures (pcapng).
 import socket
 import struct
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from wire.errors import ProtocolError
 from wire.study.exchanges import TracedFrame
@@ -27,7 +27,15 @@ def is_capture(start: bytes) -> bool:
     return start[:4] in (*PCAP_MAGICS, PCAPNG_MAGIC)
 
 
-def read_capture(file: BinaryIO, broker_ports: Collection[int] = (9092,)) -> Iterator[TracedFrame | Missing]:
+class Source(Protocol):
+    """What a capture is read from; a pipe will do."""
+
+    def peek(self, size: int, /) -> bytes: ...
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_capture(file: Source, broker_ports: Collection[int] = (9092,)) -> Iterator[TracedFrame | Missing]:
     """Yield the frames of all connections in the order in which they were complete.
 
     Raises: ProtocolError where the file is no capture, or where it breaks off; what came before has been yielded.
@@ -41,7 +49,8 @@ def read_capture(file: BinaryIO, broker_ports: Collection[int] = (9092,)) -> Ite
     broken: str | None = None
     wrong = (dpkt.Error, struct.error, ValueError, IndexError, OverflowError)
     try:
-        reader = dpkt.pcap.UniversalReader(file)
+        is_pcapng = file.peek(4)[:4] == PCAPNG_MAGIC
+        reader = (dpkt.pcapng.Reader if is_pcapng else dpkt.pcap.Reader)(file)
         unwrap = _LINKS.get(reader.datalink())
     except wrong as error:
         raise ProtocolError(f"this is no capture: {error}") from None

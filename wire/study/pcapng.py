@@ -7,6 +7,7 @@ Rules
 - Addresses and ports are those that the connection's name tells ("broker:port-client:port-number"); where it tells
   none, they are made up, different for each connection, with the broker on port 9092.
 - Checksums are right.
+- Where a trace has lost frames, sequence numbers leave a gap, which readers take for packets that were not captured.
 
 Sources: the pcapng draft of the IETF's opsawg; RFC 791, 8200, 9293.
 """
@@ -21,6 +22,7 @@ from wire.study.streams import SYN
 
 MAX_SEGMENT_BYTES = 32_000
 MADE_UP_PORT = 9092
+GAP_BYTES = 1  # how many are missing, nobody knows
 _ACK, _PUSH = 16, 8
 _RAW_IP = 101
 _CONNECTION = re.compile(r"(.+):(\d+)-(.+):(\d+)-\d+")
@@ -58,6 +60,11 @@ class PcapngWriter:
         packets += connection.segments(frame.direction, data)
         return b"".join(_packet(frame.time_us, packet) for packet in packets)
 
+    def lost(self) -> None:
+        """Leave a gap, where frames are missing of connections that nobody knows: it may be any that is there."""
+        for connection in self._connections.values():
+            connection.skip()
+
 
 class _Connection:
     def __init__(self, name: str, number: int) -> None:
@@ -77,6 +84,10 @@ class _Connection:
         yield self._segment(Direction.RESPONSE, SYN | _ACK, b"")
         self._sent[Direction.RESPONSE] = 1
         yield self._segment(Direction.REQUEST, _ACK, b"")
+
+    def skip(self) -> None:
+        for direction in Direction:
+            self._sent[direction] = (self._sent[direction] + GAP_BYTES) & 0xFFFFFFFF
 
     def segments(self, direction: Direction, data: bytes) -> Iterator[bytes]:
         for start in range(0, len(data), MAX_SEGMENT_BYTES):

@@ -1,14 +1,15 @@
 """Record batches as annotated trees: headers, records, what is compressed in a buffer of its own.
 
 Rules
-- A last batch that is cut short, as a fetch may bring one, is no error; batches of the formats before v2 are shown as
-  bytes.
+- A last batch that is cut short, as a fetch may bring one, is no error. Neither are messages of the formats before v2,
+  which stay bytes where they are no such messages; what is compressed in them stays bytes, too.
 - Keys and values are given to `contents`, which knows the records of internal topics and control records.
 
 Not here: what keys and values mean (contents). The format itself stands in wire.records.
 """
 
 import struct
+import zlib
 from collections.abc import Callable
 
 from wire.compression import decompress
@@ -64,7 +65,7 @@ def walk_batches(walker: Walker, contents: RecordContents | None = None) -> None
             if size < (BATCH_HEADER_SIZE if magic == MAGIC else MAGIC_POSITION):
                 raise ProtocolError(f"a record batch of {size} bytes")
             if magic != MAGIC and size <= left:
-                walker.raw(f"[{number}]", size).note = f"messages of the old format {magic}"
+                _old_message(walker, f"[{number}]", size, magic)
                 number += 1
                 continue
         if left <= MAGIC_POSITION or size > left:
@@ -75,6 +76,36 @@ def walk_batches(walker: Walker, contents: RecordContents | None = None) -> None
             _batch(walker, batch, contents)
         walker.end = end
         number += 1
+
+
+def _old_message(walker: Walker, name: str, size: int, magic: int) -> None:
+    start = walker.pos
+    node = walker.raw(name, size)
+    node.note = f"a message of the old format {magic}"
+    message = Node(name, "Message", start, walker.pos, note=node.note)
+    if magic in (0, 1) and walker.inside(walker.buffer, message, lambda inside: _message(inside, magic)):
+        walker.open[-1].children[-1] = message
+
+
+def _message(walker: Walker, magic: int) -> None:
+    walker.fixed("offset", Kind.INT64)
+    walker.fixed("message_size", Kind.INT32)
+    crc = walker.fixed("crc", Kind.UINT32)
+    right = zlib.crc32(walker.buffer[walker.pos : walker.end])
+    crc.note = "right" if right == crc.value else f"wrong: the bytes have {right}"
+    walker.fixed("magic", Kind.INT8)
+    attributes = walker.fixed("attributes", Kind.INT8)
+    attributes.note = _attributes(attributes.value & (CODEC_MASK | LOG_APPEND_TIME_BIT))
+    if magic:
+        timestamp = walker.fixed("timestamp", Kind.INT64)
+        timestamp.note = time_text(timestamp.value)
+    for name in ("key", "value"):
+        with walker.group(name, "bytes") as node:
+            length = walker.fixed("length", Kind.INT32)
+            length.note = "null" if length.value == -1 else ""
+            node.value = None if length.value == -1 else walker.raw("content", length.value).value
+    if walker.pos != walker.end:
+        raise ProtocolError(f"{walker.end - walker.pos} bytes follow the message")
 
 
 def _batch(walker: Walker, batch: Node, contents: RecordContents | None) -> None:

@@ -3,7 +3,8 @@
 Secret are SASL messages, SCRAM salts and salted passwords, the HMACs of delegation tokens, and the values of sensitive
 configs. A broker withholds the values of configs that it knows to be sensitive, but whoever sets them sends them.
 
-Rules: where a message that may hold a secret breaks off, all that is left of it counts as one.
+Rules: where a message that may hold a secret breaks off, all that is left of it counts as one. So does all of
+`__cluster_metadata`, the log of Kafka's controllers, that cannot be read.
 
 Not here: SASL tokens in frames without headers, as they follow SaslHandshake v0 (frames).
 Sources: KIP-152, KIP-554, KIP-48; the configs of type PASSWORD in Apache Kafka.
@@ -27,6 +28,9 @@ SECRET_FIELDS = frozenset(
         ("RenewDelegationTokenRequest", "hmac"),
         ("ExpireDelegationTokenRequest", "hmac"),
         ("DescribedDelegationToken", "hmac"),
+        ("UserScramCredentialRecord", "salt"),
+        ("UserScramCredentialRecord", "stored_key"),
+        ("UserScramCredentialRecord", "server_key"),
     }
 )
 # Configs: a name or key, a value, and in answers whether it is sensitive.
@@ -38,6 +42,7 @@ CONFIG_CLASSES = frozenset(
         "DescribeConfigsSynonym",
         "CreatableTopicConfig",
         "CreatableTopicConfigs",
+        "ConfigRecord",
     }
 )
 # Keys with such fields, for who must not look at every message: tests hold this against the declarations.
@@ -90,6 +95,16 @@ def hide_secrets(root: Node) -> None:
     for node in root.walk():
         if node.is_secret and node.value is not NoValue.HIDDEN:
             node.hide()
+
+
+def hide_values_above(root: Node) -> bool:
+    """Hide the values of all nodes below which a secret is; return whether there is one."""
+    parts = root.children if root.inner is None else [*root.children, root.inner.root]
+    found = [hide_values_above(part) for part in parts]
+    has_secret = root.is_secret or any(found)
+    if has_secret and not root.is_container:
+        root.hide_value()
+    return has_secret
 
 
 def _judge_config(config: Node) -> None:

@@ -1,9 +1,10 @@
 """Files of a partition's folder as annotated trees: segments batch by batch, and what lies beside them.
 
-What a file is, its name tells: `.log`, `.index`, `.timeindex`, `.txnindex`, `.snapshot`; which topic it is of, its
-folder's, such as `__consumer_offsets-12`. Checkpoint files are text already.
+What a file is, its name tells: `.log`, `.index`, `.timeindex`, `.txnindex`, `.snapshot`, and `.checkpoint` for the
+snapshots of `__cluster_metadata`, which are segments, too; which topic it is of, its folder's, such as
+`__consumer_offsets-12`. The files called checkpoints are text already.
 
-Not here: reading the files (commands), what is in a batch (records).
+Not here: reading the files (decode_command), what is in a batch (records).
 """
 
 import re
@@ -13,9 +14,8 @@ from pathlib import PurePath
 from wire.messages.control_records import AbortedTxn, ProducerSnapshot
 from wire.records import BATCH_OVERHEAD
 from wire.schema import Kind
-from wire.study.contents import Contents, record_contents
+from wire.study.contents import Contents, read_topic
 from wire.study.explain import time_text
-from wire.study.records import walk_batches
 from wire.study.tree import Node
 from wire.study.walk import MAX_NODES, Walker
 
@@ -37,8 +37,7 @@ def batch_bytes(start: bytes) -> int:
 
 def walk_segment_batch(batch: bytes, topic: str | None) -> Node:
     root = Node("batch", "RecordBatch", 0, len(batch))
-    walker = Walker(batch, root, contents=Contents())
-    walker.guarded(lambda: walk_batches(walker, record_contents(topic)))
+    read_topic(Walker(batch, root, contents=Contents()), root, topic)
     return root
 
 

@@ -7,7 +7,7 @@ where its field occurs. Offsets in what was decompressed begin with a tilde.
 from collections.abc import Iterator
 from typing import Any
 
-from wire.study.comments import field_comment
+from wire.study.comments import COMMON_COMMENTS, FORMAT_COMMENTS, field_comment, value_meaning
 from wire.study.lines import Line, shown
 from wire.study.tree import Node, NoValue
 
@@ -24,16 +24,18 @@ def tree_lines(root: Node, buffer: bytes | bytearray, *, expand: bool = False, b
     yield [("title", root.name), ("type", f"  {len(buffer)} bytes")]
     shower = _Shower(expand, base)
     for child in root.children:
-        yield from shower.lines(child, buffer, 0, "")
+        yield from shower.lines(child, buffer, 0, "", root)
 
 
 class _Shower:
     def __init__(self, expand: bool, base: int) -> None:
         self._expand = expand
         self._base = base
-        self._explained: set[tuple[type[Any], str]] = set()
+        self._explained: set[tuple[object, str]] = set()
 
-    def lines(self, node: Node, buffer: bytes | bytearray, depth: int, mark: str) -> Iterator[Line]:
+    def lines(
+        self, node: Node, buffer: bytes | bytearray, depth: int, mark: str, above: Node | None = None
+    ) -> Iterator[Line]:
         is_value = not node.is_container
         held = buffer[node.start : node.end] if is_value or not node.children else b""
         offset = f"{mark}{node.start + (0 if mark else self._base)}"
@@ -46,16 +48,17 @@ class _Shower:
         ]
         if is_value:
             line.append(("value", f" = {value_text(node)}"))
-        if node.note:
-            line.append(("note", f"  {node.note}"))
+        comment = comment_of(node, above)
+        note = note_of(node, comment or comment_of(above))
+        if note:
+            line.append(("note", f"  {note}"))
         if node.error:
             line.append(("error", f"  <-- {node.error}"))
-        comment = self._comment(node)
-        if comment:
+        if comment and self._is_new(node, above):
             line.append(("comment", f"  # {comment}"))
         yield line
         for child in self._shown_children(node):
-            yield from self.lines(child, buffer, depth + 1, mark)
+            yield from self.lines(child, buffer, depth + 1, mark, node)
         if node.inner is not None:
             inner = node.inner
             yield [("", " " * (10 + _HEX_WIDTH + 2 * depth + 2)), ("title", f"{inner.name}, {len(inner.buffer)} bytes")]
@@ -67,11 +70,29 @@ class _Shower:
         content = node.children[-1] if node.children else None
         return content.children if content is not None else []
 
-    def _comment(self, node: Node) -> str:
-        if node.owner is None or (node.owner, node.name) in self._explained:
-            return ""
-        self._explained.add((node.owner, node.name))
-        return field_comment(node.owner, node.name)
+    def _is_new(self, node: Node, above: Node | None) -> bool:
+        """Tell whether a comment has not been shown yet."""
+        key = (node.owner or (above.kind.split()[0] if above is not None else ""), node.name)
+        if key in self._explained:
+            return False
+        self._explained.add(key)
+        return True
+
+
+def comment_of(node: Node | None, above: Node | None = None) -> str:
+    """Return what is said about a field, where it is declared or as a part of the node above it."""
+    if node is None:
+        return ""
+    if node.owner is not None:
+        return field_comment(node.owner, node.name) or COMMON_COMMENTS.get(node.name, "")
+    return FORMAT_COMMENTS.get((above.kind.split()[0], node.name), "") if above is not None else ""
+
+
+def note_of(node: Node, comment: str) -> str:
+    """Return what a value means: what the tree says of it, or the comment of its field, or of the array it is in."""
+    if node.note or node.is_container or isinstance(node.value, bool) or not isinstance(node.value, int):
+        return node.note
+    return value_meaning(comment, node.value)
 
 
 def value_text(node: Node) -> str:
@@ -87,30 +108,36 @@ def value_text(node: Node) -> str:
     if isinstance(value, bytes):
         if node.kind == "uuid":
             return value.hex()
-        if node.children and node.children[-1].children:  # shown below
+        if _is_shown_below(node):
             return f"{len(value)} bytes"
         text = repr(value[:MAX_SHOWN_BYTES])[1:]
         return f"{text}… ({len(value)} bytes)" if len(value) > MAX_SHOWN_BYTES else text
     return str(value)
 
 
-def tree_json(node: Node) -> dict[str, Any]:
-    """Return a tree as what JSON knows; bytes are hexadecimal text, secrets null."""
+def _is_shown_below(node: Node) -> bool:
+    """Tell whether what is inside of bytes is below: of themselves, or of their content."""
+    return any(child.kind != "bytes" or child.children for child in node.children[-1:])
+
+
+def tree_json(node: Node, above: Node | None = None) -> dict[str, Any]:
+    """Return a tree as what JSON knows; bytes are hexadecimal text, where they are not below; secrets are null."""
     made: dict[str, Any] = {"name": node.name, "type": node.kind, "start": node.start, "end": node.end}
     if not node.is_container:
         value = None if node.is_secret or node.value is NoValue.HIDDEN else node.value
-        made["value"] = value.hex() if isinstance(value, bytes) else value
+        if not isinstance(value, bytes):
+            made["value"] = value
+        elif not _is_shown_below(node):
+            made["value"] = value.hex()
     if node.is_secret:
         made["hidden"] = True
-    for name in ("note", "error"):
-        if getattr(node, name):
-            made[name] = getattr(node, name)
-    if node.owner is not None:
-        comment = field_comment(node.owner, node.name)
-        if comment:
-            made["comment"] = comment
+    comment = comment_of(node, above)
+    note = note_of(node, comment or comment_of(above))
+    for name, text in (("note", note), ("error", node.error), ("comment", comment)):
+        if text:
+            made[name] = text
     if node.children:
-        made["children"] = [tree_json(child) for child in node.children]
+        made["children"] = [tree_json(child, node) for child in node.children]
     if node.inner is not None:
         made["inner"] = {
             "name": node.inner.name,

@@ -66,6 +66,10 @@ class Summaries:
             line.append(("value", f" {_cut(_fields(body))}"))
         return line
 
+    def pass_over(self, frame: TracedFrame) -> None:
+        """Take note of a frame that gets no line."""
+        self._took(frame)
+
     def _took(self, frame: TracedFrame) -> float | None:
         key = (frame.connection, frame.correlation_id)
         if frame.direction is Direction.REQUEST:
@@ -167,6 +171,7 @@ def _elements(parts: list[Node]) -> Iterator[str]:
 def _records(node: Node) -> str:
     batches = node.children[-1].children
     count = sum(found.value for batch in batches if (found := batch.child("record_count")))
+    count += sum(batch.kind == "Message" for batch in batches)
     return f"{count} records in {node.end - node.start} B"
 
 

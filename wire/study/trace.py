@@ -78,32 +78,43 @@ class TraceDecoder:
     """Takes the bytes of a trace in pieces of any size and gives the records that are complete."""
 
     def __init__(self) -> None:
-        self._kept = b""
+        self._kept = bytearray()
         self._has_begun = False
+        self._broken: ProtocolError | None = None
 
     def feed(self, data: bytes) -> list[TracedFrame | Lost]:
-        """Raises: ProtocolError where this is no trace."""
-        buffer = self._kept + data
+        """Raises: ProtocolError where this is no trace, or no longer one, when all before has been given."""
+        self._kept += data
         found: list[TracedFrame | Lost] = []
-        pos = 0
+        if self._broken is None:
+            try:
+                self._read(found)
+            except ProtocolError as error:
+                self._broken = error
+        if self._broken is not None and not found:
+            raise self._broken
+        return found
+
+    def _read(self, found: list[TracedFrame | Lost]) -> None:
+        kept, pos = self._kept, 0
         if not self._has_begun:
-            if len(buffer) < len(MAGIC):
-                self._kept = buffer
-                return found
-            if not is_trace(buffer):
+            if len(kept) < len(MAGIC):
+                return
+            if not is_trace(bytes(kept[: len(MAGIC)])):
                 raise ProtocolError("this is no trace file")
             self._has_begun = True
             pos = len(MAGIC)
-        while len(buffer) - pos >= 4:
-            (size,) = _COUNT.unpack_from(buffer, pos)
-            if size > MAX_RECORD_BYTES:
-                raise ProtocolError(f"a record of {size} bytes")
-            if len(buffer) - pos - 4 < size:
-                break
-            found.append(_decode(buffer[pos : pos + 4 + size]))
-            pos += 4 + size
-        self._kept = buffer[pos:]
-        return found
+        try:
+            while len(kept) - pos >= 4:
+                (size,) = _COUNT.unpack_from(kept, pos)
+                if size > MAX_RECORD_BYTES:
+                    raise ProtocolError(f"a record of {size} bytes")
+                if len(kept) - pos - 4 < size:
+                    break
+                found.append(_decode(bytes(kept[pos : pos + 4 + size])))
+                pos += 4 + size
+        finally:
+            del kept[:pos]
 
 
 def _decode(record: bytes) -> TracedFrame | Lost:

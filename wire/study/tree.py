@@ -7,7 +7,7 @@ Rules
 - What could not be read is a node of its own with `error`, where it broke, to the end of what was given.
 - A secret keeps its place in the tree and loses its value and its bytes (`hidden`).
 
-Not here: how bytes become a tree (walk, records, frames), how it is shown (render).
+Not here: how bytes become a tree (walk, records, frames), how it is shown (show_tree).
 """
 
 from collections.abc import Iterator
@@ -77,6 +77,11 @@ class Node:
                 found = next((part for tag in tags.children if (part := tag.child(name))), None)
             node = found
         return node
+
+    def hide_value(self) -> None:
+        """Take the value of this node alone away: what is below it says itself what is secret of it."""
+        self.is_secret = True
+        self.value = NoValue.HIDDEN
 
     def hide(self) -> None:
         """Take the value away, and mark the bytes as not to be shown. Null is no secret."""

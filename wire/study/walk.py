@@ -232,7 +232,7 @@ class _Fields:
         if field.kind in _FORMATS:
             node = walker.fixed(field.name, field.kind)
             node.owner = cls
-            node.note = explain(node, struct_node)
+            node.note = explain(node)
             return
         with walker.group(field.name, _type_name(field)) as node:
             node.owner = cls
@@ -244,9 +244,7 @@ class _Fields:
                 self._string(node, nullable=self._is_nullable(field))
             else:
                 self._bytes(field, node)
-        if field.kind is Kind.STRING:
-            node.note = explain(node, struct_node)
-        elif node.value is not None and field.kind in (Kind.BYTES, Kind.RECORDS) and walker.contents is not None:
+        if node.value is not None and field.kind in (Kind.BYTES, Kind.RECORDS) and walker.contents is not None:
             walker.contents(walker, node, struct_node)
 
     def _one_struct(self, field: FieldSpec, node: Node, *, in_tag: bool) -> None:
@@ -271,7 +269,7 @@ class _Fields:
             if isinstance(element, Kind):
                 if element in _FORMATS:
                     made = walker.fixed(f"[{index}]", element)
-                    made.note = explain(made, made)
+                    made.note = explain(made)
                     continue
                 with walker.group(f"[{index}]", str(element)) as made:
                     self._string(made, nullable=False)

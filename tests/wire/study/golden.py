@@ -2,24 +2,12 @@
 
 import functools
 
-from golden.frames import read_frames
+from golden.frames import read_frames, recording
 
-from wire.catalog import API_BY_NAME
-from wire.study.exchanges import Direction, TracedFrame
-
-CONNECTION = "127.0.0.1:9092-127.0.0.1:50000-0"
-STEP_US = 1000
-FIRST_US = 1_700_000_000_000_000
+from wire.study.exchanges import TracedFrame
 
 
 @functools.cache
 def golden_frames() -> tuple[TracedFrame, ...]:
     """All recorded requests, each with its answer behind it."""
-    frames = []
-    for call in read_frames():
-        key = API_BY_NAME[call.name].key
-        for direction, data in ((Direction.REQUEST, call.sent), (Direction.RESPONSE, call.received)):
-            assert data is not None
-            time_us = FIRST_US + len(frames) * STEP_US
-            frames.append(TracedFrame(time_us, CONNECTION, "127.0.0.1:50000", direction, key, call.version, data))
-    return tuple(frames)
+    return tuple(recording(read_frames()))

@@ -1,14 +1,26 @@
 """The commands as people call them."""
 
+import argparse
+import contextlib
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.running import DEADLINE_S
 from tests.wire.study.golden import golden_frames
+from wire import codec
+from wire.catalog import APIS
+from wire.frame import encode_response
+from wire.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
+from wire.messages.log_records import GroupMetadataKey
+from wire.messages.metadata import MetadataResponse, MetadataResponseTopic
 from wire.records import Record, build_batch
-from wire.study.commands import main
-from wire.study.exchanges import Direction
+from wire.study.commands import main, run
+from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, teaches_topics
 from wire.study.pcapng import PcapngWriter
 from wire.study.trace import MAGIC, Lost, encode
 
@@ -60,6 +72,22 @@ def test_decode_of_wrong_bytes_shows_where_and_why_with_status_1(capsys: pytest.
     assert "<-- " in shown
 
 
+def test_request_that_is_not_known_is_said_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = out_of(capsys, "decode", "00010063000000010000", status=1)
+    assert "no request that we know: Fetch has no version 99" in shown
+    assert "no request that we know; it" in out_of(capsys, "decode", "7fff0000000000010000", status=1)
+
+
+def test_codec_is_found_by_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert out_of(capsys, "codec", "1", "13") == out_of(capsys, "codec", "Fetch", "13")
+
+
+def test_frame_that_is_not_there_is_said(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["decode", str(trace), "--frame", "21"])
+    assert "there is no frame 21: there are 20" in capsys.readouterr().err
+
+
 def test_decode_reads_hexadecimal_text_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "frame.txt"
     path.write_text(METADATA.data.hex(" ") + "\n")
@@ -72,6 +100,117 @@ def test_decode_of_a_trace_shows_frames_and_what_is_missing(trace: Path, capsys:
     assert lines[-1].endswith("3 frames were not recorded")
     one = out_of(capsys, "decode", str(trace), "--frame", "2", "--json").splitlines()
     assert [json.loads(line)["number"] for line in one if "tree" in line] == [2]
+
+
+def test_frame_that_is_asked_for_is_the_last_one_that_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "app.trace"
+    whole = MAGIC + b"".join(map(encode, golden_frames()[:3]))
+    path.write_bytes(whole + b"\xff" * 20)  # no record
+    assert "#" in out_of(capsys, "decode", str(path), "--frame", "3")
+    assert main(["decode", str(path), "--summary"]) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 3
+    assert shown.err == "python -m wire: a record of 4294967295 bytes\n"
+
+
+def test_trees_are_shown_of_the_apis_that_were_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "app.trace"
+    frames = [frame for key in (3, 1) for frame in golden_frames() if frame.api_key == key][:10]
+    frames += [frame for frame in golden_frames() if frame.api_key == 12][:10]
+    trace.write_bytes(MAGIC + b"".join(map(encode, frames)))
+    lines = out_of(capsys, "decode", str(trace), "--tree", "Metadata").splitlines()
+    assert {line.split(" = ")[1] for line in lines if "api_key: int16" in line} == {"3  Metadata"}
+    assert len([line for line in lines if " > " in line or " < " in line]) == 20
+    every = out_of(capsys, "decode", str(trace), "--tree", "all")
+    assert every == out_of(capsys, "decode", str(trace))
+
+
+def test_topics_are_known_by_frames_that_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    topic_id = bytes(range(16))
+    metadata = MetadataResponse(topics=[MetadataResponseTopic(name="__consumer_offsets", topic_id=topic_id)])
+    key = b"\0\2" + codec.encode_bytes(GroupMetadataKey(group="g"), 0)
+    records = bytes(build_batch([Record(key=key)]))
+    fetched = FetchResponse(
+        responses=[FetchableTopicResponse(topic_id=topic_id, partitions=[PartitionData(records=records)])]
+    )
+    frames = []
+    for api_key, version, message in ((3, 12, metadata), (1, 13, fetched)):
+        data = b"".join(map(bytes, encode_response(api_key, version, 1, message)))[4:]  # type: ignore[arg-type]
+        frames.append(TracedFrame(0, "c", "p", Direction.RESPONSE, api_key, version, data))
+    path = tmp_path / "app.trace"
+    path.write_bytes(MAGIC + b"".join(map(encode, frames)))
+    for options in (("--api", "Fetch"), ("--frame", "2")):
+        assert "GroupMetadata" in out_of(capsys, "decode", str(path), *options)
+
+
+def test_frames_that_teach_topics_are_those_that_have_names_and_ids() -> None:
+    taught = [(api.name, direction.name) for api in APIS for direction in Direction for version in [api.max_version]
+              if teaches_topics(direction, api.key, version)]  # fmt: skip
+    assert taught == [
+        ("Metadata", "REQUEST"),
+        ("Metadata", "RESPONSE"),
+        ("CreateTopics", "RESPONSE"),
+        ("DeleteTopics", "REQUEST"),
+        ("DeleteTopics", "RESPONSE"),
+        ("ConsumerGroupDescribe", "RESPONSE"),
+        ("DescribeTopicPartitions", "RESPONSE"),
+        ("ShareGroupDescribe", "RESPONSE"),
+        ("DescribeShareGroupOffsets", "RESPONSE"),
+        ("AlterShareGroupOffsets", "RESPONSE"),
+        ("DeleteShareGroupOffsets", "RESPONSE"),
+    ]
+    assert not teaches_topics(Direction.RESPONSE, 3, 9)
+    assert not teaches_topics(Direction.RESPONSE, UNKNOWN, UNKNOWN)
+
+
+@contextlib.contextmanager
+def decoding(*arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
+    command = [sys.executable, "-m", "wire", "decode", *arguments, "--summary"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # where it has not ended
+
+
+@pytest.mark.parametrize("is_capture", [False, True], ids=["trace", "capture"])
+def test_frames_are_shown_while_they_come_through_a_pipe(is_capture: bool) -> None:
+    writer = PcapngWriter()
+    with decoding("-") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(writer.header() if is_capture else MAGIC)
+        for number, frame in enumerate(golden_frames()[:5], 1):
+            process.stdin.write(writer.frame(frame) if is_capture else encode(frame))
+            process.stdin.flush()
+            assert process.stdout.readline().split()[0] == b"%d" % number
+        process.stdin.close()
+        assert process.stdout.read() == b""
+        assert process.wait(DEADLINE_S) == 0
+
+
+def test_trace_that_grows_is_followed(trace: Path) -> None:
+    with decoding(str(trace), "--follow") as process:
+        assert process.stdout is not None
+        for _ in range(21):
+            assert process.stdout.readline()
+        for frame in golden_frames()[20:22]:
+            with trace.open("ab") as file:
+                file.write(encode(frame))
+            assert b" > " in process.stdout.readline() or frame.direction is Direction.RESPONSE
+        assert process.poll() is None
+
+
+def test_interrupt_ends_a_command_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(parsed: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(run=interrupted)
+    assert run(parser, []) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_trace_and_the_capture_made_from_it_show_the_same(
@@ -134,6 +273,9 @@ def test_decode_of_the_files_beside_a_segment(tmp_path: Path, capsys: pytest.Cap
         (["diff", "Fetch", "1", "99"], "Fetch has no version 1"),
         (["decode", "no hex"], "neither a file that is understood nor hexadecimal text"),
         (["decode", "--response", "Fetch", "x", "00"], "x is no version"),
+        (["decode", "--response", "Fetch", "99", "00"], "Fetch has no version 99"),
+        (["codec", "Fetsch", "1"], "no API is called Fetsch"),
+        (["codec", "1", "99"], "FetchRequest has no version 99"),
         (["pcapng", "/no/such/file", "/no/such/target"], "/no/such/file: No such file"),
     ],
 )

@@ -1,6 +1,8 @@
 """Whole frames as trees: headers, what lies inside of bodies, and Apache Kafka's recorded frames."""
 
 import struct
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,13 +12,17 @@ from tests.wire.study.test_walk import assert_covers
 from wire import codec
 from wire.compression import Codec
 from wire.frame import RequestHeader, encode_request, encode_response
+from wire.messages.acls import AclCreation, CreateAclsRequest
 from wire.messages.brokers import ApiVersionsRequest, ApiVersionsResponse
 from wire.messages.classic_groups import (
+    HeartbeatResponse,
     JoinGroupRequest,
     JoinGroupRequestProtocol,
     SyncGroupRequest,
     SyncGroupRequestAssignment,
 )
+from wire.messages.cluster_records import PartitionRecord, TopicRecord
+from wire.messages.configs import DescribeConfigsRequest, DescribeConfigsResource
 from wire.messages.control_records import DefaultPrincipalData, PartitionsSchema, TransactionLogKey, TransactionLogValue
 from wire.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
 from wire.messages.log_records import (
@@ -29,13 +35,19 @@ from wire.messages.log_records import (
     OffsetCommitKey,
     OffsetCommitValue,
 )
-from wire.messages.metadata import MetadataRequest
+from wire.messages.metadata import MetadataRequest, MetadataResponse, MetadataResponseTopic
+from wire.messages.offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.messages.raft import EnvelopeRequest
+from wire.messages.telemetry import GetTelemetrySubscriptionsResponse
 from wire.records import ControlType, Record, build_batch, build_end_txn_marker
+from wire.schema import spec_of
 from wire.study.contents import internal_records
-from wire.study.exchanges import Direction
+from wire.study.exchanges import Direction, TracedFrame
 from wire.study.frames import walk_request, walk_response
+from wire.study.lines import plain
+from wire.study.show_tree import tree_json, tree_lines
+from wire.study.summary import Summaries
 from wire.study.tree import Node
 
 
@@ -146,6 +158,32 @@ def test_batch_that_a_fetch_cuts_short_is_no_error() -> None:
     assert [child.end - child.start for child in content.children] == [len(batch), 30]
 
 
+@pytest.mark.parametrize("magic", [0, 1])
+def test_messages_of_the_old_formats_are_shown(magic: int) -> None:
+    timestamp = struct.pack(">q", 1_700_000_000_000) if magic else b""
+    checked = bytes([magic, 0]) + timestamp + struct.pack(">i", -1) + struct.pack(">i5s", 5, b"value")
+    message = struct.pack(">qiI", 7, len(checked) + 4, zlib.crc32(checked)) + checked
+    response = response_tree(1, 4, fetch_answer(message + message[:-1] + b"!" + message[:20]))
+    assert not list(response.errors())
+    content = found(response, "body", "responses", "[0]", "partitions", "[0]", "records", "content")
+    first, second, cut = content.children
+    assert (found(first, "offset").value, found(first, "crc").note) == (7, "right")
+    assert (found(first, "key").value, found(first, "value").value) == (None, b"value")
+    assert first.child("timestamp") is None or found(first, "timestamp").note == "2023-11-14 22:13:20.000 UTC"
+    assert found(second, "crc").note.startswith("wrong")
+    assert cut.note.startswith("the start of a batch")
+    line = Summaries().line(1, TracedFrame(0, "c", "p", Direction.RESPONSE, 1, 4, b""), response)
+    assert "2 records in" in plain(line)
+
+
+def test_bytes_that_are_no_messages_of_an_old_format_stay_bytes() -> None:
+    bytes_ = struct.pack(">qiI", 7, 20, 0) + bytes([0, 0]) + struct.pack(">i", 99) + bytes(10)
+    response = response_tree(1, 4, fetch_answer(bytes_))
+    assert not list(response.errors())
+    content = found(response, "body", "responses", "[0]", "partitions", "[0]", "records", "content")
+    assert [(child.children, child.note) for child in content.children] == [([], "a message of the old format 0")]
+
+
 def test_decompression_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all batches together: a small frame may hold many."""
     monkeypatch.setattr("wire.study.walk.MAX_DECOMPRESSED_BYTES", 12_000)
@@ -233,6 +271,27 @@ def test_every_record_type_of_internal_topics_has_a_key_and_a_value() -> None:
     assert set(internal_records("__share_group_state")) == {0, 1}
 
 
+def metadata_record(message: object, version: int = 0) -> bytes:
+    """A value of `__cluster_metadata`."""
+    return bytes([1, spec_of(type(message)).key or 0, version]) + codec.encode_bytes(message, version)
+
+
+def test_record_of_the_controllers_is_shown() -> None:
+    partition = PartitionRecord(partition_id=2, topic_id=bytes(range(16)), isr=[1, 3])
+    tree = fetched(batch_with(Record(value=metadata_record(partition, 2))), "__cluster_metadata")
+    value = found(tree, "records", "[0]", "value")
+    assert found(value, "content", "record_type").note == "PartitionRecord"
+    assert found(value, "content", "isr", "[1]").value == 3
+    assert not value.is_secret
+
+
+def test_log_of_the_controllers_is_recognized_by_its_id() -> None:
+    batch = batch_with(Record(value=metadata_record(TopicRecord(name="t"))))
+    tree = response_tree(1, 13, fetch_answer(batch, topic_id=bytes(15) + b"\1"))
+    batches = found(tree, "body", "responses", "[0]", "partitions", "[0]", "records", "content", "[0]")
+    assert found(batches, "records", "[0]", "value", "content", "name").value == "t"
+
+
 def test_subscription_of_a_consumer_is_shown_in_join_group() -> None:
     metadata = typed(3, ConsumerProtocolSubscription(topics=["t"], rack_id="r"), 3)
     request = JoinGroupRequest(
@@ -273,3 +332,55 @@ def test_request_in_an_envelope_is_shown() -> None:
     )
     assert found(tree, "body", "request_data", "content", "header", "client_id").value == "inner"
     assert found(tree, "body", "request_principal", "content", "name").value == "alice"
+
+
+# What values mean
+
+
+def lines_of(tree: Node, data: bytes = b"") -> list[str]:
+    return [plain(line).strip() for line in tree_lines(tree, data or bytes(tree.end))]
+
+
+def test_numbers_of_acls_and_operations_have_names() -> None:
+    creation = AclCreation(resource_type=2, resource_pattern_type=4, operation=15, permission_type=2)
+    tree = request_tree(CreateAclsRequest(creations=[creation]), 3)
+    notes = {node.name: node.note for node in tree.walk() if node.owner is AclCreation}
+    assert (notes["resource_type"], notes["resource_pattern_type"]) == ("topic", "prefixed")
+    assert (notes["operation"], notes["permission_type"]) == ("two-phase commit", "deny")
+    described = DescribeConfigsRequest(resources=[DescribeConfigsResource(resource_type=32)])
+    assert found(request_tree(described, 4), "body", "resources", "[0]", "resource_type").note == "group"
+    for bits, note in ((-(1 << 31), "not asked for"), (0b11000, "read, write"), (0, "")):
+        topic = MetadataResponseTopic(name="t", topic_authorized_operations=bits)
+        tree = response_tree(3, 9, MetadataResponse(topics=[topic]))
+        assert found(tree, "body", "topics", "[0]", "topic_authorized_operations").note == note
+
+
+def test_values_are_shown_with_what_their_comments_say_of_them() -> None:
+    lines = lines_of(
+        request_tree(ListOffsetsRequest(topics=[ListOffsetsTopic(partitions=[ListOffsetsPartition(timestamp=-2)])]), 1)
+    )
+    assert any("timestamp: int64 = -2  begin  # ms; or -1 end" in line for line in lines)
+    answer = GetTelemetrySubscriptionsResponse(accepted_compression_types=[4, 1])
+    lines = lines_of(response_tree(71, 0, answer))
+    assert [line.split(" = ")[1] for line in lines if "]: int8" in line] == ["4  zstd", "1  gzip"]
+    tree = response_tree(71, 0, answer)
+    (types,) = [node for node in walked(tree_json(tree)) if node["name"] == "accepted_compression_types"]
+    assert types["children"][1]["note"] == "zstd"
+
+
+def walked(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield made
+    for child in made.get("children", ()):
+        yield from walked(child)
+
+
+def test_parts_of_headers_and_batches_are_explained_once() -> None:
+    lines = lines_of(fetched(batch_with(Record(value=b"a"), Record(value=b"b"))))
+    assert len([line for line in lines if "# the format" in line]) == 1
+    assert len([line for line in lines if "# from the batch's base_offset" in line]) == 1
+    lines = lines_of(request_tree(MetadataRequest(), 9))
+    assert any("correlation_id: int32 = 7  # the answer repeats it" in line for line in lines)
+    assert any(
+        "throttle_time_ms: int32 = 0  # how long a quota" in line
+        for line in lines_of(response_tree(12, 1, HeartbeatResponse()))
+    )

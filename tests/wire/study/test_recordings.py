@@ -10,6 +10,7 @@ import pytest
 from tests.wire.study.golden import golden_frames
 from wire.errors import ProtocolError
 from wire.study.exchanges import Direction, TracedFrame, public
+from wire.study.inputs import Input
 from wire.study.pcap import is_capture, read_capture
 from wire.study.pcapng import PcapngWriter
 from wire.study.streams import Missing
@@ -26,7 +27,7 @@ def capture_of(frames: Iterator[TracedFrame] | tuple[TracedFrame, ...]) -> bytes
 
 
 def read_back(data: bytes) -> list[TracedFrame | Missing]:
-    return list(read_capture(io.BytesIO(data)))
+    return list(read_capture(Input(io.BytesIO(data))))
 
 
 def test_trace_is_read_back_in_pieces_of_any_size() -> None:
@@ -124,7 +125,7 @@ def test_classic_captures_of_every_link_are_read(link: int, v4: bytes, v6: bytes
 
 def test_capture_that_breaks_off_gives_what_came_before() -> None:
     data = capture_of(golden_frames()[:10])
-    events = read_capture(io.BytesIO(data[:-20]))
+    events = read_capture(Input(io.BytesIO(data[:-20])))
     found = [next(events) for _ in range(9)]
     with pytest.raises(ProtocolError, match="breaks off"):
         next(events)
@@ -149,3 +150,22 @@ def test_changed_bytes_of_a_capture_are_read_or_a_protocol_error() -> None:
 def test_recorded_frames_keep_their_order_and_direction() -> None:
     found = [event for event in read_back(capture_of(golden_frames()[:4])) if isinstance(event, TracedFrame)]
     assert [frame.direction for frame in found] == [Direction.REQUEST, Direction.RESPONSE] * 2
+
+
+def test_frames_that_a_trace_has_lost_are_missing_in_the_capture_made_from_it() -> None:
+    writer = PcapngWriter()
+    frames = golden_frames()[:6]
+    data = writer.header() + b"".join(map(writer.frame, frames[:4]))
+    writer.lost()
+    events = read_back(data + b"".join(map(writer.frame, frames[4:])))
+    assert [event.data for event in events if isinstance(event, TracedFrame)] == [frame.data for frame in frames]
+    missing = [event for event in events if isinstance(event, Missing)]
+    assert {event.direction for event in missing} == set(Direction)
+
+
+def test_records_before_one_that_is_wrong_are_given() -> None:
+    decoder = TraceDecoder()
+    assert len(decoder.feed(MAGIC + encode(FRAME) * 2 + b"\xff" * 8)) == 2
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="a record of 4294967295 bytes"):
+            decoder.feed(b"")

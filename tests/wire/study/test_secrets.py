@@ -1,12 +1,15 @@
 """Secrets are shown nowhere: not in trees, not in lines or JSON, not in what is recorded."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from wire import codec
 from wire.catalog import APIS, request_class, response_class
+from wire.compression import Codec
 from wire.frame import RequestHeader, encode_request, encode_response
 from wire.messages.authentication import (
     AlterUserScramCredentialsRequest,
@@ -19,6 +22,7 @@ from wire.messages.authentication import (
     SaslAuthenticateResponse,
     ScramCredentialUpsertion,
 )
+from wire.messages.cluster_records import ConfigRecord, UserScramCredentialRecord
 from wire.messages.configs import (
     AlterConfigsRequest,
     AlterConfigsRequestAlterableConfig,
@@ -31,7 +35,14 @@ from wire.messages.configs import (
     IncrementalAlterConfigsRequestAlterableConfig,
     IncrementalAlterConfigsRequestAlterConfigsResource,
 )
-from wire.messages.raft import EnvelopeRequest
+from wire.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
+from wire.messages.raft import (
+    EnvelopeRequest,
+    FetchSnapshotResponse,
+    FetchSnapshotResponsePartitionSnapshot,
+    FetchSnapshotResponseTopicSnapshot,
+)
+from wire.records import Record, build_batch
 from wire.schema import spec_of
 from wire.study.exchanges import UNKNOWN, Direction, TracedFrame, public
 from wire.study.frames import walk_request
@@ -162,6 +173,77 @@ def test_raw_sasl_tokens_are_not_recorded() -> None:
 def test_keys_with_secrets_are_those_whose_declarations_have_some() -> None:
     declared = {api.key for api in APIS if has_secrets(request_class(api.key)) or has_secrets(response_class(api.key))}
     assert declared | {58} == SECRET_KEYS
+
+
+# Records of `__cluster_metadata`, as brokers fetch them from controllers.
+CREDENTIAL = UserScramCredentialRecord(name="alice", salt=RAW, stored_key=RAW, server_key=RAW)
+SENSITIVE = ConfigRecord(resource_type=4, resource_name="1", name="ssl.key.password", value=SECRET)
+PUBLIC = ConfigRecord(resource_type=2, resource_name="alice", name="retention.ms", value=SECRET)
+
+
+def metadata_value(message: object) -> bytes:
+    return bytes([1, spec_of(type(message)).key or 0, 0]) + codec.encode_bytes(message, 0)
+
+
+def fetched_metadata(batches: bytes) -> Iterator[TracedFrame]:
+    partitions = [PartitionData(records=batches)]
+    piece = FetchSnapshotResponsePartitionSnapshot(unaligned_records=batches)
+    snapshot = FetchSnapshotResponseTopicSnapshot(name="__cluster_metadata", partitions=[piece])
+    for key, version, message in (
+        (1, 12, FetchResponse(responses=[FetchableTopicResponse(topic="__cluster_metadata", partitions=partitions)])),
+        (1, 17, FetchResponse(responses=[FetchableTopicResponse(topic_id=bytes(15) + b"\1", partitions=partitions)])),
+        (59, 1, FetchSnapshotResponse(topics=[snapshot])),
+    ):
+        data = b"".join(map(bytes, encode_response(key, version, 1, message)))[4:]  # type: ignore[arg-type]
+        yield TracedFrame(0, "c", "p", Direction.RESPONSE, key, version, data)
+
+
+@pytest.mark.parametrize("record", [CREDENTIAL, SENSITIVE], ids=lambda record: type(record).__name__)
+@pytest.mark.parametrize("compression", [Codec.NONE, Codec.LZ4], ids=lambda codec: codec.name)
+def test_secret_in_the_log_of_controllers_is_neither_shown_nor_recorded(record: object, compression: Codec) -> None:
+    batch = bytes(build_batch([Record(value=metadata_value(record))], codec=compression))
+    for frame in fetched_metadata(batch):
+        assert "alice" in everything_shown(frame) or record is SENSITIVE
+        assert_hidden(everything_shown(frame))
+        recorded = public(frame.direction, frame.api_key, frame.api_version, frame.data)
+        assert len(recorded) == len(frame.data)
+        assert compression.name == "LZ4" or recorded == frame.data.replace(RAW, b"*" * len(RAW))
+        assert RAW not in recorded
+        assert_hidden(everything_shown(frame._replace(data=recorded)))
+
+
+def test_what_cannot_be_read_of_the_log_of_controllers_is_hidden() -> None:
+    whole = bytes(build_batch([Record(value=metadata_value(CREDENTIAL))]))
+    later = bytearray(whole)
+    later[whole.index(metadata_value(CREDENTIAL)) + 1] = 99  # a type of record that we do not know
+    for batches in (*(whole[:size] for size in range(62, len(whole))), whole + whole[:-1], bytes(later)):
+        for frame in fetched_metadata(batches):
+            assert_hidden(everything_shown(frame))
+            recorded = public(frame.direction, frame.api_key, frame.api_version, frame.data)
+            assert RAW[:4] not in recorded
+
+
+def test_frame_about_the_log_of_controllers_that_breaks_off_hides_the_rest() -> None:
+    for frame in fetched_metadata(bytes(build_batch([Record(value=metadata_value(CREDENTIAL))]))):
+        for size in range(frame.data.index(RAW) + 4, len(frame.data)):
+            cut = frame._replace(data=frame.data[:size])
+            assert_hidden(everything_shown(cut))
+            assert RAW[:4] not in public(cut.direction, cut.api_key, cut.api_version, cut.data)
+
+
+def test_log_of_controllers_without_secrets_is_shown_and_recorded_as_it_is() -> None:
+    for frame in fetched_metadata(bytes(build_batch([Record(value=metadata_value(PUBLIC))]))):
+        assert SECRET in everything_shown(frame)
+        assert public(frame.direction, frame.api_key, frame.api_version, frame.data) == frame.data
+
+
+def test_later_piece_of_a_snapshot_is_hidden() -> None:
+    piece = FetchSnapshotResponsePartitionSnapshot(position=1000, unaligned_records=RAW * 20)
+    topic = FetchSnapshotResponseTopicSnapshot(name="__cluster_metadata", partitions=[piece])
+    for frame in frames_of(FetchSnapshotResponse(topics=[topic])):
+        assert not any(frame.tree().errors())
+        assert_hidden(everything_shown(frame))
+        assert RAW not in public(frame.direction, frame.api_key, frame.api_version, frame.data)
 
 
 def test_large_answer_without_secrets_is_recorded_as_it_was() -> None:
