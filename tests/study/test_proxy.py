@@ -53,7 +53,7 @@ async def client_of(proxy: Proxy) -> AsyncIterator[Client]:
 
 
 async def test_client_is_told_the_proxys_address_everywhere(tmp_path: Path) -> None:
-    async with running(tmp_path) as broker, proxied(broker) as (proxy, seen), client_of(proxy) as client:
+    async with running(tmp_path) as broker, proxied(broker) as (proxy, _), client_of(proxy) as client:
         metadata = await client.ask(MetadataRequest(), 9)
         assert [(node.host, node.port) for node in metadata.brokers] == [proxy.address]
         cluster = await client.ask(DescribeClusterRequest(), 0)
@@ -147,10 +147,10 @@ async def test_broker_that_resets_ends_no_other_connection(caplog: pytest.LogCap
 async def test_connection_that_fails_by_a_bug_ends_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as broker, proxied(broker) as (proxy, seen), client_of(proxy) as client:
+    async with running(tmp_path) as broker, proxied(broker) as (proxy, _), client_of(proxy) as client:
         assert (await client.ask(MetadataRequest(), 9)).brokers
         with monkeypatch.context() as patched, socket.create_connection(proxy.address) as sock:
-            patched.setattr(seen, "offer", None)
+            patched.setattr(proxy, "publish", None)
             sock.setblocking(False)
             with pytest.raises((EOFError, ConnectionError)):
                 await Client(sock).ask(MetadataRequest(), 9)
