@@ -53,7 +53,7 @@ async def client_of(proxy: Proxy) -> AsyncIterator[Client]:
 
 
 async def test_client_is_told_the_proxys_address_everywhere(tmp_path: Path) -> None:
-    async with running(tmp_path) as broker, proxied(broker) as (proxy, _), client_of(proxy) as client:
+    async with running(tmp_path) as broker, proxied(broker) as (proxy, seen), client_of(proxy) as client:
         metadata = await client.ask(MetadataRequest(), 9)
         assert [(node.host, node.port) for node in metadata.brokers] == [proxy.address]
         cluster = await client.ask(DescribeClusterRequest(), 0)
