@@ -5,7 +5,8 @@ Owns: the socket and the answers that are not yet sent.
 Rules
 - What the socket has is received into the broker's one scratch buffer, as soon as the event loop says so and without
   a task; what is left of it is put aside before others run. A frame larger than the scratch gets a buffer of its own.
-- All complete frames in the buffer are handled before their answers go out in one send.
+- Answers to the frames in the buffer go out SENT_TOGETHER in one send: a client whose first answers arrive sends more
+  while the others are made, and neither waits for the other.
 - Handlers start in order of arrival, at most MAX_OUTSTANDING ahead of the oldest answer that is still waiting; answers
   leave in order. A handler that awaits the store is awaited by `serve`, and later requests wait for it.
 - Nothing more is read, and no request is started, while MAX_UNSENT_BYTES of answers are ready but not sent: a client
@@ -45,6 +46,7 @@ from wire.schema import Records
 logger = logging.getLogger("pykbroker.server")
 
 MAX_OUTSTANDING = 256  # requests started before the oldest unsent answer is ready
+SENT_TOGETHER = 32  # answers to requests that came in one buffer
 MAX_UNSENT_BYTES = 1024 * 1024  # of memory that ready answers take; no request is started beyond that
 # How it shows that the client is gone.
 GONE = frozenset(
@@ -258,7 +260,7 @@ class Connection:
         self.last_active_ms = server.clock.monotonic_ms()
         start, info, max_bytes = server.dispatcher.start, self.info, server.max_request_bytes
         answers, outbox = self._answers, self._outbox
-        pos = 0
+        pos = ready = 0
         server.wakeups.begin()
         try:
             while filled - pos >= 4:
@@ -281,6 +283,10 @@ class Connection:
                         answers.append(_Answer(answer))
                     else:
                         outbox.add(answer)
+                        ready += 1
+                        if ready == SENT_TOGETHER:
+                            ready = 0
+                            self._send()
             return pos, 0
         finally:
             server.wakeups.end()
