@@ -164,15 +164,21 @@ async def test_reading_begins_and_stops_where_it_is_told(tmp_path: Path, words: 
         assert (await Commands.of(broker)("consume", "t", "-f", "%v", *words)).out == expected
 
 
-async def test_group_remembers_what_was_read(tmp_path: Path) -> None:
+async def test_group_goes_on_behind_what_was_printed(tmp_path: Path) -> None:
+    """The five records are one batch: what was fetched with the first of them is not lost."""
     async with running(tmp_path, group_initial_rebalance_delay_ms="0") as broker, Client(broker.bootstrap) as client:
         await create(client, "t")
-        await produce(client, "t", b"0")
-        await produce(client, "t", b"1")
+        await produce(client, "t", b"0", b"1", b"2", b"3", b"4")
         run = Commands.of(broker)
-        assert (await run("consume", "t", "-g", "g", "-n", "1")).out == "0\n"
-        committed = await groups.committed_offsets(client, "g")
-        assert [each.offset for each in committed.values()] in ([1], [2])  # 2 where both came at once
+        for number, printed in ((1, "0\n"), (1, "1\n"), (2, "2\n3\n")):
+            assert (await run("consume", "t", "-g", "g", "-n", str(number))).out == printed
+        assert await groups.committed_offsets(client, "g") == {TopicPartition("t", 0): groups.CommittedOffset(4)}
+
+
+async def test_member_of_a_group_says_that_there_is_no_such_topic(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker:
+        failed = await Commands.of(broker)("consume", "nope", "-g", "g", status=1)
+        assert failed.err == "pykbroker: UNKNOWN_TOPIC_OR_PARTITION: nope\n"
 
 
 # Producing

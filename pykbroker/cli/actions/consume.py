@@ -74,7 +74,8 @@ async def _alone(client: Client, wanted: Wanted, begin: Position, end: Position 
     total = None if until is None else sum(max(until[tp] - first[tp], 0) for tp in partitions)
     number = 0
     with progress("consume", total if wanted.number is None else None, prints=True) as advance:
-        async with Consumer(client, first, until=until, isolation=wanted.isolation) as consumer:
+        grows = until is None and not wanted.partitions
+        async with Consumer(client, first, until=until, isolation=wanted.isolation, grows=grows) as consumer:
             while (records := await consumer.poll()) is not None:
                 number = _print(records, number, wanted.number, printer)
                 advance(len(records))
@@ -86,14 +87,16 @@ async def _as_member(client: Client, wanted: Wanted, begin: Position, printer: P
     if begin.anchor not in (From.START, From.END) or begin.number:
         raise typer.BadParameter("a group without offsets begins at start or end", param_hint="--offset")
     reset = client_offsets.END if begin.anchor is From.END else BEGINNING
+    for name in wanted.topics:
+        await client.topic(name)  # one that is not there is more likely a mistake than still to come
     number = 0
     async with GroupConsumer(
         client, wanted.group or "", wanted.topics, auto_offset_reset=reset, isolation=wanted.isolation
     ) as member:
-        async for record in member:
-            number = _print([record], number, wanted.number, printer)
-            if number == wanted.number:
-                return
+        while number != wanted.number:
+            # What is not asked for stays with the group.
+            records = await member.poll(None if wanted.number is None else wanted.number - number)
+            number = _print(records, number, None, printer)
 
 
 def _print(records: Sequence[ConsumedRecord], number: int, most: int | None, printer: Printer) -> int:
