@@ -1,5 +1,6 @@
 """The words of `pykbroker produce`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,8 @@ from pykbroker.cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Json, Topic, exa
 app = new_app()
 
 FORMAT_HELP = (
-    "How records are read: %k, %v, %h, %t, %p, %T and literals between them, as consume --format prints them. The last "
-    "literal ends a record; \\n if there is none."
+    "How records are read: %k, %v, %h, %t, %p, %T and literals between them, as consume --format prints them, or sizes "
+    "before them (%K{big32}%k). The last literal ends a record; \\n if there is none. All of it is in docs/CLI.md."
 )
 
 
@@ -42,6 +43,9 @@ def produce(
     key_separator: Annotated[
         str | None, typer.Option("--key-separator", "-K", metavar="TEXT", help="Ends the key in each line.")
     ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option("--delimiter", "-D", metavar="TEXT", help="Ends a record. Default: \\n.")
+    ] = None,
     format_: Annotated[str | None, typer.Option("--format", "-f", help=FORMAT_HELP)] = None,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Lines are records as consume --json prints.")
@@ -57,13 +61,16 @@ def produce(
     """Write records from stdin or a file into a topic."""
     from pykbroker.cli.actions import produce
 
-    if [value is not None, key_separator is not None, format_ is not None, json_lines].count(True) > 1:
-        raise typer.BadParameter("--value, --key-separator, --format and --json-lines exclude one another")
+    lines = key_separator is not None or delimiter is not None
+    if [value is not None, lines, format_ is not None, json_lines].count(True) > 1:
+        raise typer.BadParameter(
+            "--value, --key-separator or --delimiter, --format and --json-lines exclude one another"
+        )
     produce.produce(
         bootstrap,
         produce.Target(
             topic=topic,
-            key=key,
+            key=None if key is None else os.fsencode(key),
             headers=produce.parse_headers(header or ()),
             partition=partition,
             empty_is_null=null,
@@ -71,6 +78,13 @@ def produce(
             acks=acks,
             is_idempotent=idempotent,
         ),
-        produce.Source(file=file, value=value, key_separator=key_separator, format=format_, json_lines=json_lines),
+        produce.Source(
+            file=file,
+            value=value,
+            key_separator=key_separator,
+            delimiter=delimiter,
+            format=format_,
+            json_lines=json_lines,
+        ),
         json=json,
     )

@@ -47,6 +47,8 @@ def run(bootstrap: str, work: Callable[[Client], Awaitable[T]], settings: Client
         raise fail(f"a broker sent what is not Kafka's: {error}") from None
     except OSError as error:
         raise fail(reason(error)) from None
+    except UnicodeEncodeError as error:  # a name among the words is not UTF-8
+        raise fail(f"{error.object!r} is no text") from None
 
 
 def report_failures(outcomes: dict[str, KafkaError | None]) -> None:

@@ -145,7 +145,11 @@ async def test_records_are_printed_in_the_format(tmp_path: Path) -> None:
         (["-o", "+1", "-n", "2"], "12"),
         (["-o", "1:3"], "12"),
         (["-o", ":2"], "01"),
-        (["-o", "3:"], "34"),
+        (["-o", "3:end"], "34"),
+        (["-o", "3:", "-e"], "34"),
+        (["-o", "s@2000", "-o", "e@4000"], "23"),
+        (["-o", "@1970-01-01T00:00:01Z:2s"], "12"),
+        (["-o", "@1970-01-01T00:00:03Z:end"], "34"),
         (["-o", "end:end"], ""),
         (["-o", "@000000002:@000000004"], "23"),
         (["-o", "@1970-01-01T00:00:04Z", "-e"], "4"),
@@ -181,7 +185,29 @@ async def test_member_of_a_group_says_that_there_is_no_such_topic(tmp_path: Path
         assert failed.err == "pykbroker: UNKNOWN_TOPIC_OR_PARTITION: nope\n"
 
 
+async def test_records_are_printed_as_the_options_of_kcat_say(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client(broker.bootstrap) as client:
+        await create(client, "t")
+        async with Producer(client) as producer:
+            await producer.send("t", b"\0\1", key=b"\2", partition=0)
+            await producer.send("t", None, partition=0)
+        run = Commands.of(broker)
+        assert (
+            await run("consume", "t", "-e", "-Z", "-K", ":", "-D", ";", "-s", "h", "-s", "key=B")
+        ).out == "2:1;NULL:NULL;"
+
+
 # Producing
+
+
+async def test_words_that_are_no_text_are_values_but_no_names(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker:
+        run = Commands.of(broker)
+        await run("produce", "t", "-v", "\udcff", "-k", "\udcfe", "-H", "h=\udcfd")
+        assert (await run("consume", "t", "-e", "-f", "%v{hex} %k{hex} %h{%v{hex}}")).out == "ff fe fd"
+        for words in (["topics", "describe", "\udcff"], ["produce", "t", "-v", "x", "-H", "\udcff=1"]):
+            failed = await run(*words, status=1)
+            assert (failed.out, failed.err) == ("", "pykbroker: '\\udcff' is no text\n")
 
 
 async def test_lines_of_a_file_become_records(tmp_path: Path) -> None:
@@ -227,6 +253,8 @@ async def test_one_record_is_produced_from_the_command_line(tmp_path: Path) -> N
     [
         ("a:1\nb\n", ["-f", "%k:%v"], r"record 2: it is not as '%k:%v' says"),
         ("1\n", ["--json-lines"], "record 1: "),
+        ('{"value": "a"}\n{"value": "a", "partition": "x"}\n', ["--json-lines"], 'record 2: partition is "x"'),
+        ("1" * 23 + " a\n", ["-f", "%T %v"], "record 1: a number of 23 digits"),
         (None, [], "No such file or directory"),
     ],
 )
