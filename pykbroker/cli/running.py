@@ -1,13 +1,12 @@
 """Running a command's work with a client. What goes wrong outside of this program is one line and exit status 1."""
 
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
 import typer
 
-from pykbroker.cli.output import fail
+from pykbroker.cli.output import complain, fail
 from pykbroker.client import Client, ClientSettings, NoBrokerError, NotServedError
 from pykbroker.client.client import reason
 from pykbroker.errors import KafkaError
@@ -55,6 +54,6 @@ def report_failures(outcomes: dict[str, KafkaError | None]) -> None:
     """Say what failed, a line for each. Raises: typer.Exit where something did."""
     failed = {name: error for name, error in outcomes.items() if error is not None}
     for name, error in failed.items():
-        print(f"pykbroker: {name}: {error}", file=sys.stderr)
+        complain(f"{name}: {error}")
     if failed:
         raise typer.Exit(1)

@@ -300,6 +300,21 @@ async def test_group_is_described_with_members_and_lag(tmp_path: Path) -> None:
             assert busy.err == "pykbroker: g has 1 members (Stable): stop them first\n"
 
 
+async def test_names_of_strangers_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    name = "\x1b[2Jevil\nx\x7f\x9b"
+    async with running(tmp_path) as broker, Client(broker.bootstrap, settings=QUICK) as client:
+        await create(client, "t")
+        await groups.commit_offsets(client, name, {TopicPartition("t", 0): groups.CommittedOffset(0)})
+        run = Commands.of(broker)
+        shown = "\\x1b[2Jevil\\x0ax\\x7f\\x9b"
+        assert (await run("groups", "list")).lines[1:] == [[shown, "Empty", "classic", "1"]]
+        assert (await run("groups", "describe", name)).lines[0][0] == shown
+        told = await run("groups", "list", "--json")
+        assert told.json[0]["id"] == name
+        assert not set(told.out) & set("\x1b\x7f\x9b")
+        assert shown in (await run("groups", "describe", name + "2", status=1)).err
+
+
 async def test_lag_counts_only_what_is_still_there(tmp_path: Path) -> None:
     async with running(tmp_path) as broker, Client(broker.bootstrap, settings=QUICK) as client:
         await create(client, "t")

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import pty
+import re
 import select
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pykbroker.cli.root import COMMANDS
+from wire.records import Record, build_batch
 
 DEADLINE_S = 30.0
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -206,6 +209,35 @@ def test_output_that_nobody_reads_ends_the_command_quietly(bootstrap: str, words
         assert process.stderr is not None
         err = process.stderr.read()
         assert (process.wait(DEADLINE_S), err) == (128 + signal.SIGPIPE, b"")
+
+
+def test_long_work_has_a_bar_and_files_may_vanish_meanwhile(tmp_path: Path) -> None:
+    """Nobody reads the output, so the dump stands in the middle of its first file: that is what the bar shows."""
+    batch = build_batch([Record(timestamp=0, value=b"x" * 1000)])
+    for number in range(2):
+        (tmp_path / f"{number:020}.log").write_bytes(batch * 1000)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "log", "dump", "-r", str(tmp_path)],
+        env=ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "80"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while not any(0 < int(percent) < 50 for percent in re.findall(rb"(\d+)%", shown)):
+            ready, _, _ = select.select([ours], [], [], DEADLINE_S)
+            assert ready, shown
+            shown += os.read(ours, 65536)
+        (tmp_path / f"{1:020}.log").unlink()
+        assert process.stdout is not None
+        assert process.stdout.read().count(b"\n") == 2 + 2 * 1000
+        assert process.wait(DEADLINE_S) == 0
+    with contextlib.suppress(OSError):  # the other end is closed
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    assert b".log is gone" in shown.replace(b"\r\n", b"")
 
 
 def read_line(process: subprocess.Popen[bytes]) -> bytes:

@@ -100,9 +100,12 @@ async def _alone(client: Client, wanted: Wanted, begin: Position, end: Position 
     with progress("consume", total if wanted.number is None else None, prints=True) as advance:
         grows = until is None and not wanted.partitions
         async with Consumer(client, first, until=until, isolation=wanted.isolation, grows=grows) as consumer:
+            reached = sum(first.values())
             while (records := await consumer.poll()) is not None:
                 number = _print(records, number, wanted.number, printer)
-                advance(len(records))
+                # Offsets, not records: markers and what compaction removed are passed, too.
+                before, reached = reached, sum(consumer.positions.values())
+                advance(reached - before)
                 if number == wanted.number:
                     return
 

@@ -58,12 +58,11 @@ def describe(bootstrap: str, names: Sequence[str], *, json: bool) -> None:
         print_json([_group_json(group, lines) for group, lines in described])
         return
     for number, (group, lines) in enumerate(described):
+        if number:
+            say("")
         lag = sum(line.lag or 0 for line in lines)
         assignor = f"  assignor {group.assignor}" if group.assignor else ""
-        say(
-            ("\n" if number else "")
-            + f"{group.id}  {group.state}  {group.type}{assignor}  members {len(group.members)}  lag {lag}"
-        )
+        say(f"{group.id}  {group.state}  {group.type}{assignor}  members {len(group.members)}  lag {lag}")
         print_table(
             ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER", "CLIENT", "HOST"],
             [

@@ -44,7 +44,9 @@ def describe(bootstrap: str, names: Sequence[str], *, json: bool) -> None:
         print_json(described)
         return
     for number, topic in enumerate(described):
-        say(("\n" if number else "") + f"{topic['name']}  id {topic['id']}")
+        if number:
+            say("")
+        say(f"{topic['name']}  id {topic['id']}")
         set_configs, partitions = topic["configs"], topic["partitions"]
         assert isinstance(set_configs, dict)
         assert isinstance(partitions, list)
