@@ -109,7 +109,7 @@ class Peer:
         self._channel: Channel | None = None
         self._backoff = Backoff()
         self._not_before_ms = 0.0
-        self._timeouts = 0  # attempts to connect in a row that failed
+        self._failed_connects = 0  # in a row
 
     async def call(self, request: object, version: int, *, timeout_ms: int) -> Any:
         """Send a request and return its response. Raises: OSError."""
@@ -140,6 +140,10 @@ class Peer:
         self._backoff.succeeded()
         return result
 
+    @property
+    def is_connected(self) -> bool:
+        return self._channel is not None
+
     async def aclose(self) -> None:
         """Close the connection; a later call opens another one."""
         channel, self._channel = self._channel, None
@@ -154,12 +158,12 @@ class Peer:
         config = self._config
         # A broker that is slow to answer gets more time with each attempt.
         timeout_ms = min(
-            config.socket_connection_setup_timeout_ms << min(self._timeouts, 16),
+            config.socket_connection_setup_timeout_ms << min(self._failed_connects, 16),
             max(config.socket_connection_setup_timeout_max_ms, config.socket_connection_setup_timeout_ms),
         )
-        self._timeouts += 1
+        self._failed_connects += 1
         channel = await self._clock.within(timeout_ms, self._network.connect(*address))
-        self._timeouts = 0
+        self._failed_connects = 0
         return channel
 
     async def _exchange(self, channel: Channel, request: object, version: int, timeout_ms: int) -> object:

@@ -26,9 +26,10 @@ from pykbroker.client.errors import NotServedError
 from pykbroker.client.settings import ClientSettings
 from pykbroker.clock import Clock
 from pykbroker.config import BrokerConfig
+from pykbroker.errors import error_of
 from pykbroker.peer import Network, Peer
 from wire.catalog import API_BY_KEY
-from wire.errors import ErrorCode, ProtocolError
+from wire.errors import ProtocolError
 from wire.messages.brokers import ApiVersionsRequest
 from wire.schema import spec_of
 
@@ -71,7 +72,7 @@ class Connection:
             config,
             lambda: address,
             client_id=settings.client_id,
-            max_backoff_ms=lambda: settings.retry_backoff_max_ms,
+            max_backoff_ms=lambda: 0,  # who asks again has paused already
         )
         self._settings = settings
         self._lock = anyio.Lock()
@@ -129,7 +130,7 @@ class Connection:
                 raise
             answer = await self._guarded(self._peer.call, ApiVersionsRequest(), 0, None)
         if answer.error_code:
-            raise ConnectionError(errno.EPROTO, f"ApiVersions was answered with {ErrorCode(answer.error_code).name}")
+            raise ConnectionError(errno.EPROTO, f"ApiVersions was answered with {error_of(answer.error_code).name}")
         return answer
 
     async def _guarded(self, call: Callable[..., Any], request: object, version: int, timeout_ms: int | None) -> Any:
@@ -144,6 +145,10 @@ class Connection:
             if not is_complete:
                 self._versions = None
         return answer
+
+    @property
+    def is_open(self) -> bool:
+        return self._peer.is_connected
 
     @property
     def _where(self) -> str:

@@ -30,11 +30,11 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
-from pykbroker.client.client import Client, Lane, error_of
+from pykbroker.client.client import Client, Lane
 from pykbroker.client.connection import Question
 from pykbroker.client.errors import NotServedError
 from pykbroker.client.offsets import BEGINNING, END, IsolationLevel, list_offsets
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode, ProtocolError
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic

@@ -15,10 +15,10 @@ from typing import Any
 
 import attrs
 
-from pykbroker.client.client import Client, CoordinatorType, check, error_of
+from pykbroker.client.client import Client, CoordinatorType, check
 from pykbroker.client.connection import Question
 from pykbroker.client.errors import NotServedError
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition, by_topic
 from wire import codec
 from wire.errors import ErrorCode, ProtocolError

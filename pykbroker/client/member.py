@@ -342,14 +342,15 @@ class GroupConsumer:
             question = Question(LeaveGroupRequest, build)
             await self._client.ask_coordinator(CoordinatorType.GROUP, self._group_id, question, lane=Lane.MEMBER)
 
-    async def _ask(self, request: object, check_answer: Callable[[Any], None], extra_ms: int = 0) -> Any:
+    async def _ask(self, request: object, check_answer: Callable[[Any], None], extra_ms: int | None = None) -> Any:
+        """`extra_ms`: how much longer than other requests this may take."""
         return await self._client.ask_coordinator(
             CoordinatorType.GROUP,
             self._group_id,
             Question.of(request),
             check_answer,
             lane=Lane.MEMBER,
-            timeout_ms=self._client.settings.request_timeout_ms + extra_ms,
+            timeout_ms=None if extra_ms is None else self._client.settings.request_timeout_ms + extra_ms,
         )
 
 

@@ -16,7 +16,6 @@ class ClientSettings:
     max_response_bytes: int = 256 * 1024 * 1024
 
     # Producing
-    delivery_timeout_ms: int = 120_000
     batch_size: int = 256 * 1024  # bytes of records in a batch of one partition
     buffer_memory: int = 8 * 1024 * 1024  # bytes of records that wait; beyond it, `send` sends
     max_request_size: int = 1024 * 1024  # bytes of one record

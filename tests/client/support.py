@@ -58,6 +58,19 @@ class Via(Network):
         return await self._sockets.connect(*self._address)
 
 
+class Deaf(Network):
+    """Leads to addresses as they are, but connections to one of them are never established."""
+
+    def __init__(self, deaf: Address) -> None:
+        self._deaf = deaf
+        self._sockets = SocketNetwork(BrokerConfig.from_properties({}))
+
+    async def connect(self, host: str, port: int) -> Channel:
+        if (host, port) == self._deaf:
+            await anyio.sleep_forever()
+        return await self._sockets.connect(host, port)
+
+
 @attrs.define(eq=False)
 class OldBroker:
     """A proxy to a broker that answers ApiVersions itself, and lets nothing through that it has not offered."""
