@@ -38,6 +38,7 @@ from wire.schema import spec_of
 
 FIRST_BACKOFF_MS = 20
 _FIRST_BUFFER_BYTES = 64 * 1024
+_TLS_ALERT = 0x1503  # how the answer of one that expects TLS begins
 
 _SIZE = Struct(">i")
 
@@ -258,6 +259,8 @@ class _SocketChannel(Channel):
             filled += count
             if wanted == 4 and filled >= 4:
                 (size,) = _SIZE.unpack_from(self._buffer)
+                if size >> 16 == _TLS_ALERT:
+                    raise ConnectionError(errno.EPROTO, "that is a listener of TLS (security.protocol)")
                 if not 4 <= size <= self._max_frame_bytes:
                     raise ConnectionError(errno.EPROTO, f"a response of {size} bytes")
                 wanted = 4 + size

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pykbroker.cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Json, Topics, complete_groups, examples, new_app
+from pykbroker.cli.options import Cluster, Json, Topics, complete_groups, examples, new_app, of_cluster
 
 app = new_app()
 
@@ -32,10 +32,11 @@ OFFSET_HELP = (
         "consume orders payments --group billing",
     )
 )
+@of_cluster
 def consume(
     topics: Topics,
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     offset: Annotated[list[str] | None, typer.Option("--offset", "-o", metavar="POSITION", help=OFFSET_HELP)] = None,
     partition: Annotated[list[int] | None, typer.Option("--partition", "-p", help="Repeatable; default: all.")] = None,
     number: Annotated[int | None, typer.Option("--number", "-n", help="Stop after so many records.", min=1)] = None,
@@ -73,7 +74,7 @@ def consume(
     if group is not None and (partition or at_end):
         raise typer.BadParameter("the group decides where to read: no --partition and no --exit")
     consume.consume(
-        bootstrap,
+        cluster,
         consume.Wanted(
             topics=topics,
             partitions=partition or (),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pykbroker.cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Json, Topic, examples, new_app
+from pykbroker.cli.options import Cluster, Json, Topic, examples, new_app, of_cluster
 
 app = new_app()
 
@@ -29,11 +29,12 @@ def _complete_codecs(incomplete: str) -> list[str]:
         "produce orders --json-lines records.json",
     )
 )
+@of_cluster
 def produce(
     topic: Topic,
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: stdin.", show_default=False)] = None,
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     value: Annotated[str | None, typer.Option("--value", "-v", help="Write this record, and read nothing.")] = None,
     key: Annotated[str | None, typer.Option("--key", "-k", help="Key of records that bring none.")] = None,
     header: Annotated[
@@ -67,7 +68,7 @@ def produce(
             "--value, --key-separator or --delimiter, --format and --json-lines exclude one another"
         )
     produce.produce(
-        bootstrap,
+        cluster,
         produce.Target(
             topic=topic,
             key=None if key is None else os.fsencode(key),

@@ -24,6 +24,7 @@ Source: Kafka's NetworkClient and AdminApiDriver, in spirit.
 import contextlib
 import enum
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
@@ -77,7 +78,10 @@ class Client:
         clock: Clock | None = None,
         network: Network | None = None,
     ) -> None:
-        """`bootstrap` is host:port, several of them with commas between. Raises: ValueError."""
+        """`bootstrap` is host:port, several of them with commas between.
+
+        Raises: ValueError; OSError where a certificate cannot be read.
+        """
         self.settings = settings or ClientSettings()
         self.clock = clock or SystemClock()
         self._bootstrap = parse_bootstrap(bootstrap) if isinstance(bootstrap, str) else list(bootstrap)
@@ -87,13 +91,22 @@ class Client:
                 "socket.request.max.bytes": str(self.settings.max_response_bytes),
             }
         )
-        self._network = network or SocketNetwork(self._config)
+        self._network = network or self._default_network()
         self._connections: dict[tuple[Address, Lane], Connection] = {}
         self._brokers: Mapping[int, BrokerMetadata] = {}
         self._controller = NOBODY
         self._topics: dict[str, tuple[TopicMetadata, float]] = {}  # with the time at which they were asked for
         self._coordinators: dict[tuple[CoordinatorType, str], Address] = {}
         self._exit = contextlib.AsyncExitStack()
+
+    def _default_network(self) -> Network:
+        security = self.settings.security
+        if not security.protocol.has_tls:
+            return SocketNetwork(self._config)
+        from pykbroker.client.security import ssl_context
+        from pykbroker.client.tls import TlsNetwork
+
+        return TlsNetwork(ssl_context(security.ssl), self.settings.max_response_bytes)
 
     async def __aenter__(self) -> "Client":
         tasks = await self._exit.enter_async_context(anyio.create_task_group())
@@ -381,6 +394,10 @@ def reason(error: OSError) -> str:
         return "no answer in time"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
     return error.strerror or str(error)
 
 

@@ -2,10 +2,13 @@
 
 import attrs
 
+from pykbroker.client.security import Security
+
 
 @attrs.frozen
 class ClientSettings:
     client_id: str = "pykbroker-client"
+    security: Security = attrs.field(factory=Security)
     request_timeout_ms: int = 30_000  # for the answer to one request
     default_api_timeout_ms: int = 60_000  # for what the caller asked for, with everything that is tried again
     socket_connection_setup_timeout_ms: int = 10_000

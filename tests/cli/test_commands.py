@@ -488,7 +488,7 @@ async def test_cluster_that_does_not_answer_is_not_healthy() -> None:
         (["configs", "describe", "nope", "t"], 2, "nope"),
         (["configs", "describe", "topic", "nope"], 1, "UNKNOWN_TOPIC_OR_PARTITION"),
         (["configs", "set", "topic", "t", "nope=1"], 1, "nope"),
-        (["topics", "list", "-b", "nowhere"], 2, "'nowhere' is not host:port"),
+        (["topics", "list", "-b", "a:b:c"], 2, "'a:b:c' is not host:port"),
         (["topics", "list", "-b", "127.0.0.1:1"], 1, "no broker answers at 127.0.0.1:1 (connection refused)"),
         (["wire", "nope"], 2, "nope"),
     ],

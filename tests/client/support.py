@@ -97,7 +97,7 @@ class OldBroker:
         with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             async with client, await anyio.connect_tcp(*self.broker.addresses[0]) as server:
                 while True:
-                    frame = await _frame(client)
+                    frame = await receive_frame(client)
                     key, version, correlation_id, _, _, _ = read_request_header(frame)
                     self.used.add((key, version))
                     if key == API_VERSIONS:
@@ -106,7 +106,7 @@ class OldBroker:
                     lowest, highest = self.versions[key]
                     assert lowest <= version <= highest, (key, version)
                     await server.send(struct.pack(">i", len(frame)) + frame)
-                    answer = await _frame(server)
+                    answer = await receive_frame(server)
                     await client.send(struct.pack(">i", len(answer)) + answer)
 
     def _offer(self, version: int, correlation_id: int) -> bytes:
@@ -120,7 +120,7 @@ class OldBroker:
         return b"".join(map(bytes, chunks))  # type: ignore[arg-type]
 
 
-async def _frame(stream: anyio.abc.SocketStream) -> bytes:
+async def receive_frame(stream: anyio.abc.ByteStream) -> bytes:
     async def exactly(size: int) -> bytes:
         data = b""
         while len(data) < size:

@@ -7,6 +7,7 @@ takes no acks=all), or with replicas out of sync.
 
 import attrs
 
+from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import print_json, say
 from pykbroker.cli.running import run
 from pykbroker.client import Client, NoBrokerError, NotServedError
@@ -35,9 +36,9 @@ class Health:
     findings: list[Finding]
 
 
-def check(bootstrap: str, *, json: bool) -> bool:
+def check(cluster: Cluster, *, json: bool) -> bool:
     """Print what is wrong; return whether nothing is."""
-    health = run(bootstrap, _examine)
+    health = run(cluster, _examine)
     if json:
         print_json({"healthy": not health.findings, **attrs.asdict(health)})
     elif health.findings:

@@ -8,6 +8,7 @@ import typer
 
 from pykbroker.cli.format import Shown, compile_format
 from pykbroker.cli.format_syntax import FormatError
+from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import flush, json_line, progress, record_json, write
 from pykbroker.cli.positions import END, START, STORED, From, Position, PositionError, offset_at, parse_ranges
 from pykbroker.cli.running import run
@@ -57,7 +58,7 @@ class Wanted:
         return IsolationLevel.READ_COMMITTED if self.read_committed else IsolationLevel.READ_UNCOMMITTED
 
 
-def consume(bootstrap: str, wanted: Wanted, format_: Format | None) -> None:
+def consume(cluster: Cluster, wanted: Wanted, format_: Format | None) -> None:
     """Print records; as JSON, one a line, without a format."""
     printer = _printer(format_)
     try:
@@ -77,7 +78,7 @@ def consume(bootstrap: str, wanted: Wanted, format_: Format | None) -> None:
         else:
             await _alone(client, wanted, begin, end, printer)
 
-    run(bootstrap, work)
+    run(cluster, work)
 
 
 def _printer(format_: Format | None) -> Printer:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 import typer
 
+from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import print_json, print_table, say
 from pykbroker.cli.positions import END, START, From, Position, PositionError, offset_at, parse_time
 from pykbroker.cli.running import CommandError, report_failures, run
@@ -19,8 +20,8 @@ from wire.errors import ErrorCode
 Offsets = dict[TopicPartition, int]
 
 
-def list_groups(bootstrap: str, *, json: bool) -> None:
-    listed = run(bootstrap, groups.list_groups)
+def list_groups(cluster: Cluster, *, json: bool) -> None:
+    listed = run(cluster, groups.list_groups)
     if json:
         print_json([attrs.asdict(group) for group in listed])
         return
@@ -49,11 +50,11 @@ class Progress:
         return max(self.end - max(self.committed, self.start or 0), 0)
 
 
-def describe(bootstrap: str, names: Sequence[str], *, json: bool) -> None:
+def describe(cluster: Cluster, names: Sequence[str], *, json: bool) -> None:
     async def work(client: Client) -> list[tuple[groups.Group, list[Progress]]]:
         return [await _described(client, name) for name in dict.fromkeys(names)]
 
-    described = run(bootstrap, work)
+    described = run(cluster, work)
     if json:
         print_json([_group_json(group, lines) for group, lines in described])
         return
@@ -138,8 +139,8 @@ def _group_json(group: groups.Group, lines: Sequence[Progress]) -> dict[str, obj
     }
 
 
-def delete(bootstrap: str, names: Sequence[str], *, json: bool) -> None:
-    outcomes = run(bootstrap, lambda client: groups.delete_groups(client, dict.fromkeys(names)))
+def delete(cluster: Cluster, names: Sequence[str], *, json: bool) -> None:
+    outcomes = run(cluster, lambda client: groups.delete_groups(client, dict.fromkeys(names)))
     if json:
         print_json([{"group": name, "error": error and error.code.name} for name, error in outcomes.items()])
     else:
@@ -179,7 +180,7 @@ def target_of(way: str, value: object) -> Target:
     raise AssertionError(way)
 
 
-def reset(bootstrap: str, name: str, topics: Sequence[str], target: Target, *, dry_run: bool, json: bool) -> None:
+def reset(cluster: Cluster, name: str, topics: Sequence[str], target: Target, *, dry_run: bool, json: bool) -> None:
     async def work(client: Client) -> tuple[Offsets, Offsets]:
         await _check_empty(client, name)
         committed = {tp: each.offset for tp, each in (await groups.committed_offsets(client, name)).items()}
@@ -191,7 +192,7 @@ def reset(bootstrap: str, name: str, topics: Sequence[str], target: Target, *, d
             await groups.commit_offsets(client, name, {tp: groups.CommittedOffset(to) for tp, to in offsets.items()})
         return committed, offsets
 
-    committed, offsets = run(bootstrap, work)
+    committed, offsets = run(cluster, work)
     if json:
         print_json([{**tp._asdict(), "from": committed.get(tp), "to": to} for tp, to in sorted(offsets.items())])
         return
@@ -249,12 +250,12 @@ async def _chosen(client: Client, topics: Sequence[str]) -> list[TopicPartition]
     return chosen
 
 
-def delete_offsets(bootstrap: str, name: str, topics: Sequence[str], *, json: bool) -> None:
+def delete_offsets(cluster: Cluster, name: str, topics: Sequence[str], *, json: bool) -> None:
     async def work(client: Client) -> dict[TopicPartition, KafkaError | None]:
         partitions = await _chosen(client, topics) if topics else list(await groups.committed_offsets(client, name))
         return await groups.delete_offsets(client, name, partitions)
 
-    outcomes = dict(sorted(run(bootstrap, work).items()))
+    outcomes = dict(sorted(run(cluster, work).items()))
     if json:
         print_json([{**tp._asdict(), "error": error and error.code.name} for tp, error in outcomes.items()])
     else:

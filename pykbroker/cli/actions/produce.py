@@ -17,7 +17,7 @@ from pykbroker.cli.format_syntax import FormatError
 from pykbroker.cli.input_fields import InputError, InputRecord
 from pykbroker.cli.input_format import Input, compile_input, keyed, literal, separated
 from pykbroker.cli.input_json import parse_json
-from pykbroker.cli.options import parse_pairs
+from pykbroker.cli.options import Cluster, parse_pairs
 from pykbroker.cli.output import flush, json_line, progress, write
 from pykbroker.cli.running import CommandError, run
 from pykbroker.client import Client
@@ -70,7 +70,7 @@ def parse_headers(headers: Sequence[str]) -> Headers:
     )
 
 
-def produce(bootstrap: str, target: Target, source: Source, *, json: bool) -> None:
+def produce(cluster: Cluster, target: Target, source: Source, *, json: bool) -> None:
     codecs = {codec.name.lower(): codec for codec in Codec}
     if target.compression not in codecs:
         raise typer.BadParameter(f"there is no codec {target.compression!r}", param_hint="--compression")
@@ -92,7 +92,7 @@ def produce(bootstrap: str, target: Target, source: Source, *, json: bool) -> No
             return await _send(producer, target, [InputRecord(os.fsencode(source.value))], json=json)
         return await _send_input(producer, target, source.file, reading, json=json)
 
-    count = run(bootstrap, work)
+    count = run(cluster, work)
     if not json:
         print(f"{count} record{'' if count == 1 else 's'} written to {target.topic}", file=sys.stderr)
 
