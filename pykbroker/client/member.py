@@ -118,7 +118,7 @@ class GroupConsumer:
         self._reset = auto_offset_reset
         self._isolation = isolation
         self._commit_interval_ms = auto_commit_interval_ms
-        self._member_id = ""
+        self.member_id = ""
         self._generation_id = -1
         self._partition_counts: dict[str, int] | None = None  # as the leader has assigned them; None: it is another
         self._last: _Delivery | None = None  # what the caller is busy with
@@ -192,7 +192,7 @@ class GroupConsumer:
                 self._group_id,
                 {tp: groups.CommittedOffset(offset) for tp, offset in offsets.items()},
                 generation_id=self._generation_id,
-                member_id=self._member_id,
+                member_id=self.member_id,
             )
 
     # One generation after another
@@ -233,7 +233,7 @@ class GroupConsumer:
         committed_ms = looked_ms = clock.monotonic_ms()
         while True:
             await clock.sleep(interval_ms)
-            request = HeartbeatRequest(self._group_id, self._generation_id, self._member_id)
+            request = HeartbeatRequest(self._group_id, self._generation_id, self.member_id)
             try:
                 await self._ask(request, lambda answer: check(answer.error_code))
                 if clock.monotonic_ms() - committed_ms >= self._commit_interval_ms:
@@ -251,7 +251,7 @@ class GroupConsumer:
                     with contextlib.suppress(KafkaError):
                         await self.commit()
                 else:
-                    self._member_id = ""
+                    self.member_id = ""
                 return
 
     async def _topics_have_changed(self) -> bool:
@@ -274,18 +274,18 @@ class GroupConsumer:
             self._partition_counts = None
             self._uncommitted.clear()
             joined = await self._ask(self._join_request(), _check_joined, self._client.settings.rebalance_timeout_ms)
-            self._member_id = joined.member_id
+            self.member_id = joined.member_id
             if joined.error_code == ErrorCode.MEMBER_ID_REQUIRED:
                 continue
             if joined.error_code:
-                self._member_id = ""
+                self.member_id = ""
                 continue
             self._generation_id = joined.generation_id
-            assignments = await self._assign(joined) if joined.leader == self._member_id else []
+            assignments = await self._assign(joined) if joined.leader == self.member_id else []
             request = SyncGroupRequest(
                 self._group_id,
                 self._generation_id,
-                self._member_id,
+                self.member_id,
                 protocol_type=PROTOCOL_TYPE,
                 protocol_name=joined.protocol_name,
                 assignments=assignments,
@@ -306,7 +306,7 @@ class GroupConsumer:
             self._group_id,
             settings.session_timeout_ms,
             settings.rebalance_timeout_ms,
-            self._member_id,
+            self.member_id,
             protocol_type=PROTOCOL_TYPE,
             protocols=[JoinGroupRequestProtocol(ASSIGNOR, subscription)],
         )
@@ -332,12 +332,12 @@ class GroupConsumer:
         return {tp: each.offset for tp, each in committed.items()} | found
 
     async def _leave(self) -> None:
-        if self._member_id:
+        if self.member_id:
 
             def build(version: int) -> LeaveGroupRequest:
                 if version >= 3:
-                    return LeaveGroupRequest(self._group_id, members=[MemberIdentity(self._member_id)])
-                return LeaveGroupRequest(self._group_id, self._member_id)
+                    return LeaveGroupRequest(self._group_id, members=[MemberIdentity(self.member_id)])
+                return LeaveGroupRequest(self._group_id, self.member_id)
 
             question = Question(LeaveGroupRequest, build)
             await self._client.ask_coordinator(CoordinatorType.GROUP, self._group_id, question, lane=Lane.MEMBER)

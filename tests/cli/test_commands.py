@@ -4,17 +4,24 @@ import json
 import socket
 from pathlib import Path
 
-import anyio
 import pytest
 
+from pykbroker.cli.actions.check import examine
+from pykbroker.cli.actions.known_offsets import known_offsets
 from pykbroker.client import Client, groups
 from pykbroker.client.member import GroupConsumer
 from pykbroker.client.producer import Producer
+from pykbroker.clock import SimulatedClock
 from pykbroker.topic_partition import TopicPartition
 from tests.cli.support import Commands, invoke
-from tests.client.support import QUICK, create
-from tests.support.cluster import cluster_of, until
-from tests.support.running import DEADLINE_S, running
+from tests.client.gates import Gate, SaslGate
+from tests.client.support import QUICK, Deaf, create, passing
+from tests.support.cluster import cluster_of
+from tests.support.cluster import until as until_in_cluster
+from tests.support.running import running, until
+from wire.errors import ErrorCode
+from wire.messages import share_groups, streams_groups
+from wire.schema import ZERO_UUID
 
 pytestmark = pytest.mark.anyio
 
@@ -290,14 +297,71 @@ async def test_group_is_described_with_members_and_lag(tmp_path: Path) -> None:
             ["t", "0", "1", "3", "2", "-", "-", "-"],
         ]
         async with GroupConsumer(client, "g", ["t"]) as member:
-            with anyio.fail_after(DEADLINE_S):
-                while not member.assignment:
-                    await anyio.sleep(0.01)
+            await until(lambda: member.assignment)
             (told,) = (await run("groups", "describe", "g", "--json")).json
             assert (told["state"], told["assignor"], len(told["members"])) == ("Stable", "range", 1)
             assert [(each["partition"], each["lag"]) for each in told["partitions"]] == [(0, 2), (1, None)]
             busy = await run("groups", "reset", "g", "--to-latest", status=1)
             assert busy.err == "pykbroker: g has 1 members (Stable): stop them first\n"
+
+
+async def test_members_without_partitions_are_shown_too(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, group_initial_rebalance_delay_ms="0") as broker,
+        Client(broker.bootstrap, settings=QUICK) as client,
+        Client(broker.bootstrap, settings=QUICK) as other,
+    ):
+        await create(client, "t")
+        async with GroupConsumer(client, "g", ["t"]) as first, GroupConsumer(other, "g", ["t"]) as second:
+            run = Commands.of(broker)
+            await until(lambda: first.assignment or second.assignment)
+            while len(lines := (await run("groups", "describe", "g")).lines) < 4:
+                pass
+            assert lines[2][:2] == ["t", "0"]
+            assert lines[3][:5] == ["-"] * 5
+            assert {lines[2][5], lines[3][5]} == {first.member_id, second.member_id}
+
+
+async def test_share_groups_and_those_of_streams_are_described(tmp_path: Path) -> None:
+    """The broker has none of either yet, so a gate speaks for it."""
+    topics = [share_groups.ShareGroupDescribeResponseTopicPartitions(ZERO_UUID, "t", [0])]
+    assigned = share_groups.ShareGroupDescribeResponseAssignment(topics)
+    share_member = share_groups.Member("m1", None, 1, "client", "/host", ["t"], assigned)
+    share = share_groups.DescribedGroup(0, None, "s", "Stable", 1, 1, "simple", [share_member])
+    starts = share_groups.DescribeShareGroupOffsetsResponseTopic(
+        "t", ZERO_UUID, [share_groups.DescribeShareGroupOffsetsResponsePartition(0, 1)]
+    )
+    subtopology = streams_groups.StreamsGroupDescribeResponseSubtopology("0", ["t"])
+    tasks = streams_groups.Assignment([streams_groups.StreamsGroupDescribeResponseTaskIds("0", [0])])
+    streams = streams_groups.DescribedGroup(
+        group_id="s",
+        group_state="Stable",
+        topology=streams_groups.StreamsGroupDescribeResponseTopology(1, [subtopology]),
+        members=[streams_groups.Member("m2", client_id="client", client_host="/host", assignment=tasks)],
+    )
+    not_found = ErrorCode.GROUP_ID_NOT_FOUND
+    answers = {
+        77: share_groups.ShareGroupDescribeResponse(groups=[share]),
+        89: streams_groups.StreamsGroupDescribeResponse(groups=[streams]),
+        90: share_groups.DescribeShareGroupOffsetsResponse(
+            groups=[share_groups.DescribeShareGroupOffsetsResponseGroup("s", [starts])]
+        ),
+    }
+    async with Gate.before(tmp_path, added={77: (1, 1), 89: (0, 1), 90: (0, 1)}, answers=answers) as gate:
+        run = Commands(gate.bootstrap)
+        await run("topics", "create", "t")
+        for value in "abc":
+            await run("produce", "t", "-v", value)
+        assert (await run("groups", "describe", "s")).lines == [
+            ["s", "Stable", "share", "assignor", "simple", "members", "1", "lag", "2"],
+            ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER", "CLIENT", "HOST"],
+            ["t", "0", "1", "3", "2", "m1", "client", "/host"],
+        ]
+        share.error_code = not_found
+        assert (await run("groups", "describe", "s")).lines[::2] == [
+            ["s", "Stable", "streams", "members", "1", "lag", "0"],
+            ["t", "0", "-", "3", "-", "m2", "client", "/host"],
+        ]
 
 
 async def test_names_of_strangers_do_not_steer_the_terminal(tmp_path: Path) -> None:
@@ -440,7 +504,7 @@ async def test_what_is_wrong_is_said_and_the_status_is_1(tmp_path: Path) -> None
         await cluster.create_topic("thin", [(1, 3)])
         await cluster.create_topic("strict", [(1, 3)], min_insync_replicas="2")
         await cluster.stop(3)
-        await until(lambda: cluster.isr("thin") == (1,) and cluster.isr("strict") == (1,))
+        await until_in_cluster(lambda: cluster.isr("thin") == (1,) and cluster.isr("strict") == (1,))
         done = await Commands(cluster.brokers[1].bootstrap)("check", status=1)
         assert done.out.splitlines() == [
             "lost-0 has no leader",
@@ -450,6 +514,67 @@ async def test_what_is_wrong_is_said_and_the_status_is_1(tmp_path: Path) -> None
         told = (await Commands(cluster.brokers[2].bootstrap)("check", "--json", status=1)).json
         kinds = [finding["kind"] for finding in told["findings"]]
         assert kinds == ["offline", "under_min_isr", "under_replicated"]
+
+
+async def test_broker_that_does_not_answer_is_found_within_the_deadline(tmp_path: Path) -> None:
+    """Frozen, not gone: connections to it are never established."""
+    clock = SimulatedClock()
+    async with cluster_of(2, tmp_path) as cluster:
+        host, port = cluster.brokers[2].addresses[0]
+        network = Deaf((host, port))
+        async with (
+            Client(cluster.brokers[1].bootstrap, clock=clock, network=network) as client,
+            passing(clock),
+        ):
+            with client.deadline(3_000):
+                health = await examine(client)
+        assert clock.monotonic_ms() < 4_000
+        assert [finding.text for finding in health.findings] == [
+            f"broker 2 at {host}:{port} does not answer: no answer in time"
+        ]
+
+
+async def test_offsets_of_a_leader_that_does_not_answer_are_left_out(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    async with cluster_of(2, tmp_path) as cluster:
+        await cluster.create_topic("t", [(1,), (2,)])
+        network = Deaf(cluster.brokers[2].addresses[0])
+        async with (
+            Client(cluster.brokers[1].bootstrap, clock=clock, network=network) as client,
+            passing(clock),
+        ):
+            first = TopicPartition("t", 0)
+            assert await known_offsets(client, [first, TopicPartition("t", 1)]) == ({first: 0}, {first: 0})
+        assert clock.monotonic_ms() < 6_000
+
+
+async def test_frozen_cluster_is_not_waited_for_longer_than_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = await Commands(f"127.0.0.1:{port}")("check", "--timeout", "0.2", status=1)
+    assert done.out == f"no broker answers at 127.0.0.1:{port} (no answer in time)\n"
+
+
+async def test_settings_come_from_a_file_and_from_words(tmp_path: Path) -> None:
+    file = tmp_path / "client.properties"
+    async with SaslGate.before(tmp_path / "data") as gate:
+        file.write_text(
+            f"bootstrap.servers={gate.bootstrap}\n"
+            "security.protocol=SASL_PLAINTEXT\n"
+            "sasl.mechanism=PLAIN\n"
+            'sasl.jaas.config=a.Module required \\\n  username="me" password="secret";\n'
+            "key.serializer=x\n"
+        )
+        config = ("--command-config", str(file))
+        made = await Commands("")("topics", "create", "t", *config)
+        assert (made.out, made.err) == (
+            "t: created\n",
+            f"pykbroker: {file}: these have no effect here: key.serializer\n",
+        )
+        failed = await Commands(gate.bootstrap)("topics", "list", *config, "-X", "sasl.password=x", status=1)
+        assert failed.err.endswith("SASL_AUTHENTICATION_FAILED: Authentication failed\n")
+        for words in (["-X", "nope=1"], ["-X", "nope"], ["--command-config", "/nope"], ["-X", "security.protocol=x"]):
+            await Commands(gate.bootstrap)("topics", "list", *words, status=2)
 
 
 async def test_cluster_that_does_not_answer_is_not_healthy() -> None:

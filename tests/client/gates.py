@@ -9,8 +9,9 @@ The broker behind tells clients the gate's address. A gate belongs to a test's e
 import contextlib
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import anyio
 import anyio.abc
@@ -20,14 +21,10 @@ from anyio.streams.tls import TLSListener
 from tests.client.support import receive_frame
 from tests.support.running import running
 from wire import codec
+from wire.catalog import request_class
 from wire.errors import ErrorCode
 from wire.frame import API_VERSIONS, encode_response, read_request_header
-from wire.messages.authentication import (
-    SaslAuthenticateRequest,
-    SaslAuthenticateResponse,
-    SaslHandshakeRequest,
-    SaslHandshakeResponse,
-)
+from wire.messages.authentication import SaslAuthenticateResponse, SaslHandshakeResponse
 from wire.messages.brokers import ApiVersion, ApiVersionsResponse
 
 Stream = anyio.abc.ByteStream
@@ -83,21 +80,19 @@ async def pipe(source: Stream, target: Stream, scope: anyio.CancelScope) -> None
 
 
 @attrs.define(eq=False)
-class SaslGate:
-    """Lets PLAIN clients in, and closes connections that ask for anything before."""
+class Gate:
+    """Answers some APIs itself, and tells clients that the broker serves them."""
 
     bootstrap: str
-    password: bytes = b"secret"
-    lifetime_ms: int = 0
-    authenticated: int = 0  # how often
-    mechanisms: tuple[str, ...] = ("PLAIN",)
+    added: Mapping[int, tuple[int, int]] = {}  # key: versions
+    answers: Mapping[int, object] = attrs.field(factory=dict)  # what to say to each request with a key
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def before(cls, data_dir: Path) -> AsyncIterator["SaslGate"]:
+    async def before(cls, data_dir: Path, **given: Any) -> AsyncIterator[Self]:
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
             address = f"127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
-            gate = cls(address)
+            gate = cls(address, **given)
             async with (
                 running(data_dir, advertised_listeners=f"PLAINTEXT://{address}") as broker,
                 anyio.create_task_group() as tasks,
@@ -113,36 +108,53 @@ class SaslGate:
                 tasks.cancel_scope.cancel()
 
     async def _serve(self, client: Stream, server: Stream) -> None:
-        is_open = False
+        state: dict[str, bool] = {}  # of this connection
         while True:
             frame = await receive_frame(client)
             key, version, correlation_id, _, _, body = read_request_header(frame)
-            if key == SASL_HANDSHAKE:
-                asked, _ = codec.decode(SaslHandshakeRequest, version, frame, body)
-                is_known = asked.mechanism in self.mechanisms
-                code = ErrorCode.NONE if is_known else ErrorCode.UNSUPPORTED_SASL_MECHANISM
-                answer: object = SaslHandshakeResponse(code, list(self.mechanisms))
-            elif key == SASL_AUTHENTICATE:
-                told, _ = codec.decode(SaslAuthenticateRequest, version, frame, body)
-                is_open = bytes(told.auth_bytes) == b"\0me\0" + self.password
-                self.authenticated += is_open
-                failed = SaslAuthenticateResponse(ErrorCode.SASL_AUTHENTICATION_FAILED, "Authentication failed")
-                answer = SaslAuthenticateResponse(session_lifetime_ms=self.lifetime_ms) if is_open else failed
-            elif key == API_VERSIONS:
-                await server.send(struct.pack(">i", len(frame)) + frame)
-                await self._offer(await receive_frame(server), version, correlation_id, client)
-                continue
+            if key in self.added:
+                answer = self.answer(key, codec.decode(request_class(key), version, frame, body)[0], state)
+            elif not self.lets_through(key, state):
+                return
             else:
-                if not is_open:
-                    return
                 await server.send(struct.pack(">i", len(frame)) + frame)
-                passed = await receive_frame(server)
-                await client.send(struct.pack(">i", len(passed)) + passed)
-                continue
+                told = await receive_frame(server)
+                if key != API_VERSIONS:
+                    await client.send(struct.pack(">i", len(told)) + told)
+                    continue
+                answer, _ = codec.decode(ApiVersionsResponse, version, told, 4)
+                others = [each for each in answer.api_keys if each.api_key not in self.added]
+                answer.api_keys = others + [ApiVersion(each, *versions) for each, versions in self.added.items()]
             await client.send(b"".join(map(bytes, encode_response(key, version, correlation_id, answer))))  # type: ignore[arg-type]
 
-    async def _offer(self, told: bytes, version: int, correlation_id: int, client: Stream) -> None:
-        """Add the APIs of SASL to what the broker serves."""
-        served, _ = codec.decode(ApiVersionsResponse, version, told, 4)
-        served.api_keys += [ApiVersion(SASL_HANDSHAKE, 0, 1), ApiVersion(SASL_AUTHENTICATE, 0, 2)]
-        await client.send(b"".join(map(bytes, encode_response(API_VERSIONS, version, correlation_id, served))))  # type: ignore[arg-type]
+    def answer(self, key: int, request: Any, state: dict[str, bool]) -> Any:
+        return self.answers[key]
+
+    def lets_through(self, key: int, state: dict[str, bool]) -> bool:
+        return True
+
+
+@attrs.define(eq=False)
+class SaslGate(Gate):
+    """Lets PLAIN clients in, and closes connections that ask for anything before."""
+
+    added: Mapping[int, tuple[int, int]] = {SASL_HANDSHAKE: (0, 1), SASL_AUTHENTICATE: (0, 2)}
+    password: bytes = b"secret"
+    lifetime_ms: int = 0
+    authenticated: int = 0  # how often
+    mechanisms: tuple[str, ...] = ("PLAIN",)
+
+    def answer(self, key: int, request: Any, state: dict[str, bool]) -> Any:
+        if key == SASL_HANDSHAKE:
+            is_known = request.mechanism in self.mechanisms
+            code = ErrorCode.NONE if is_known else ErrorCode.UNSUPPORTED_SASL_MECHANISM
+            return SaslHandshakeResponse(code, list(self.mechanisms))
+        is_right = bytes(request.auth_bytes) == b"\0me\0" + self.password
+        state["is_open"] = is_right
+        self.authenticated += is_right
+        if is_right:
+            return SaslAuthenticateResponse(session_lifetime_ms=self.lifetime_ms)
+        return SaslAuthenticateResponse(ErrorCode.SASL_AUTHENTICATION_FAILED, "Authentication failed")
+
+    def lets_through(self, key: int, state: dict[str, bool]) -> bool:
+        return key == API_VERSIONS or state.get("is_open", False)

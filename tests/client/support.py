@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Mapping
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import attrs
 
 from pykbroker.broker import Broker
 from pykbroker.client import Client, ClientSettings
 from pykbroker.client.connection import Address
 from pykbroker.client.topics import NewTopic, create_topics
+from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig
 from pykbroker.peer import Channel, Network, SocketNetwork
 from wire.errors import ErrorCode
@@ -134,3 +136,21 @@ async def receive_frame(stream: anyio.abc.ByteStream) -> bytes:
 async def create(client: Client, name: str, partitions: int = 1, **configs: str) -> None:
     pairs = {key.replace("_", "."): value for key, value in configs.items()}
     assert await create_topics(client, [NewTopic(name, partitions, 1, pairs)]) == {name: None}
+
+
+@contextlib.asynccontextmanager
+async def passing(clock: SimulatedClock, step_ms: float = 5) -> AsyncIterator[None]:
+    """Let time pass while the others do something.
+
+    Each step takes a thread, as a look-up of a host's name does: so a machine that does other things slows down both.
+    """
+
+    async def pass_on() -> None:
+        while True:
+            await anyio.to_thread.run_sync(int)
+            clock.advance(step_ms)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pass_on)
+        yield
+        tasks.cancel_scope.cancel()

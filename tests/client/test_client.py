@@ -1,9 +1,7 @@
 """Who is asked, and when again: bootstrap addresses, leaders that move, coordinators, the controller."""
 
-import contextlib
 import itertools
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -38,7 +36,7 @@ from pykbroker.client.producer import Producer
 from pykbroker.clock import SimulatedClock
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
-from tests.client.support import QUICK, Deaf, create
+from tests.client.support import QUICK, Deaf, create, passing
 from tests.support.cluster import cluster_of
 from tests.support.running import running
 from wire.errors import ErrorCode
@@ -87,26 +85,11 @@ async def test_retriable_errors_are_tried_again_with_longer_pauses_until_time_is
         attempts.append(clock.monotonic_ms())
         raise KafkaError(ErrorCode.NOT_COORDINATOR)
 
-    async with Client("127.0.0.1:1", settings=settings, clock=clock) as client, passing(clock):
+    async with Client("127.0.0.1:1", settings=settings, clock=clock) as client, passing(clock, 1):
         with pytest.raises(KafkaError):
             await client.retry(attempt)
     pauses = [after - before for before, after in itertools.pairwise(attempts)]
     assert [round(pause, -1) for pause in pauses] == [10, 20, 40, 40]
-
-
-@contextlib.asynccontextmanager
-async def passing(clock: SimulatedClock) -> AsyncIterator[None]:
-    """Let a millisecond pass whenever the others have done something."""
-
-    async def pass_on() -> None:
-        while True:
-            await anyio.lowlevel.checkpoint()
-            clock.advance(1)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(pass_on)
-        yield
-        tasks.cancel_scope.cancel()
 
 
 async def test_retry_within_another_one_is_one_attempt() -> None:
@@ -118,7 +101,7 @@ async def test_retry_within_another_one_is_one_attempt() -> None:
         attempts.append(1)
         raise KafkaError(ErrorCode.NOT_COORDINATOR)
 
-    async with Client("127.0.0.1:1", settings=settings, clock=clock) as client, passing(clock):
+    async with Client("127.0.0.1:1", settings=settings, clock=clock) as client, passing(clock, 1):
         with pytest.raises(KafkaError):
             await client.retry(lambda: client.retry(attempt))
     assert len(attempts) == 5

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 import typer
 
+from pykbroker.cli.actions.known_offsets import known_offsets
 from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import print_json, print_table, say
 from pykbroker.cli.positions import END, START, From, Position, PositionError, offset_at, parse_time
@@ -73,6 +74,11 @@ def describe(cluster: Cluster, names: Sequence[str], *, json: bool) -> None:
                     *((line.member.id, line.member.client_id, line.member.host) if line.member else ("-", "-", "-")),
                 ]
                 for line in lines
+            ]
+            + [
+                ["-"] * 5 + [member.id, member.client_id, member.host]
+                for member in group.members
+                if not member.partitions
             ],
         )
 
@@ -82,16 +88,20 @@ async def _described(client: Client, name: str) -> tuple[groups.Group, list[Prog
         group = await groups.describe_group(client, name)
     except KafkaError as error:
         raise KafkaError(error.code, error.message or f"group {name}") from None
-    committed = await groups.committed_offsets(client, name)
+    committed = await _committed(client, group)
     readers = {tp: member for member in group.members for tp in member.partitions}
     partitions = sorted({*committed, *readers})
     present = await _present(client, partitions)
-    starts, ends = await client_offsets.beginnings(client, present), await client_offsets.ends(client, present)
-    lines = [
-        Progress(tp, committed[tp].offset if tp in committed else None, starts.get(tp), ends.get(tp), readers.get(tp))
-        for tp in partitions
-    ]
+    starts, ends = await known_offsets(client, present)
+    lines = [Progress(tp, committed.get(tp), starts.get(tp), ends.get(tp), readers.get(tp)) for tp in partitions]
     return group, lines
+
+
+async def _committed(client: Client, group: groups.Group) -> Offsets:
+    """Of a share group: where it begins to hand out records."""
+    if group.type == groups.SHARE:
+        return await groups.share_offsets(client, group.id)
+    return {tp: each.offset for tp, each in (await groups.committed_offsets(client, group.id)).items()}
 
 
 async def _present(client: Client, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from pykbroker.cli.actions.known_offsets import known_offsets
 from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import ids, print_json, print_table, say
 from pykbroker.cli.running import report_failures, run
@@ -64,7 +65,7 @@ def _cell(value: object) -> object:
 async def _description(client: Client, topic: TopicMetadata) -> dict[str, object]:
     check(topic.error, f"there is no topic {topic.name}")
     led = [TopicPartition(topic.name, each.index) for each in topic.partitions if each.leader >= 0]
-    starts, ends = await offsets.beginnings(client, led), await offsets.ends(client, led)
+    starts, ends = await known_offsets(client, led)
     resource = configs.Resource(configs.ResourceType.TOPIC, topic.name)
     entries = await configs.describe_configs(client, resource)
     return {
