@@ -8,12 +8,16 @@ import select
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
-from pykbroker.cli.root import COMMANDS
+from pykbroker.cli.root import COMMANDS, app, help_of
 from wire.records import Record, build_batch
 
 DEADLINE_S = 30.0
@@ -111,41 +115,34 @@ def test_help_of_a_command_that_is_none_is_an_error() -> None:
     assert b"No such command 'nope'" in run("topics", "nope", "--help", status=2).stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("topics", "list"),
-        ("topics", "describe"),
-        ("topics", "create"),
-        ("topics", "delete"),
-        ("topics", "alter"),
-        ("topics", "delete-records"),
-        ("produce",),
-        ("consume",),
-        ("groups", "list"),
-        ("groups", "describe"),
-        ("groups", "delete"),
-        ("groups", "reset"),
-        ("groups", "delete-offsets"),
-        ("configs", "describe"),
-        ("configs", "set"),
-        ("configs", "delete"),
-        ("configs", "append"),
-        ("configs", "subtract"),
-        ("check",),
-        ("log", "dump"),
-    ],
-    ids=" ".join,
-)
-def test_help_of_each_command_shows_examples(words: tuple[str, ...]) -> None:
-    from pykbroker.cli.root import help_of
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command that is no group of others."""
+    if not isinstance(command, TyperGroup):
+        yield words
+        return
+    context = typer.Context(command)
+    for name in command.list_commands(context):
+        yield from leaves(command.get_command(context, name), (*words, name))
 
+
+OTHERS = {("start",), ("cluster",), ("wire",)}  # of argparse
+CALLED = sorted(set(leaves(typer.main.get_command(app))) - OTHERS)
+
+
+@pytest.mark.parametrize("words", CALLED, ids=" ".join)
+def test_help_of_each_command_shows_examples(words: tuple[str, ...]) -> None:
     lines = (help_of([*words, "--help"]) or "").splitlines()
     assert lines[0].startswith(f"Usage: pykbroker {' '.join(words)} ")
     shown = [line.strip() for line in lines[lines.index("  Examples:") + 1 :]]
     assert shown
     assert all(line.startswith(f"pykbroker {' '.join(words)}") for line in shown)
-    assert any(line.strip().startswith("--json") for line in lines)
+    assert any(line.strip().startswith("--json") for line in lines) or words == ("completion",)
+    assert any("--command-config" in line for line in lines) is (words not in {("completion",), ("log", "dump")})
+
+
+def test_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert run("--version").stdout.decode() == f"pykbroker {project['version']}\n"
 
 
 @pytest.mark.parametrize("words", [("start",), ("cluster",)])
