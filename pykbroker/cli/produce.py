@@ -56,7 +56,14 @@ def produce(
         str, typer.Option("--compression", "-z", metavar="CODEC", autocompletion=_complete_codecs)
     ] = "none",
     acks: Annotated[str, typer.Option("--acks", metavar="all|1|0", help="Who has to have a record.")] = "all",
-    idempotent: Annotated[bool, typer.Option("--idempotent", help="Never twice, also where answers are lost.")] = False,
+    idempotent: Annotated[
+        bool | None,
+        typer.Option(
+            "--idempotent/--no-idempotent",
+            help="Never twice, also where answers are lost. Default: where --acks is all.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write records from stdin or a file into a topic."""
@@ -77,7 +84,7 @@ def produce(
             empty_is_null=null,
             compression=compression,
             acks=acks,
-            is_idempotent=idempotent,
+            is_idempotent=acks in ("all", "-1") if idempotent is None else idempotent,
         ),
         produce.Source(
             file=file,

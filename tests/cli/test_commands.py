@@ -235,6 +235,16 @@ async def test_what_consume_prints_can_be_produced_again(tmp_path: Path) -> None
         assert sorted(second, key=lambda told: told["partition"]) == sorted(text, key=lambda told: told["partition"])
 
 
+async def test_records_are_never_there_twice_unless_told_otherwise(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker:
+        run = Commands.of(broker)
+        for words in ([], ["--acks", "1"], ["--no-idempotent"]):
+            await run("produce", "t", "-v", "x", *words)
+        first, *others = (await run("consume", "t", "-e", "-f", "%x ")).out.split()
+        assert first != "-1"
+        assert others == ["-1", "-1"]
+
+
 async def test_one_record_is_produced_from_the_command_line(tmp_path: Path) -> None:
     async with running(tmp_path) as broker:
         run = Commands.of(broker)
