@@ -208,6 +208,23 @@ def test_output_that_nobody_reads_ends_the_command_quietly(bootstrap: str, words
         assert (process.wait(DEADLINE_S), err) == (128 + signal.SIGPIPE, b"")
 
 
+def test_group_keeps_what_nobody_read(bootstrap: str) -> None:
+    with started("consume", "t", "-g", "unread", bootstrap=bootstrap) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGPIPE
+    assert run("consume", "t", "-g", "unread", "-n", "3", bootstrap=bootstrap).stdout == b"a\nb\nc\n"
+
+
+def test_group_goes_on_behind_what_was_printed_before_sigint(bootstrap: str) -> None:
+    with started("consume", "t", "-g", "interrupted", bootstrap=bootstrap) as process:
+        assert [read_line(process) for _ in range(3)] == [b"a\n", b"b\n", b"c\n"]
+        process.send_signal(signal.SIGINT)
+        process.wait(DEADLINE_S)
+    described = run("groups", "describe", "interrupted", bootstrap=bootstrap).stdout.decode()
+    assert described.split()[-7:-4] == ["0", "3", "3"]
+
+
 def test_long_work_has_a_bar_and_files_may_vanish_meanwhile(tmp_path: Path) -> None:
     """Nobody reads the output, so the dump stands in the middle of its first file: that is what the bar shows."""
     batch = build_batch([Record(timestamp=0, value=b"x" * 1000)])
