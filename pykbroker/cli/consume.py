@@ -71,6 +71,8 @@ def consume(
     """Read records from topics and print them."""
     from pykbroker.cli.actions import consume
 
+    if json and unpack:
+        raise typer.BadParameter("--unpack is for text: no --json")
     if group is not None and (partition or at_end):
         raise typer.BadParameter("the group decides where to read: no --partition and no --exit")
     consume.consume(

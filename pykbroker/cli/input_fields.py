@@ -23,7 +23,7 @@ TEXTS = "tkvs"
 _DECIMAL = re.compile(rb"-?[0-9]+")
 _JSON_TOKEN = re.compile(rb'(?P<open>[\[{])|(?P<close>[\]}])|"(?:[^"\\]|\\.)*"|(?P<cut>")|[^\s"\[\]{},:]+', re.DOTALL)
 _JSON_SPACE = re.compile(rb'("(?:[^"\\]|\\.)*")|\s+', re.DOTALL)
-_TOO_LONG = 20  # more digits than those of any number of 64 bits
+_MOST_DIGITS = 20  # of a number of 64 bits, with its sign
 
 
 class InputError(ValueError):
@@ -167,7 +167,7 @@ def _decimal(reading: Reading) -> int:
         if reading.pos + 1 >= len(reading.data) and not reading.is_last:
             raise MoreError
         raise InputError(f"{reading.data[reading.pos : reading.pos + 20]!r} is no number")
-    if len(match[0]) > _TOO_LONG:
+    if len(match[0]) > _MOST_DIGITS:
         raise InputError(f"a number of {len(match[0])} digits")
     if match.end() == len(reading.data) and not reading.is_last:
         raise MoreError

@@ -20,6 +20,7 @@ T = TypeVar("T")
 # A person waits: less than what programs give a cluster in trouble.
 SETTINGS = ClientSettings(
     client_id="pykbroker-cli",
+    request_timeout_ms=10_000,
     default_api_timeout_ms=15_000,
     unknown_topic_timeout_ms=1_500,
     metadata_max_age_ms=5_000,

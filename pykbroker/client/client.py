@@ -40,7 +40,7 @@ from pykbroker.clock import Clock, SystemClock
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, error_of
 from pykbroker.peer import Network, SocketNetwork
-from pykbroker.topic_partition import TopicPartition
+from pykbroker.topic_partition import TopicPartition, by_topic
 from wire.errors import ErrorCode
 from wire.messages.metadata import FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic
 
@@ -161,13 +161,11 @@ class Client:
     async def leader_of(self, tp: TopicPartition) -> int:
         """Return the broker that leads. Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody does."""
         topic = await self.topic(tp.topic)
-        if not 0 <= tp.partition < len(topic.partitions):
-            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{tp.topic} has {len(topic.partitions)} partitions")
-        leader = topic.partitions[tp.partition].leader
-        if leader == NOBODY:
+        try:
+            return _leader_in(topic, tp)
+        except KafkaError:
             self._topics.pop(tp.topic, None)
-            raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, f"nobody leads {tp}")
-        return leader
+            raise
 
     def forget(self) -> None:
         """Forget who leads, who coordinates and who controls."""
@@ -254,29 +252,28 @@ class Client:
 
         try:
             await self.retry(attempt)
-        except KafkaError:
-            pass  # the results tell
-        except OSError as error:
-            results.update((tp, KafkaError(ErrorCode.NETWORK_EXCEPTION, reason(error))) for tp in left)
+        except (KafkaError, OSError) as error:
+            # Most have results, which tell more; others were not asked for the last time.
+            failure = KafkaError(ErrorCode.NETWORK_EXCEPTION, reason(error)) if isinstance(error, OSError) else error
+            for tp in left:
+                results.setdefault(tp, failure)
         return results
 
     async def _leaders(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
-        """Return who leads each partition, looking at each topic once."""
-        failed: dict[str, KafkaError] = {}
+        """Return who leads each partition, asking once for each topic."""
         leaders: dict[TopicPartition, int | KafkaError] = {}
-        for tp in partitions:
-            if tp.topic in failed:
-                leaders[tp] = failed[tp.topic]
-                continue
+        for name, indexes in by_topic(partitions).items():
+            tps = [TopicPartition(name, index) for index in indexes]
             try:
-                await self.topic(tp.topic)
+                topic = await self.topic(name)
             except KafkaError as error:
-                leaders[tp] = failed[tp.topic] = error
+                leaders.update(dict.fromkeys(tps, error))
                 continue
-            try:
-                leaders[tp] = await self.leader_of(tp)
-            except KafkaError as error:
-                leaders[tp] = error
+            for tp in tps:
+                try:
+                    leaders[tp] = _leader_in(topic, tp)
+                except KafkaError as error:
+                    leaders[tp] = error
         return leaders
 
     async def retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -399,6 +396,16 @@ def reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"
     return error.strerror or str(error)
+
+
+def _leader_in(topic: TopicMetadata, tp: TopicPartition) -> int:
+    """Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody leads."""
+    if not 0 <= tp.partition < len(topic.partitions):
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{tp.topic} has {len(topic.partitions)} partitions")
+    leader = topic.partitions[tp.partition].leader
+    if leader == NOBODY:
+        raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, f"nobody leads {tp}")
+    return leader
 
 
 def _may_pass(result: object, *, is_late: bool) -> bool:

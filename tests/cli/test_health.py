@@ -121,6 +121,9 @@ async def test_settings_come_from_a_file_and_from_words(tmp_path: Path) -> None:
         )
         failed = await Commands(gate.bootstrap)("topics", "list", *config, "-X", "sasl.password=x", status=1)
         assert failed.err.endswith("SASL_AUTHENTICATION_FAILED: Authentication failed\n")
+        missing = ("-X", "security.protocol=SSL", "-X", "ssl.ca.location=/nope")
+        failed = await Commands(gate.bootstrap)("topics", "list", *missing, status=1)
+        assert failed.err == "pykbroker: /nope: No such file or directory\n"
         for words in (["-X", "nope=1"], ["-X", "nope"], ["--command-config", "/nope"], ["-X", "security.protocol=x"]):
             await Commands(gate.bootstrap)("topics", "list", *words, status=2)
 
@@ -144,6 +147,9 @@ async def test_cluster_that_does_not_answer_is_not_healthy() -> None:
         (["nope"], "nope"),
         (["consume", "t", "-f", "%z"], "%z is no field"),
         (["consume", "t", "-o", "x"], "'x' is not a position"),
+        (["consume", "t", "-o", "stored"], "what is stored is a group's"),
+        (["consume", "t", "-s", "i", "--json"], "--unpack is for text"),
+        (["consume", "t", "-s", "z"], "unpack: 'z'"),
         (["consume", "t", "-g", "g", "-e"], "the group decides"),
         (["consume", "t", "-g", "g", "-o", "5"], "begins at start or end"),
         (["produce", "t", "-v", "x", "-f", "%v"], "exclude one another"),
