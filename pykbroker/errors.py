@@ -21,6 +21,14 @@ class KafkaError(Exception):
         return f"{self.code.name}: {self.message}" if self.message else self.code.name
 
 
+def error_of(code: int) -> ErrorCode:
+    """Return the error with a code; one that is newer than this program is some failure."""
+    try:
+        return ErrorCode(code)
+    except ValueError:
+        return ErrorCode.UNKNOWN_SERVER_ERROR
+
+
 class StorageError(Exception):
     """An I/O error of a log directory."""
 

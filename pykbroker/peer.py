@@ -38,6 +38,7 @@ from wire.schema import spec_of
 
 FIRST_BACKOFF_MS = 20
 _FIRST_BUFFER_BYTES = 64 * 1024
+_TLS_ALERT = 0x1503  # how the answer of one that expects TLS begins
 
 _SIZE = Struct(">i")
 
@@ -109,7 +110,7 @@ class Peer:
         self._channel: Channel | None = None
         self._backoff = Backoff()
         self._not_before_ms = 0.0
-        self._timeouts = 0  # attempts to connect in a row that failed
+        self._failed_connects = 0  # in a row
 
     async def call(self, request: object, version: int, *, timeout_ms: int) -> Any:
         """Send a request and return its response. Raises: OSError."""
@@ -140,6 +141,10 @@ class Peer:
         self._backoff.succeeded()
         return result
 
+    @property
+    def is_connected(self) -> bool:
+        return self._channel is not None
+
     async def aclose(self) -> None:
         """Close the connection; a later call opens another one."""
         channel, self._channel = self._channel, None
@@ -154,12 +159,12 @@ class Peer:
         config = self._config
         # A broker that is slow to answer gets more time with each attempt.
         timeout_ms = min(
-            config.socket_connection_setup_timeout_ms << min(self._timeouts, 16),
+            config.socket_connection_setup_timeout_ms << min(self._failed_connects, 16),
             max(config.socket_connection_setup_timeout_max_ms, config.socket_connection_setup_timeout_ms),
         )
-        self._timeouts += 1
+        self._failed_connects += 1
         channel = await self._clock.within(timeout_ms, self._network.connect(*address))
-        self._timeouts = 0
+        self._failed_connects = 0
         return channel
 
     async def _exchange(self, channel: Channel, request: object, version: int, timeout_ms: int) -> object:
@@ -254,6 +259,8 @@ class _SocketChannel(Channel):
             filled += count
             if wanted == 4 and filled >= 4:
                 (size,) = _SIZE.unpack_from(self._buffer)
+                if size >> 16 == _TLS_ALERT:
+                    raise ConnectionError(errno.EPROTO, "that is a listener of TLS (security.protocol)")
                 if not 4 <= size <= self._max_frame_bytes:
                     raise ConnectionError(errno.EPROTO, f"a response of {size} bytes")
                 wanted = 4 + size

@@ -1,14 +1,22 @@
 """The words of `pykbroker check`."""
 
+from typing import Annotated
+
 import typer
 
-from pykbroker.cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Json, examples, new_app
+from pykbroker.cli.options import Cluster, Json, examples, new_app, of_cluster
 
 app = new_app()
 
 
-@app.command(epilog=examples("check", "check -b kafka1:9092,kafka2:9092 --json", "check && echo healthy"))
-def check(*, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> None:
+@app.command(epilog=examples("check", "check -b kafka1:9092,kafka2:9092 --json", "check --timeout 3 && echo healthy"))
+@of_cluster
+def check(
+    *,
+    cluster: Cluster,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For all of it.", min=0.001)] = 15,
+    json: Json = False,
+) -> None:
     """Tell whether a cluster is healthy, with the exit status.
 
     0: all brokers answer, there is a controller, and every partition has a leader and its replicas in sync. 1: not
@@ -16,5 +24,5 @@ def check(*, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> No
     """
     from pykbroker.cli.actions.check import check
 
-    if not check(bootstrap, json=json):
+    if not check(cluster, timeout_s=timeout, json=json):
         raise typer.Exit(1)

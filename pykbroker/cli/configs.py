@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from pykbroker.cli.options import (
-    DEFAULT_BOOTSTRAP,
-    Bootstrap,
+    Cluster,
     Json,
     complete_groups,
     complete_topics,
     examples,
     new_app,
+    of_cluster,
     parse_pairs,
 )
 
@@ -53,12 +53,13 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only ask whether it wou
         "configs describe broker 1 --all --json",
     )
 )
+@of_cluster
 def describe(
     type_: OfType,
     name: Name,
     keys: Annotated[list[str] | None, typer.Argument(metavar="CONFIG")] = None,
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Defaults and what a file says, too.")] = False,
     docs: Annotated[bool, typer.Option("--docs", help="With what they mean.")] = False,
     json: Json = False,
@@ -66,32 +67,33 @@ def describe(
     """Show what is set, or these configs."""
     from pykbroker.cli.actions import configs
 
-    configs.describe(bootstrap, configs.resource_of(type_, name), keys or (), everything=all_, docs=docs, json=json)
+    configs.describe(cluster, configs.resource_of(type_, name), keys or (), everything=all_, docs=docs, json=json)
 
 
 def _add_altering(operation: str, doc: str, *lines: str) -> None:
     """Add a command that takes CONFIG=VALUE pairs."""
 
     @app.command(operation, help=doc, epilog=examples(*lines))
+    @of_cluster
     def alter(
         type_: OfType,
         name: Name,
         pairs: Pairs,
         *,
-        bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+        cluster: Cluster,
         dry_run: DryRun = False,
         json: Json = False,
     ) -> None:
-        _alter(operation, type_, name, parse_pairs(pairs, "CONFIG=VALUE"), bootstrap, dry_run=dry_run, json=json)
+        _alter(operation, type_, name, parse_pairs(pairs, "CONFIG=VALUE"), cluster, dry_run=dry_run, json=json)
 
 
 def _alter(
-    operation: str, type_: Type, name: str, values: Mapping[str, str], bootstrap: str, *, dry_run: bool, json: bool
+    operation: str, type_: Type, name: str, values: Mapping[str, str], cluster: Cluster, *, dry_run: bool, json: bool
 ) -> None:
     from pykbroker.cli.actions import configs
 
     changes = configs.changes_of(operation, values)
-    configs.alter(bootstrap, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
+    configs.alter(cluster, configs.resource_of(type_, name), changes, dry_run=dry_run, json=json)
 
 
 _add_altering(
@@ -103,17 +105,18 @@ _add_altering(
 
 
 @app.command(epilog=examples("configs delete topic orders retention.ms"))
+@of_cluster
 def delete(
     type_: OfType,
     name: Name,
     keys: Annotated[list[str], typer.Argument(metavar="CONFIG")],
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Let configs have their defaults again."""
-    _alter("delete", type_, name, dict.fromkeys(keys, ""), bootstrap, dry_run=dry_run, json=json)
+    _alter("delete", type_, name, dict.fromkeys(keys, ""), cluster, dry_run=dry_run, json=json)
 
 
 _add_altering("append", "Add values to configs that are lists.", "configs append topic orders cleanup.policy=compact")

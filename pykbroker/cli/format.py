@@ -3,34 +3,41 @@ r"""The language of `consume --format`: how a record is printed. That of kcat's 
     %t topic   %p partition   %o offset   %k key   %v or %s value   %h headers   %T or %d timestamp, ms
     %K, %V or %S  size of key and value, -1 where it is null   %R  size of the value as a big-endian int32
     %H number of headers   %e leader epoch   %x producer id   %y producer epoch   %a attributes of the batch
-    %[ log start offset   %| last stable offset   %] high watermark   %i how many records were printed before
-    %% %{ %}  the character itself   \n \t \r \\ \xNN  a byte
+    %[ log start offset   %| last stable offset   %] high watermark   %i how many records were printed, with this one
 
-Modifiers stand in braces behind the letter.
-- Text: hex, base64, json (a JSON string, or null).
-- Numbers: ascii, hex64 to hex4, big64 to big8, little64 to little8, byte; cut to their size.
-- %d and %T: strftime[...], in UTC.
-- %h{...}: a format for each header, with %k, %v, %K and %V its own. Without braces: name=value,name=value.
+Modifiers stand in braces behind the letter: those of `modifiers`, and
+- %a{compression}, by its name, or as a number with %a{compression;number}; %a{timestamp-type}, %a{transactional-bit},
+  %a{control-bit}, numbers that may have a layout behind a semicolon.
+- %h{...}: a format for each header, in which %k, %v, %K and %V are its own. Without braces: name=value,name=value.
 
 Rules
-- Where kcat and rpk differ, kcat's meaning counts: %T is the timestamp (rpk: the topic's length), %h needs no braces.
-- A null key or value is printed as nothing.
+- Where kcat and rpk differ, kcat's meaning counts: %T is the timestamp (rpk: the topic's length), sizes of null are -1
+  (rpk: 0), %h needs no braces, and prints a null value as NULL.
+- A null key or value is printed as nothing, or as `Shown` says.
 
-Not here: the language that reads (input_format). Sources: the help of kcat and of `rpk topic consume`.
+Not here: how formats are written (format_syntax), the language that reads (input_format).
+Sources: the help of kcat and of `rpk topic consume`.
 """
 
-import base64
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+import attrs
+
+from pykbroker.cli.format_syntax import FormatError, Token, tokens
+from pykbroker.cli.modifiers import (
+    Number,
+    Text,
+    number_layout,
+    number_modifier,
+    text_modifier,
+    time_modifier,
+    unpacker,
+)
+
 Headers = Sequence[tuple[str, bytes | None]]
-
-
-class FormatError(ValueError):
-    """The format is not one; the message says where."""
+NULL = b"NULL"
+_CODECS = (b"none", b"gzip", b"snappy", b"lz4", b"zstd")
 
 
 class Printable(Protocol):
@@ -66,139 +73,120 @@ class Printable(Protocol):
     def high_watermark(self) -> int: ...
 
 
-class Header(NamedTuple):
-    """What is printed inside %h{...}."""
+class _Moment(NamedTuple):
+    """What is being printed: a record, how many there were with it, and inside of %h{...} one of its headers."""
 
-    key: bytes | None
-    value: bytes | None
-
-
-Text = Callable[[bytes | None], bytes]
-Number = Callable[[int], bytes]
-Piece = Callable[[Printable, int], bytes]  # of a record and its number
+    record: Printable
+    number: int
+    header: tuple[bytes | None, bytes | None] | None = None
 
 
-def compile_format(text: str) -> Callable[[Printable, int], bytes]:
-    """Return what prints a record and its number, counted from 0. Raises: FormatError."""
-    pieces = [_record_piece(token) for token in tokens(text)]
-    return lambda record, number: b"".join([piece(record, number) for piece in pieces])
+@attrs.frozen
+class Shown:
+    """What the options of kcat change: how null is shown (-Z), and what a key and a value without modifier are (-s)."""
+
+    null: bytes = b""
+    key: Text | None = None
+    value: Text | None = None
+
+    @classmethod
+    def of(cls, layouts: Sequence[str] = (), *, names_null: bool = False) -> "Shown":
+        """Read what is given to -s: key=LAYOUT, value=LAYOUT, or one for both. Raises: FormatError."""
+        texts: dict[str, Text] = {}
+        for layout in layouts:
+            part, separator, of_part = layout.partition("=")
+            parts, text = ((part,), of_part) if separator else (("key", "value"), layout)
+            if not set(parts) <= {"key", "value"} or not text:
+                raise FormatError(f"{layout!r} is not key=LAYOUT, value=LAYOUT or LAYOUT")
+            texts |= dict.fromkeys(parts, unpacker(text, ">"))
+        return cls(NULL if names_null else b"", **texts)
 
 
-# Reading a format
+Piece = Callable[[_Moment], bytes]
 
 
-class Token(NamedTuple):
-    """A literal, or a field with what stands in its braces (None: there are none)."""
+def compile_format(text: str, shown: Shown | None = None) -> Callable[[Printable, int], bytes]:
+    """Return what prints a record, given how many there were before it. Raises: FormatError."""
+    pieces = [_piece(token, shown or Shown(), is_inner=False) for token in tokens(text)]
 
-    literal: bytes = b""
-    field: str = ""
-    modifier: str | None = None
+    def show(record: Printable, number: int) -> bytes:
+        moment = _Moment(record, number + 1)
+        return b"".join([piece(moment) for piece in pieces])
 
-
-_ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", "\\": b"\\"}
-
-
-def tokens(text: str) -> list[Token]:
-    """Cut a format into literals, none beside another, and fields. Raises: FormatError."""
-    found: list[Token] = []
-    literal = bytearray()
-    pos = 0
-    while pos < len(text):
-        char = text[pos]
-        if char == "\\":
-            data, pos = _escape(text, pos)
-            literal += data
-        elif char != "%":
-            literal += char.encode(errors="surrogateescape")
-            pos += 1
-        elif pos + 1 == len(text):
-            raise FormatError("a % at the end; %% is a percent sign")
-        elif text[pos + 1] in "%{}":
-            literal += text[pos + 1].encode()
-            pos += 2
-        else:
-            if literal:
-                found.append(Token(bytes(literal)))
-                literal.clear()
-            modifier, end = _braces(text, pos + 2)
-            found.append(Token(field=text[pos + 1], modifier=modifier))
-            pos = end
-    return [*found, Token(bytes(literal))] if literal else found
+    return show
 
 
-def _escape(text: str, pos: int) -> tuple[bytes, int]:
-    letter = text[pos + 1 : pos + 2]
-    if letter in _ESCAPES:
-        return _ESCAPES[letter], pos + 2
-    match = re.compile(r"\\x([0-9a-fA-F]{2})").match(text, pos)
-    if match is None:
-        raise FormatError(f"{text[pos : pos + 2]!r} is no escape; there are \\n \\t \\r \\\\ \\xNN")
-    return bytes.fromhex(match[1]), match.end()
-
-
-def _braces(text: str, pos: int) -> tuple[str | None, int]:
-    """Return what stands in the braces at `pos`, and where they end; %{ and %} inside are not counted."""
-    if text[pos : pos + 1] != "{":
-        return None, pos
-    depth, at = 0, pos
-    while at < len(text):
-        if text[at] == "%" and text[at + 1 : at + 2] in ("{", "}", "%"):
-            at += 2
-            continue
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
-        at += 1
-        if not depth:
-            return text[pos + 1 : at - 1], at
-    raise FormatError(f"no brace closes that of {text[pos - 2 : pos + 1]!r}")
-
-
-# Printing
-
-
-def _record_piece(token: Token) -> Piece:
-    field, modifier = token.field, token.modifier
+def _piece(token: Token, shown: Shown, *, is_inner: bool) -> Piece:
+    field = token.field
     if not field:
-        return lambda record, number: token.literal
+        return lambda _: token.literal
     if field in _TEXTS:
-        get_text, show = _TEXTS[field], _text(modifier)
-        return lambda record, number: show(get_text(record))
+        return _text(token, shown, is_inner=is_inner)
     if field in _NUMBERS:
-        get_number, print_number = _NUMBERS[field], _number(modifier)
-        return lambda record, number: print_number(get_number(record))
-    if field in "Td":
-        show_time = _time(modifier)
-        return lambda record, number: show_time(record.timestamp)
-    if field == "i":
-        show_count = _number(modifier)
-        return lambda record, number: show_count(number)
+        get = _OF_HEADER_NUMBERS[field] if is_inner and field in _OF_HEADER_NUMBERS else _NUMBERS[field]
+        show = time_modifier(token) if field in "Td" else number_modifier(token)
+        return lambda moment: show(get(moment))
     if field == "R":
-        return lambda record, number: _size(record.value).to_bytes(4, "big", signed=True)
-    if field == "h":
-        show_headers = _headers(modifier)
-        return lambda record, number: show_headers(record.headers)
-    raise FormatError(f"%{field} is no field")
+        return lambda moment: _size(moment.record.value).to_bytes(4, "big", signed=True)
+    if field == "a":
+        return _attribute(token)
+    if field == "h" and not is_inner:
+        return _headers(token, shown)
+    raise FormatError(f"%{field} is no field" + (" of a header" if is_inner else ""))
 
 
-_TEXTS: Mapping[str, Callable[[Printable], bytes | None]] = {
-    "t": lambda record: record.topic.encode(),
-    "k": lambda record: record.key,
-    "v": lambda record: record.value,
-    "s": lambda record: record.value,
+def _text(token: Token, shown: Shown, *, is_inner: bool) -> Piece:
+    get = _OF_HEADER_TEXTS[token.field] if is_inner and token.field in _OF_HEADER_TEXTS else _TEXTS[token.field]
+    show = text_modifier(token)
+    if token.modifier is None and not is_inner:
+        show = {"k": shown.key, "v": shown.value, "s": shown.value}.get(token.field) or show
+    null = show(None) if token.modifier == "json" else shown.null
+
+    def piece(moment: _Moment) -> bytes:
+        data = get(moment)
+        return null if data is None else show(data)
+
+    return piece
+
+
+_TEXTS: Mapping[str, Callable[[_Moment], bytes | None]] = {
+    "t": lambda moment: moment.record.topic.encode(),
+    "k": lambda moment: moment.record.key,
+    "v": lambda moment: moment.record.value,
+    "s": lambda moment: moment.record.value,
 }
-_NUMBERS: Mapping[str, Callable[[Printable], int]] = {
-    "p": lambda record: record.partition,
-    "o": lambda record: record.offset,
-    "K": lambda record: _size(record.key),
-    "V": lambda record: _size(record.value),
-    "S": lambda record: _size(record.value),
-    "H": lambda record: len(record.headers),
-    "e": lambda record: record.leader_epoch,
-    "x": lambda record: record.producer_id,
-    "y": lambda record: record.producer_epoch,
-    "a": lambda record: record.attributes,
-    "[": lambda record: record.log_start_offset,
-    "|": lambda record: record.last_stable_offset,
-    "]": lambda record: record.high_watermark,
+_NUMBERS: Mapping[str, Callable[[_Moment], int]] = {
+    "p": lambda moment: moment.record.partition,
+    "o": lambda moment: moment.record.offset,
+    "T": lambda moment: moment.record.timestamp,
+    "d": lambda moment: moment.record.timestamp,
+    "K": lambda moment: _size(moment.record.key),
+    "V": lambda moment: _size(moment.record.value),
+    "S": lambda moment: _size(moment.record.value),
+    "H": lambda moment: len(moment.record.headers),
+    "e": lambda moment: moment.record.leader_epoch,
+    "x": lambda moment: moment.record.producer_id,
+    "y": lambda moment: moment.record.producer_epoch,
+    "[": lambda moment: moment.record.log_start_offset,
+    "|": lambda moment: moment.record.last_stable_offset,
+    "]": lambda moment: moment.record.high_watermark,
+    "i": lambda moment: moment.number,
+}
+
+
+def _of_header(number: int) -> Callable[[_Moment], bytes | None]:
+    def get(moment: _Moment) -> bytes | None:
+        assert moment.header is not None
+        return moment.header[number]
+
+    return get
+
+
+_OF_HEADER_TEXTS = {"k": _of_header(0), "v": _of_header(1), "s": _of_header(1)}
+_OF_HEADER_NUMBERS: Mapping[str, Callable[[_Moment], int]] = {
+    "K": lambda moment: _size(_OF_HEADER_TEXTS["k"](moment)),
+    "V": lambda moment: _size(_OF_HEADER_TEXTS["v"](moment)),
+    "S": lambda moment: _size(_OF_HEADER_TEXTS["v"](moment)),
 }
 
 
@@ -206,81 +194,43 @@ def _size(data: bytes | None) -> int:
     return -1 if data is None else len(data)
 
 
-def _text(modifier: str | None) -> Text:
-    if modifier is None:
-        return lambda data: data or b""
-    if modifier not in _TEXT_MODIFIERS:
-        raise FormatError(f"{{{modifier}}} is nothing for text; there are {', '.join(_TEXT_MODIFIERS)}")
-    return _TEXT_MODIFIERS[modifier]
+def _attribute(token: Token) -> Piece:
+    """One of the attributes by its name, or all of them as the number that they are."""
+    name, separator, layout = (token.modifier or "").partition(";")
+    if name not in _ATTRIBUTES:
+        show_all = number_modifier(token)
+        return lambda moment: show_all(moment.record.attributes)
+    get = _ATTRIBUTES[name]
+    show = number_layout(layout)
+    if show is None or token.argument is not None:
+        raise FormatError(f"{{{token.modifier}}}: {layout!r} is nothing for numbers")
+    if name == "compression" and not separator:
+        show = _codec_name
+    chosen: Number = show
+    return lambda moment: chosen(get(moment.record.attributes))
 
 
-def _json(data: bytes | None) -> bytes:
-    return b"null" if data is None else json.dumps(data.decode(errors="replace"), ensure_ascii=False).encode()
-
-
-_TEXT_MODIFIERS: Mapping[str, Text] = {
-    "hex": lambda data: (data or b"").hex().encode(),
-    "base64": lambda data: base64.b64encode(data or b""),
-    "json": _json,
+_ATTRIBUTES: Mapping[str, Callable[[int], int]] = {
+    "compression": lambda attributes: attributes & 7,
+    "timestamp-type": lambda attributes: attributes >> 3 & 1,
+    "transactional-bit": lambda attributes: attributes >> 4 & 1,
+    "control-bit": lambda attributes: attributes >> 5 & 1,
 }
 
 
-def _number(modifier: str | None) -> Number:
-    if modifier is None or modifier == "ascii":
-        return lambda number: b"%d" % number
-    match = re.fullmatch(r"(hex|big|little)(64|32|16|8|4)|byte", modifier)
-    if match is None or modifier in ("big4", "little4"):
-        raise FormatError(f"{{{modifier}}} is nothing for numbers; there are ascii, hex64, big32, little16, byte ...")
-    if match[1] is None:
-        return lambda number: bytes((number & 0xFF,))
-    bits = int(match[2])
-    mask = (1 << bits) - 1
-    if match[1] == "hex":
-        return lambda number: b"%0*x" % (bits // 4, number & mask)
-    order: Callable[[int], bytes] = (
-        (lambda number: (number & mask).to_bytes(bits // 8, "big"))
-        if match[1] == "big"
-        else (lambda number: (number & mask).to_bytes(bits // 8, "little"))
-    )
-    return order
+def _codec_name(codec: int) -> bytes:
+    return _CODECS[codec] if codec < len(_CODECS) else b"unknown"
 
 
-def _time(modifier: str | None) -> Number:
-    match = re.fullmatch(r"strftime\[(.*)\]", modifier or "", re.DOTALL)
-    if match is None:
-        return _number(modifier)
-    pattern = match[1]
+def _headers(token: Token, shown: Shown) -> Piece:
+    if token.modifier is None:
+        return lambda moment: b",".join(
+            [name.encode() + b"=" + (NULL if value is None else value) for name, value in moment.record.headers]
+        )
+    pieces = [_piece(inner, shown, is_inner=True) for inner in token.inner]
 
-    def show(timestamp: int) -> bytes:
-        if not 0 <= timestamp < _END_OF_TIME_MS:
-            return b"%d" % timestamp
-        return datetime.fromtimestamp(timestamp / 1000, UTC).strftime(pattern).encode()
+    def show(moment: _Moment) -> bytes:
+        moments = [moment._replace(header=(name.encode(), value)) for name, value in moment.record.headers]
+        return b"".join([piece(of_header) for of_header in moments for piece in pieces])
 
     return show
-
-
-_END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, which has no date
-
-
-def _headers(modifier: str | None) -> Callable[[Headers], bytes]:
-    if modifier is None:
-        return lambda headers: b",".join([name.encode() + b"=" + (value or b"") for name, value in headers])
-    pieces = [_header_piece(token) for token in tokens(modifier)]
-
-    def show(headers: Headers) -> bytes:
-        shown = [Header(name.encode(), value) for name, value in headers]
-        return b"".join([piece(header) for header in shown for piece in pieces])
-
-    return show
-
-
-def _header_piece(token: Token) -> Callable[[Header], bytes]:
-    if not token.field:
-        return lambda header: token.literal
-    if token.field in ("k", "v"):
-        show, number = _text(token.modifier), "kv".index(token.field)
-        return lambda header: show(header[number])
-    if token.field in ("K", "V"):
-        show_size, number = _number(token.modifier), "KV".index(token.field)
-        return lambda header: show_size(_size(header[number]))
-    raise FormatError(f"%{token.field} is no field of a header")

@@ -5,14 +5,14 @@ from typing import Annotated
 import typer
 
 from pykbroker.cli.options import (
-    DEFAULT_BOOTSTRAP,
-    Bootstrap,
+    Cluster,
     Group,
     Groups,
     Json,
     complete_topics,
     examples,
     new_app,
+    of_cluster,
 )
 
 app = new_app("List, describe and delete groups; reset their offsets.")
@@ -31,27 +31,30 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be
 
 
 @app.command("list", epilog=examples("groups list", "groups list --json"))
-def list_(*, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> None:
+@of_cluster
+def list_(*, cluster: Cluster, json: Json = False) -> None:
     """List groups."""
     from pykbroker.cli.actions import groups
 
-    groups.list_groups(bootstrap, json=json)
+    groups.list_groups(cluster, json=json)
 
 
 @app.command(epilog=examples("groups describe billing", "groups describe billing audit --json"))
-def describe(names: Groups, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> None:
+@of_cluster
+def describe(names: Groups, *, cluster: Cluster, json: Json = False) -> None:
     """Show members, committed offsets and lag."""
     from pykbroker.cli.actions import groups
 
-    groups.describe(bootstrap, names, json=json)
+    groups.describe(cluster, names, json=json)
 
 
 @app.command(epilog=examples("groups delete billing"))
-def delete(names: Groups, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> None:
+@of_cluster
+def delete(names: Groups, *, cluster: Cluster, json: Json = False) -> None:
     """Delete groups without members, with their offsets."""
     from pykbroker.cli.actions import groups
 
-    groups.delete(bootstrap, names, json=json)
+    groups.delete(cluster, names, json=json)
 
 
 @app.command(
@@ -63,10 +66,11 @@ def delete(names: Groups, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Jso
         "groups reset billing --topic orders --shift-by=-100",
     )
 )
+@of_cluster
 def reset(
     name: Group,
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     topic: OfTopics = None,
     to_earliest: Annotated[bool, typer.Option("--to-earliest", help="The beginning of each partition.")] = False,
     to_latest: Annotated[bool, typer.Option("--to-latest", help="The end of each partition.")] = False,
@@ -95,14 +99,13 @@ def reset(
     if len(chosen) != 1:
         raise typer.BadParameter("give one of --to-earliest, --to-latest, --to-offset, --to-datetime, --shift-by")
     ((way, value),) = chosen.items()
-    groups.reset(bootstrap, name, topic or (), groups.target_of(way, value), dry_run=dry_run, json=json)
+    groups.reset(cluster, name, topic or (), groups.target_of(way, value), dry_run=dry_run, json=json)
 
 
 @app.command("delete-offsets", epilog=examples("groups delete-offsets billing --topic orders"))
-def delete_offsets(
-    name: Group, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, topic: OfTopics = None, json: Json = False
-) -> None:
+@of_cluster
+def delete_offsets(name: Group, *, cluster: Cluster, topic: OfTopics = None, json: Json = False) -> None:
     """Forget what a group has committed."""
     from pykbroker.cli.actions import groups
 
-    groups.delete_offsets(bootstrap, name, topic or (), json=json)
+    groups.delete_offsets(cluster, name, topic or (), json=json)

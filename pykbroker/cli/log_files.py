@@ -15,7 +15,7 @@ Rules
 Not here: printing (actions.log).
 """
 
-import mmap
+import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,32 +83,31 @@ def read_file(path: Path, *, records: bool = False, decoder: Decoder | None = No
 
 
 def _segment(path: Path, *, records: bool, decoder: Decoder | None) -> Iterator[Entry]:
+    """Read, rather than map: a broker that runs may cut the file meanwhile."""
     with path.open("rb") as file:
-        size = path.stat().st_size
-        if not size:
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            position = 0
-            while position < size:
-                batch_size = _batch_size(data, position, size)
-                if batch_size is None:
-                    yield _damage(position, f"{size - position} bytes that are no batch")
-                    return
-                batch = data[position : position + batch_size]
-                header = read_batch_header(batch)
-                is_whole = header.crc == batch_crc(batch)
-                yield _batch(header, position, is_whole=is_whole)
-                if records and is_whole:
-                    yield from _records(header, batch, position, decoder)
-                position += batch_size
+        size = os.fstat(file.fileno()).st_size
+        position = 0
+        while position < size:
+            head = file.read(BATCH_HEADER_SIZE)
+            batch_size = _batch_size(head, size - position)
+            batch = head if batch_size is None else head + file.read(batch_size - len(head))
+            if batch_size is None or len(batch) < batch_size:
+                yield _damage(position, f"{size - position} bytes that are no batch")
+                return
+            header = read_batch_header(batch)
+            is_whole = header.crc == batch_crc(batch)
+            yield _batch(header, position, is_whole=is_whole)
+            if records and is_whole:
+                yield from _records(header, batch, position, decoder)
+            position += batch_size
 
 
-def _batch_size(data: mmap.mmap, position: int, size: int) -> int | None:
-    if size - position < BATCH_HEADER_SIZE or data[position + MAGIC_POSITION] != MAGIC:
+def _batch_size(head: bytes, left: int) -> int | None:
+    if len(head) < BATCH_HEADER_SIZE or head[MAGIC_POSITION] != MAGIC:
         return None
-    (length,) = struct.unpack_from(">i", data, position + 8)
+    (length,) = struct.unpack_from(">i", head, 8)
     whole: int = BATCH_OVERHEAD + length
-    return whole if BATCH_HEADER_SIZE <= whole <= size - position else None
+    return whole if BATCH_HEADER_SIZE <= whole <= left else None
 
 
 def _batch(header: BatchHeader, position: int, *, is_whole: bool) -> Entry:

@@ -4,8 +4,11 @@ Rules: nothing of the client is imported here but to complete a name. Names of t
 if it answers within a second; a shell that completes is never told of an error.
 """
 
+import functools
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -13,6 +16,7 @@ from pykbroker.cli.root import HELP_OPTIONS, PROGRAM
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 BOOTSTRAP_VARIABLE = "PYKBROKER_BOOTSTRAP"
+CONFIG_VARIABLE = "PYKBROKER_COMMAND_CONFIG"
 _COMPLETION_S = 1.0
 
 
@@ -37,15 +41,23 @@ def _complete(ctx: typer.Context, incomplete: str, names: Callable[[Any], Awaita
 
     import anyio
 
+    from pykbroker.cli.running import SETTINGS, connection_of
     from pykbroker.client import Client, NoBrokerError, NotServedError
     from pykbroker.errors import KafkaError
 
     found: list[str] = []
-    bootstrap = ctx.params.get("bootstrap") or os.environ.get(BOOTSTRAP_VARIABLE) or DEFAULT_BOOTSTRAP
+    given = ctx.params
+    config = given.get("command_config") or os.environ.get(CONFIG_VARIABLE)
+    cluster = Cluster(
+        given.get("bootstrap") or os.environ.get(BOOTSTRAP_VARIABLE),
+        Path(config) if config else None,
+        tuple(given.get("properties") or ()),
+    )
 
     async def ask() -> None:
+        bootstrap, settings, _ = connection_of(cluster, SETTINGS)
         with anyio.move_on_after(_COMPLETION_S):
-            async with Client(bootstrap) as client:
+            async with Client(bootstrap, settings=settings) as client:
                 found.extend(name for name in await names(client) if name.startswith(incomplete))
 
     try:
@@ -72,12 +84,63 @@ def complete_groups(ctx: typer.Context, incomplete: str) -> list[str]:
     return _complete(ctx, incomplete, names)
 
 
-Bootstrap = Annotated[
-    str,
+class Cluster(NamedTuple):
+    """Which cluster a command is about, and how to speak to it."""
+
+    bootstrap: str | None
+    command_config: Path | None
+    properties: tuple[str, ...]  # NAME=VALUE each
+
+
+_Bootstrap = Annotated[
+    str | None,
     typer.Option(
-        "--bootstrap", "-b", envvar=BOOTSTRAP_VARIABLE, metavar="HOST:PORT,...", help="Brokers to ask for the others."
+        "--bootstrap",
+        "-b",
+        envvar=BOOTSTRAP_VARIABLE,
+        metavar="HOST:PORT,...",
+        help=f"Brokers to ask for the others. Default: {DEFAULT_BOOTSTRAP}.",
+        show_envvar=True,
     ),
 ]
+_CommandConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--command-config",
+        envvar=CONFIG_VARIABLE,
+        metavar="FILE",
+        help="Properties of a Kafka client: TLS, SASL, timeouts.",
+        show_envvar=True,
+    ),
+]
+_Properties = Annotated[
+    list[str] | None, typer.Option("-X", metavar="NAME=VALUE", help="One such property; repeatable.")
+]
+_OPTIONS = {"bootstrap": _Bootstrap, "command_config": _CommandConfig, "properties": _Properties}
+
+
+def of_cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which cluster; it gets them as its `cluster`."""
+
+    def with_options(**given: Any) -> None:
+        bootstrap, config, properties = (given.pop(name) for name in _OPTIONS)
+        command(**given, cluster=Cluster(bootstrap, config, tuple(properties or ())))
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name != "cluster":
+            parameters.append(parameter)
+            continue
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+            for name, option in _OPTIONS.items()
+        ]
+    functools.update_wrapper(with_options, command)
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", autocompletion=complete_topics)]
 Topics = Annotated[list[str], typer.Argument(metavar="TOPIC", autocompletion=complete_topics)]

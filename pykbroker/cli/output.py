@@ -4,6 +4,8 @@ Rules
 - Everything for stdout goes through `write`; when nobody reads it any more (`... | head`), the command ends quietly.
 - A table is as wide as it has to be where stdout is no terminal: no value is cut.
 - Bars are on stderr, and only on a terminal.
+- Names, hosts, configs and messages come from strangers: control characters in them are shown as \\xNN, so that none
+  of them reaches a terminal. What `consume` prints is what is in the records.
 - Bytes that are no text stand in JSON as base64, under a name that says so.
 """
 
@@ -11,6 +13,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
@@ -20,6 +23,8 @@ import typer
 
 SIGPIPE_STATUS = 128 + 13
 _WIDE = 100_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ABOVE_ASCII = re.compile(r"[\x7f-\x9f]")
 
 
 def write(data: str | bytes) -> None:
@@ -45,22 +50,40 @@ def _end() -> None:
 
 
 def say(line: str) -> None:
-    write(line + "\n")
+    write(printable(line) + "\n")
     flush()
+
+
+def complain(message: str) -> None:
+    """Say on stderr what is wrong, in a line."""
+    print(f"pykbroker: {printable(message)}", file=sys.stderr)
 
 
 def fail(message: str) -> "typer.Exit":
     """Say on stderr what is wrong, and return what ends the command with status 1."""
-    print(f"pykbroker: {message}", file=sys.stderr)
+    complain(message)
     return typer.Exit(1)
 
 
+def printable(text: str) -> str:
+    """Return a text that cannot steer a terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def as_json(value: object, *, indent: int | None = None) -> str:
+    # What json leaves as it is, though terminals obey it.
+    return _ABOVE_ASCII.sub(
+        lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False, indent=indent)
+    )
+
+
 def print_json(value: object) -> None:
-    say(json.dumps(value, ensure_ascii=False, indent=2))
+    write(as_json(value, indent=2) + "\n")
+    flush()
 
 
 def json_line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return as_json(value) + "\n"
 
 
 def named_bytes(name: str, data: bytes | None) -> dict[str, str | None]:
@@ -85,10 +108,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
         is_number = bool(rows) and all(isinstance(row[number], int) or row[number] in ("", "-") for row in rows)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=not is_terminal)
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     text = StringIO()
     Console(file=text, force_terminal=is_terminal, width=None if is_terminal else _WIDE).print(table)
-    write("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
+    write("".join(line.rstrip() + "\n" for line in text.getvalue().removesuffix("\n").split("\n")))
     flush()
 
 

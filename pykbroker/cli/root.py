@@ -10,7 +10,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -72,8 +72,21 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from pykbroker.version import version
+
+        print(f"{PROGRAM} {version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print which version this is.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     """A Kafka broker that stock Kafka clients cannot tell from Apache Kafka, and commands for any Kafka cluster."""
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pykbroker.cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Json, Topic, Topics, examples, new_app, parse_pairs
+from pykbroker.cli.options import Cluster, Json, Topic, Topics, examples, new_app, of_cluster, parse_pairs
 
 app = new_app("List, describe, create, alter and delete topics.")
 
@@ -14,24 +14,26 @@ Configs = Annotated[list[str] | None, typer.Option("--config", "-c", metavar="NA
 @app.command(
     "list", epilog=examples("topics list", "topics list --internal --json", "topics list -b kafka1:9092,kafka2:9092")
 )
+@of_cluster
 def list_(
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     internal: Annotated[bool, typer.Option("--internal", "-i", help="Those of Kafka itself, too.")] = False,
     json: Json = False,
 ) -> None:
     """List topics."""
     from pykbroker.cli.actions import topics
 
-    topics.list_topics(bootstrap, internal=internal, json=json)
+    topics.list_topics(cluster, internal=internal, json=json)
 
 
 @app.command(epilog=examples("topics describe orders", "topics describe orders payments --json"))
-def describe(names: Topics, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> None:
+@of_cluster
+def describe(names: Topics, *, cluster: Cluster, json: Json = False) -> None:
     """Show partitions, offsets and configs."""
     from pykbroker.cli.actions import topics
 
-    topics.describe(bootstrap, names, json=json)
+    topics.describe(cluster, names, json=json)
 
 
 @app.command(
@@ -41,10 +43,11 @@ def describe(names: Topics, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: J
         "topics create latest --config cleanup.policy=compact --if-not-exists",
     )
 )
+@of_cluster
 def create(
     names: Annotated[list[str], typer.Argument(metavar="TOPIC")],
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     partitions: Annotated[int, typer.Option("--partitions", "-p", help="-1: the broker's default.", min=-1)] = -1,
     replicas: Annotated[
         int, typer.Option("--replicas", "-r", help="Of each partition; -1: the broker's default.", min=-1)
@@ -60,21 +63,22 @@ def create(
 
     pairs = parse_pairs(config or (), "--config")
     wanted = [NewTopic(name, partitions, replicas, pairs) for name in dict.fromkeys(names)]
-    topics.create(bootstrap, wanted, if_not_exists=if_not_exists, dry_run=dry_run, json=json)
+    topics.create(cluster, wanted, if_not_exists=if_not_exists, dry_run=dry_run, json=json)
 
 
 @app.command(epilog=examples("topics delete orders", "topics delete orders payments"))
+@of_cluster
 def delete(
     names: Topics,
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     if_exists: Annotated[bool, typer.Option("--if-exists", help="One that is not there is no error.")] = False,
     json: Json = False,
 ) -> None:
     """Delete topics with all that is in them."""
     from pykbroker.cli.actions import topics
 
-    topics.delete(bootstrap, names, if_exists=if_exists, json=json)
+    topics.delete(cluster, names, if_exists=if_exists, json=json)
 
 
 @app.command(
@@ -83,10 +87,11 @@ def delete(
         "topics alter orders --config retention.ms=86400000 --delete-config segment.bytes",
     )
 )
+@of_cluster
 def alter(
     name: Topic,
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     partitions: Annotated[int | None, typer.Option("--partitions", "-p", help="How many in all.", min=1)] = None,
     config: Configs = None,
     delete_config: Annotated[
@@ -101,7 +106,7 @@ def alter(
     if partitions is None and not pairs and not delete_config:
         raise typer.BadParameter("nothing to alter: give --partitions, --config or --delete-config")
     topics.alter(
-        bootstrap, name, partitions=partitions, set_configs=pairs, deleted_configs=delete_config or (), json=json
+        cluster, name, partitions=partitions, set_configs=pairs, deleted_configs=delete_config or (), json=json
     )
 
 
@@ -109,10 +114,11 @@ def alter(
     "delete-records",
     epilog=examples("topics delete-records orders", "topics delete-records orders --partition 0 --before 1000"),
 )
+@of_cluster
 def delete_records(
     name: Topic,
     *,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    cluster: Cluster,
     partition: Annotated[list[int] | None, typer.Option("--partition", "-p", help="Repeatable; default: all.")] = None,
     before: Annotated[int, typer.Option("--before", help="The first offset to keep; -1: keep none.", min=-1)] = -1,
     json: Json = False,
@@ -120,4 +126,4 @@ def delete_records(
     """Delete the oldest records of a topic, or all."""
     from pykbroker.cli.actions import topics
 
-    topics.delete_records(bootstrap, name, partitions=partition or (), before=before, json=json)
+    topics.delete_records(cluster, name, partitions=partition or (), before=before, json=json)

@@ -5,10 +5,10 @@ from typing import Any
 
 import attrs
 
-from pykbroker.client.client import Client, check, error_of
+from pykbroker.client.client import Client, check
 from pykbroker.client.connection import Question
 from pykbroker.client.errors import NotServedError
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
 from wire.messages.placement import DescribableLogDirTopic, DescribeLogDirsRequest

@@ -12,7 +12,9 @@ Rules
   NoBrokerError at once; later on, a broker that does not answer is a reason to try again.
 - `retry` is the one place where anything is tried again: while the error is retriable or the connection was lost, with
   a pause that doubles, until `default.api.timeout.ms` is over. Before each attempt what the client knew is forgotten:
-  somebody else may lead, coordinate or control by now.
+  somebody else may lead, coordinate or control by now. A retry within another one is a single attempt: the outermost
+  has the deadline, and no question waits beyond it, but those that say how long they take (joining a group).
+- Where anybody will do, brokers that are connected are asked first, and each has its share of the time that is left.
 - A lane is a connection for what waits: a fetch must not keep a heartbeat from being sent.
 
 Not here: what to ask (topics, configs, groups, offsets, transactions), records (producer, consumer).
@@ -22,27 +24,38 @@ Source: Kafka's NetworkClient and AdminApiDriver, in spirit.
 import contextlib
 import enum
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
 from pykbroker.client.connection import Address, Connection, Question, address_text, parse_bootstrap
-from pykbroker.client.errors import NoBrokerError
+from pykbroker.client.errors import NoBrokerError, NotServedError
 from pykbroker.client.metadata import NOBODY, BrokerMetadata, ClusterMetadata, TopicMetadata, cluster_metadata
 from pykbroker.client.settings import ClientSettings
 from pykbroker.clock import Clock, SystemClock
 from pykbroker.config import BrokerConfig
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from pykbroker.peer import Network, SocketNetwork
-from pykbroker.topic_partition import TopicPartition
+from pykbroker.topic_partition import TopicPartition, by_topic
 from wire.errors import ErrorCode
 from wire.messages.metadata import FindCoordinatorRequest, MetadataRequest, MetadataRequestTopic
 
 T = TypeVar("T")
 
 _UNKNOWN_TOPIC = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
+
+
+class _Deadline(NamedTuple):
+    at_ms: float
+    is_retried: bool  # what fails is tried again further out
+
+
+# Of the task that asks: so all that it awaits has the same deadline, and needs no word of it.
+_deadline: ContextVar[_Deadline | None] = ContextVar("_deadline", default=None)
 
 
 class Lane(enum.Enum):
@@ -65,7 +78,10 @@ class Client:
         clock: Clock | None = None,
         network: Network | None = None,
     ) -> None:
-        """`bootstrap` is host:port, several of them with commas between. Raises: ValueError."""
+        """`bootstrap` is host:port, several of them with commas between.
+
+        Raises: ValueError; OSError where a certificate cannot be read.
+        """
         self.settings = settings or ClientSettings()
         self.clock = clock or SystemClock()
         self._bootstrap = parse_bootstrap(bootstrap) if isinstance(bootstrap, str) else list(bootstrap)
@@ -75,13 +91,22 @@ class Client:
                 "socket.request.max.bytes": str(self.settings.max_response_bytes),
             }
         )
-        self._network = network or SocketNetwork(self._config)
+        self._network = network or self._default_network()
         self._connections: dict[tuple[Address, Lane], Connection] = {}
         self._brokers: Mapping[int, BrokerMetadata] = {}
         self._controller = NOBODY
         self._topics: dict[str, tuple[TopicMetadata, float]] = {}  # with the time at which they were asked for
         self._coordinators: dict[tuple[CoordinatorType, str], Address] = {}
         self._exit = contextlib.AsyncExitStack()
+
+    def _default_network(self) -> Network:
+        security = self.settings.security
+        if not security.protocol.has_tls:
+            return SocketNetwork(self._config)
+        from pykbroker.client.security import ssl_context
+        from pykbroker.client.tls import TlsNetwork
+
+        return TlsNetwork(ssl_context(security.ssl), self.settings.max_response_bytes)
 
     async def __aenter__(self) -> "Client":
         tasks = await self._exit.enter_async_context(anyio.create_task_group())
@@ -136,13 +161,11 @@ class Client:
     async def leader_of(self, tp: TopicPartition) -> int:
         """Return the broker that leads. Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody does."""
         topic = await self.topic(tp.topic)
-        if not 0 <= tp.partition < len(topic.partitions):
-            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{tp.topic} has {len(topic.partitions)} partitions")
-        leader = topic.partitions[tp.partition].leader
-        if leader == NOBODY:
+        try:
+            return _leader_in(topic, tp)
+        except KafkaError:
             self._topics.pop(tp.topic, None)
-            raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, f"nobody leads {tp}")
-        return leader
+            raise
 
     def forget(self) -> None:
         """Forget who leads, who coordinates and who controls."""
@@ -160,7 +183,7 @@ class Client:
         self, broker_id: int, question: Question, *, lane: Lane = Lane.GENERAL, timeout_ms: int | None = None
     ) -> Any:
         """Ask this broker, once. Raises: OSError, NotServedError, KafkaError where the broker is not known."""
-        return await (await self.connection_to(broker_id, lane)).ask(question, timeout_ms=timeout_ms)
+        return await self._ask(await self.connection_to(broker_id, lane), question, timeout_ms=timeout_ms)
 
     async def ask_controller(self, question: Question, check_answer: Callable[[Any], None]) -> Any:
         """Ask the controller, or who passes it on; `check_answer` raises what may be retriable."""
@@ -190,7 +213,7 @@ class Client:
 
         async def attempt() -> Any:
             address = self._coordinators.get((kind, key)) or await self._find_coordinator(kind, key)
-            answer = await self._connection(address, lane).ask(question, timeout_ms=timeout_ms)
+            answer = await self._ask(self._connection(address, lane), question, timeout_ms=timeout_ms)
             check_answer(answer)
             return answer
 
@@ -201,53 +224,111 @@ class Client:
         partitions: Iterable[TopicPartition],
         ask: Callable[[int, list[TopicPartition]], Awaitable[dict[TopicPartition, T | KafkaError]]],
     ) -> dict[TopicPartition, T | KafkaError]:
-        """Ask the leaders, each for its partitions, until each has a result or an error that stays."""
+        """Ask the leaders, all at once, until each partition has a result or an error that stays."""
         results: dict[TopicPartition, T | KafkaError] = {}
         left = list(dict.fromkeys(partitions))
+        unknown_until_ms = self.clock.monotonic_ms() + self.settings.unknown_topic_timeout_ms
+
+        async def ask_one(leader: int, led: list[TopicPartition]) -> None:
+            try:
+                results.update(await ask(leader, led))
+            except OSError as error:
+                message = f"broker {leader}: {reason(error)}"
+                results.update((tp, KafkaError(ErrorCode.NETWORK_EXCEPTION, message)) for tp in led)
 
         async def attempt() -> None:
             by_leader: dict[int, list[TopicPartition]] = {}
-            for tp in left:
-                try:
-                    by_leader.setdefault(await self.leader_of(tp), []).append(tp)
-                except KafkaError as error:
-                    results[tp] = error
-            for leader, led in by_leader.items():
-                try:
-                    results.update(await ask(leader, led))
-                except OSError as error:
-                    message = f"broker {leader}: {reason(error)}"
-                    results.update((tp, KafkaError(ErrorCode.NETWORK_EXCEPTION, message)) for tp in led)
-            left[:] = [tp for tp in left if _may_pass(results[tp])]
-            if left:
-                failure = results[left[0]]
-                assert isinstance(failure, KafkaError)
-                raise failure
+            for tp, leader in (await self._leaders(left)).items():
+                if isinstance(leader, KafkaError):
+                    results[tp] = leader
+                else:
+                    by_leader.setdefault(leader, []).append(tp)
+            await _all_at_once([ask_one(leader, led) for leader, led in by_leader.items()])
+            is_late = self.clock.monotonic_ms() >= unknown_until_ms
+            left[:] = [tp for tp in left if _may_pass(results[tp], is_late=is_late)]
+            failures = [result for tp in left if isinstance(result := results[tp], KafkaError)]
+            if failures:
+                raise min(failures, key=lambda error: error.code in _UNKNOWN_TOPIC)  # one that has more time
 
-        with contextlib.suppress(KafkaError):  # the results tell
+        try:
             await self.retry(attempt)
+        except (KafkaError, OSError) as error:
+            # Most have results, which tell more; others were not asked for the last time.
+            failure = KafkaError(ErrorCode.NETWORK_EXCEPTION, reason(error)) if isinstance(error, OSError) else error
+            for tp in left:
+                results.setdefault(tp, failure)
         return results
+
+    async def _leaders(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
+        """Return who leads each partition, asking once for each topic."""
+        leaders: dict[TopicPartition, int | KafkaError] = {}
+        for name, indexes in by_topic(partitions).items():
+            tps = [TopicPartition(name, index) for index in indexes]
+            try:
+                topic = await self.topic(name)
+            except KafkaError as error:
+                leaders.update(dict.fromkeys(tps, error))
+                continue
+            for tp in tps:
+                try:
+                    leaders[tp] = _leader_in(topic, tp)
+                except KafkaError as error:
+                    leaders[tp] = error
+        return leaders
 
     async def retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` does, however often it takes. Raises: its last error, once time is up."""
-        started_ms = self.clock.monotonic_ms()
+        outer = _deadline.get()
+        if outer is not None and outer.is_retried:
+            return await attempt()
+        deadline_ms = self._deadline_in(self.settings.default_api_timeout_ms)
+        unknown_until_ms = self._deadline_in(self.settings.unknown_topic_timeout_ms)
         pause_ms = self.settings.retry_backoff_ms
-        while True:
-            try:
-                return await attempt()
-            except KafkaError as error:
-                if not error.code.retriable:
-                    raise
-                unknown = error.code in _UNKNOWN_TOPIC
-                limit_ms = self.settings.unknown_topic_timeout_ms if unknown else self.settings.default_api_timeout_ms
-                if self.clock.monotonic_ms() + pause_ms - started_ms > limit_ms:
-                    raise
-            except OSError:
-                if self.clock.monotonic_ms() + pause_ms - started_ms > self.settings.default_api_timeout_ms:
-                    raise
-            self.forget()
-            await self.clock.sleep(pause_ms)
-            pause_ms = min(2 * pause_ms, self.settings.retry_backoff_max_ms)
+        token = _deadline.set(_Deadline(deadline_ms, is_retried=True))
+        try:
+            while True:
+                limit_ms = deadline_ms
+                try:
+                    return await attempt()
+                except KafkaError as error:
+                    if not error.code.retriable:
+                        raise
+                    if error.code in _UNKNOWN_TOPIC:
+                        limit_ms = unknown_until_ms
+                    if self.clock.monotonic_ms() + pause_ms > limit_ms:
+                        raise
+                except OSError:
+                    if self.clock.monotonic_ms() + pause_ms > limit_ms:
+                        raise
+                self.forget()
+                await self.clock.sleep(pause_ms)
+                pause_ms = min(2 * pause_ms, self.settings.retry_backoff_max_ms)
+        finally:
+            _deadline.reset(token)
+
+    @contextlib.contextmanager
+    def deadline(self, timeout_ms: float) -> Iterator[None]:
+        """Let everything that the body asks, and tries again, end within this time."""
+        token = _deadline.set(_Deadline(self._deadline_in(timeout_ms), is_retried=False))
+        try:
+            yield
+        finally:
+            _deadline.reset(token)
+
+    def _deadline_in(self, timeout_ms: float) -> float:
+        outer = _deadline.get()
+        own_ms = self.clock.monotonic_ms() + timeout_ms
+        return own_ms if outer is None else min(own_ms, outer.at_ms)
+
+    async def _ask(
+        self, connection: Connection, question: Question, *, timeout_ms: int | None = None, among: int = 1
+    ) -> Any:
+        """Ask within the time that is left, or a share of it. Raises: OSError, NotServedError."""
+        deadline = _deadline.get()
+        if deadline is None or timeout_ms is not None:
+            return await connection.ask(question, timeout_ms=timeout_ms)
+        left_ms = max(deadline.at_ms - self.clock.monotonic_ms(), 0) / among
+        return await self.clock.within(left_ms, connection.ask(question))
 
     # Connections
 
@@ -270,10 +351,13 @@ class Client:
         """Try the known brokers, then the bootstrap addresses. Raises: NoBrokerError if none was ever reached."""
         known = [broker.address for broker in self._brokers.values()]
         random.shuffle(known)
+        addresses = list(dict.fromkeys((*known, *self._bootstrap)))
+        addresses.sort(key=lambda address: not self._connection(address, Lane.GENERAL).is_open)
         failures: dict[Address, OSError] = {}
-        for address in dict.fromkeys((*known, *self._bootstrap)):
+        for number, address in enumerate(addresses):
             try:
-                return await self._connection(address, Lane.GENERAL).ask(question)
+                connection = self._connection(address, Lane.GENERAL)
+                return await self._ask(connection, question, among=len(addresses) - number)
             except OSError as error:
                 failures[address] = error
         if not known:
@@ -301,22 +385,48 @@ def check(error_code: int, message: str | None = None) -> None:
         raise KafkaError(error_of(error_code), message)
 
 
-def error_of(error_code: int) -> ErrorCode:
-    """A code that is newer than this client is some failure."""
-    try:
-        return ErrorCode(error_code)
-    except ValueError:
-        return ErrorCode.UNKNOWN_SERVER_ERROR
-
-
 def reason(error: OSError) -> str:
     """Say in few words why a broker could not be asked."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
     return error.strerror or str(error)
 
 
-def _may_pass(result: object) -> bool:
-    return isinstance(result, KafkaError) and result.code.retriable
+def _leader_in(topic: TopicMetadata, tp: TopicPartition) -> int:
+    """Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody leads."""
+    if not 0 <= tp.partition < len(topic.partitions):
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{tp.topic} has {len(topic.partitions)} partitions")
+    leader = topic.partitions[tp.partition].leader
+    if leader == NOBODY:
+        raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, f"nobody leads {tp}")
+    return leader
+
+
+def _may_pass(result: object, *, is_late: bool) -> bool:
+    """Whether to ask again; topics have less time to become known than the rest has."""
+    if not isinstance(result, KafkaError) or (is_late and result.code in _UNKNOWN_TOPIC):
+        return False
+    return result.code.retriable
+
+
+async def _all_at_once(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Await them all; what the first of them that fails raises is raised as it is."""
+    failures: list[Exception] = []
+
+    async def call(coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except (KafkaError, NotServedError, NoBrokerError) as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for coroutine in calls:
+            tasks.start_soon(call, coroutine)
+    if failures:
+        raise failures[0]

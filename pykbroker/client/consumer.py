@@ -12,14 +12,17 @@ Rules
 - A partition that has another leader, or none, is given to the task of the new one after a look at the metadata.
 - With `until`, a partition ends at that offset, exclusive, and the iteration with the last partition. Control
   batches and offsets that compaction removed count: it is the position that has to get there.
+- With `grows`, partitions that the topics get later are fetched, too, from their beginning; they are looked for every
+  `metadata.max.age.ms`.
 - An offset that is out of range goes to the nearer end of the log.
 - With read_committed, batches of aborted transactions are left out: those of the listed producers, from the listed
   offset to the producer's abort marker.
 
-Not here: groups (member). Sources: KIP-98 (aborted transactions), KIP-320 (leader epochs).
+Not here: groups (member). Sources: KIP-98 (aborted transactions).
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -27,11 +30,11 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
-from pykbroker.client.client import Client, Lane, error_of
+from pykbroker.client.client import Client, Lane
 from pykbroker.client.connection import Question
 from pykbroker.client.errors import NotServedError
 from pykbroker.client.offsets import BEGINNING, END, IsolationLevel, list_offsets
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode, ProtocolError
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
@@ -91,6 +94,7 @@ class Consumer:
         until: Mapping[TopicPartition, int] | None = None,
         isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
         check_crcs: bool = True,
+        grows: bool = False,
     ) -> None:
         self.positions = dict(positions)
         self._client = client
@@ -98,10 +102,12 @@ class Consumer:
         self._until = {tp: end for tp, end in (until or {}).items() if tp in self.positions}
         self._isolation = isolation
         self._checks_crcs = check_crcs
+        self._grows = grows
         self._wanted = {tp for tp in self.positions if not self._is_at_end(tp, self.positions[tp])}
         self._failures = 0  # in a row
         self._out_of_range: set[TopicPartition] = set()
         self._leaders: dict[int, set[TopicPartition]] = {}  # of the tasks that fetch
+        self._polled: Iterator[ConsumedRecord] = iter(())  # what an iteration has still to yield
         self._tasks: TaskGroup
         # Nothing waits in the stream: who fetches waits until it is taken.
         self._arrived, self._arrivals = anyio.create_memory_object_stream[_Fetched | Exception](0)
@@ -111,6 +117,8 @@ class Consumer:
         await self._tasks.__aenter__()
         if self._wanted:
             self._tasks.start_soon(self._assign, set(self._wanted))
+        if self._grows:
+            self._tasks.start_soon(self._look_for_partitions)
         return self
 
     async def __aexit__(
@@ -120,14 +128,19 @@ class Consumer:
         with self._arrived, self._arrivals:
             await self._tasks.__aexit__(None, None, None)
 
-    async def __aiter__(self) -> AsyncIterator[ConsumedRecord]:
-        """Yield records, until all partitions are at their end. Raises: KafkaError, OSError."""
+    def __aiter__(self) -> "Consumer":
+        """Iterate over records, until all partitions are at their end."""
+        return self
+
+    async def __anext__(self) -> ConsumedRecord:
+        """Raises: KafkaError, OSError."""
         while True:
+            for record in self._polled:
+                return record
             records = await self.poll()
             if records is None:
-                return
-            for record in records:
-                yield record
+                raise StopAsyncIteration
+            self._polled = iter(records)
 
     async def poll(self) -> Sequence[ConsumedRecord] | None:
         """Wait for records of one partition, perhaps none; return None when all are at their end.
@@ -176,6 +189,19 @@ class Consumer:
             except FAILURES as error:
                 await self._arrived.send(error)
                 return
+
+    async def _look_for_partitions(self) -> None:
+        topics = {tp.topic for tp in self.positions}
+        while True:
+            await self._client.clock.sleep(self._client.settings.metadata_max_age_ms)
+            with contextlib.suppress(*FAILURES):  # what is wrong with a topic, its fetches tell
+                found = (await self._client.metadata(topics)).topics.values()
+                tps = {TopicPartition(topic.name, each.index) for topic in found for each in topic.partitions}
+                added = await list_offsets(self._client, dict.fromkeys(tps - set(self.positions), BEGINNING))
+                self.positions |= added
+                self._fetched_to |= added
+                self._wanted |= set(added)
+                await self._assign(set(added))
 
     async def _fetch_from(self, leader: int) -> None:
         """Fetch what a broker leads, as long as it leads something that is wanted."""

@@ -2,8 +2,9 @@
 
 Rules
 - Each broker knows the groups that it coordinates, so a list asks all of them.
-- A group of the consumer protocol (KIP-848) is described by ConsumerGroupDescribe, a classic one by DescribeGroups;
-  neither knows the other's. Brokers before 3.7 know classic ones only.
+- A group of the consumer protocol (KIP-848) is described by ConsumerGroupDescribe, a classic one by DescribeGroups,
+  share groups (KIP-932) and those of Streams (KIP-1071) by their own; none knows the others'. Brokers before 3.7 know
+  classic ones only.
 - Offsets can be set from outside only while the group has no members.
 
 Not here: being a member (member).
@@ -15,10 +16,10 @@ from typing import Any
 
 import attrs
 
-from pykbroker.client.client import Client, CoordinatorType, check, error_of
+from pykbroker.client.client import Client, CoordinatorType, check
 from pykbroker.client.connection import Question
 from pykbroker.client.errors import NotServedError
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition, by_topic
 from wire import codec
 from wire.errors import ErrorCode, ProtocolError
@@ -37,10 +38,17 @@ from wire.messages.group_offsets import (
     OffsetFetchRequestTopics,
 )
 from wire.messages.log_records import ConsumerProtocolAssignment
+from wire.messages.share_groups import (
+    DescribeShareGroupOffsetsRequest,
+    DescribeShareGroupOffsetsRequestGroup,
+    ShareGroupDescribeRequest,
+)
+from wire.messages.streams_groups import StreamsGroupDescribeRequest
 
 NO_OFFSET = -1
 _MAX_OFFSET_VERSION = 9  # later ones name topics by id
 _EMPTY_STATES = ("Empty", "Dead")
+SHARE = "share"
 
 
 @attrs.frozen
@@ -65,7 +73,7 @@ class GroupMember:
 class Group:
     id: str
     state: str
-    type: str  # classic or consumer
+    type: str  # classic, consumer, share or streams
     assignor: str
     members: tuple[GroupMember, ...]
 
@@ -98,50 +106,79 @@ async def list_groups(client: Client) -> list[ListedGroup]:
 
 async def describe_group(client: Client, group_id: str) -> Group:
     """Raises: KafkaError, GROUP_ID_NOT_FOUND."""
-    with contextlib.suppress(NotServedError):
-        try:
-            return await _describe_consumer_group(client, group_id)
-        except KafkaError as error:
-            if error.code not in (ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.UNSUPPORTED_VERSION):
-                raise
-    return await _describe_classic_group(client, group_id)
+    failure: KafkaError | None = None
+    for describe in (_describe_consumer_group, _describe_classic_group, _describe_share_group, _describe_streams_group):
+        with contextlib.suppress(NotServedError):
+            try:
+                return await describe(client, group_id)
+            except KafkaError as error:
+                if error.code not in (ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.UNSUPPORTED_VERSION):
+                    raise
+                failure = error
+    assert failure is not None  # every broker knows classic ones
+    raise failure
+
+
+async def _ask_of(client: Client, group_id: str, request: object) -> Any:
+    answer = await client.ask_coordinator(CoordinatorType.GROUP, group_id, Question.of(request), _check_groups)
+    (told,) = answer.groups
+    return told
 
 
 async def _describe_consumer_group(client: Client, group_id: str) -> Group:
-    question = Question.of(ConsumerGroupDescribeRequest([group_id]))
-    answer = await client.ask_coordinator(CoordinatorType.GROUP, group_id, question, _check_groups)
-    (told,) = answer.groups
-    members = [
-        GroupMember(
-            member.member_id,
-            member.instance_id,
-            member.client_id,
-            member.client_host,
-            tuple(
-                TopicPartition(topic.topic_name, partition)
-                for topic in member.assignment.topic_partitions
-                for partition in topic.partitions
-            ),
-        )
-        for member in told.members
-    ]
+    told = await _ask_of(client, group_id, ConsumerGroupDescribeRequest([group_id]))
+    members = [_member(member, _assigned(member.assignment), member.instance_id) for member in told.members]
     return Group(group_id, told.group_state, "consumer", told.assignor_name, tuple(members))
 
 
+async def _describe_share_group(client: Client, group_id: str) -> Group:
+    told = await _ask_of(client, group_id, ShareGroupDescribeRequest([group_id]))
+    members = [_member(member, _assigned(member.assignment)) for member in told.members]
+    return Group(group_id, told.group_state, SHARE, told.assignor_name, tuple(members))
+
+
+async def _describe_streams_group(client: Client, group_id: str) -> Group:
+    """A member's partitions are those that its active tasks read."""
+    told = await _ask_of(client, group_id, StreamsGroupDescribeRequest([group_id]))
+    sources = {
+        each.subtopology_id: [*each.source_topics, *(topic.name for topic in each.repartition_source_topics)]
+        for each in (told.topology.subtopologies if told.topology else None) or ()
+    }
+    members = [
+        _member(
+            member,
+            (
+                TopicPartition(topic, partition)
+                for task in member.assignment.active_tasks
+                for topic in sources.get(task.subtopology_id, ())
+                for partition in task.partitions
+            ),
+            member.instance_id,
+        )
+        for member in told.members
+    ]
+    return Group(group_id, told.group_state, "streams", "", tuple(members))
+
+
+def _assigned(assignment: Any) -> Iterable[TopicPartition]:
+    return (
+        TopicPartition(topic.topic_name, partition)
+        for topic in assignment.topic_partitions
+        for partition in topic.partitions
+    )
+
+
+def _member(told: Any, partitions: Iterable[TopicPartition], instance_id: str | None = None) -> GroupMember:
+    return GroupMember(told.member_id, instance_id, told.client_id, told.client_host, tuple(partitions))
+
+
 async def _describe_classic_group(client: Client, group_id: str) -> Group:
-    question = Question.of(DescribeGroupsRequest([group_id]))
-    answer = await client.ask_coordinator(CoordinatorType.GROUP, group_id, question, _check_groups)
-    (told,) = answer.groups
+    told = await _ask_of(client, group_id, DescribeGroupsRequest([group_id]))
     if told.group_state == "Dead":  # what brokers before 4.0 say of a group that is not there
         raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} not found.")
+    is_consumer = told.protocol_type == "consumer"
     members = [
-        GroupMember(
-            member.member_id,
-            member.group_instance_id,
-            member.client_id,
-            member.client_host,
-            assigned_partitions(member.member_assignment) if told.protocol_type == "consumer" else (),
-        )
+        _member(member, assigned_partitions(member.member_assignment) if is_consumer else (), member.group_instance_id)
         for member in told.members
     ]
     return Group(group_id, told.group_state, "classic", told.protocol_data, tuple(members))
@@ -221,6 +258,18 @@ async def committed_offsets(
                     told.committed_offset, told.metadata or "", told.committed_leader_epoch
                 )
     return offsets
+
+
+async def share_offsets(client: Client, group_id: str) -> dict[TopicPartition, int]:
+    """Return from where on a share group still hands out records. Raises: KafkaError."""
+    request = DescribeShareGroupOffsetsRequest([DescribeShareGroupOffsetsRequestGroup(group_id, None)])
+    told = await _ask_of(client, group_id, request)
+    return {
+        TopicPartition(topic.topic_name, each.partition_index): each.start_offset
+        for topic in told.topics
+        for each in topic.partitions
+        if not each.error_code and each.start_offset >= 0
+    }
 
 
 async def commit_offsets(

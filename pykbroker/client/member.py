@@ -10,7 +10,11 @@ Rules
 - Join, then sync: one member is the leader and assigns, all others get what it assigned. Then heartbeats, which tell
   of the next rebalance; then join again.
 - Offsets are committed before each rebalance, every `auto.commit.interval.ms`, and at the end: of records that the
-  caller has taken. So a record is seen at least once.
+  caller is done with, because it has come back for more, or has left without an exception. So a record is seen at
+  least once. What a poll held back is not done with.
+- What was taken in one generation is not committed in the next: another member may be further by then.
+- The leader looks at its topics every `metadata.max.age.ms`, and has all join again where there are more partitions,
+  or a topic that was not there.
 - Where the group has no offset, it begins as `auto_offset_reset` says.
 - All partitions are given up for a rebalance (the eager protocol).
 
@@ -18,7 +22,7 @@ Not here: fetching (consumer), offsets from outside (groups). Sources: KIP-62, K
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -74,11 +78,26 @@ def range_assignment(
     return assigned
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Delivery:
+    """What a fetch brought of one partition, and how far the caller has taken it."""
+
     records: Sequence[ConsumedRecord]
     generation_id: int
-    positions: Mapping[TopicPartition, int]  # what to commit once the records are done with
+    positions: Mapping[TopicPartition, int]  # what to commit once all records are done with
+    taken: int = 0
+
+    @property
+    def is_taken(self) -> bool:
+        return self.taken == len(self.records)
+
+    @property
+    def reached(self) -> Mapping[TopicPartition, int]:
+        """What to commit once the records that were taken are done with."""
+        if self.is_taken:
+            return self.positions
+        last = self.records[self.taken - 1]
+        return {TopicPartition(last.topic, last.partition): last.offset + 1}
 
 
 class GroupConsumer:
@@ -92,15 +111,16 @@ class GroupConsumer:
         isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
         auto_commit_interval_ms: int = 5_000,
     ) -> None:
-        self.assignment: list[TopicPartition] = []  # of the present generation, once it is being fetched
+        self.assignment: list[TopicPartition] = []  # while it is being fetched; nothing while members join
         self._client = client
         self._group_id = group_id
         self._topics = list(topics)
         self._reset = auto_offset_reset
         self._isolation = isolation
         self._commit_interval_ms = auto_commit_interval_ms
-        self._member_id = ""
+        self.member_id = ""
         self._generation_id = -1
+        self._partition_counts: dict[str, int] | None = None  # as the leader has assigned them; None: it is another
         self._last: _Delivery | None = None  # what the caller is busy with
         self._uncommitted: dict[TopicPartition, int] = {}
         self._tasks: TaskGroup
@@ -121,7 +141,8 @@ class GroupConsumer:
             with self._arrived, self._arrivals:
                 await self._tasks.__aexit__(None, None, None)
         finally:
-            self._take_as_done()
+            if exc_type is None:
+                self._take_as_done()
             with (
                 anyio.move_on_after(self._client.settings.leave_timeout_ms / 1000, shield=True),
                 contextlib.suppress(*FAILURES),
@@ -129,28 +150,38 @@ class GroupConsumer:
                 await self.commit()
                 await self._leave()
 
-    async def __aiter__(self) -> AsyncIterator[ConsumedRecord]:
-        """Yield records of what is assigned, from one generation to the next. Raises: KafkaError, OSError."""
-        while True:
-            for record in await self.poll():
-                yield record
+    def __aiter__(self) -> "GroupConsumer":
+        """Iterate over records of what is assigned, from one generation to the next."""
+        return self
 
-    async def poll(self) -> Sequence[ConsumedRecord]:
-        """Wait for records of one partition; those of the poll before count as done with.
+    async def __anext__(self) -> ConsumedRecord:
+        """Raises: KafkaError, OSError."""
+        while not (records := await self.poll(max_records=1)):
+            pass
+        return records[0]
+
+    async def poll(self, max_records: int | None = None) -> Sequence[ConsumedRecord]:
+        """Wait for records of one partition, `max_records` at most; those of the poll before count as done with.
 
         Raises: KafkaError, OSError.
         """
         self._take_as_done()
-        arrived = await self._arrivals.receive()
-        if isinstance(arrived, Exception):
-            raise arrived
-        self._last = arrived
-        return arrived.records
+        delivery = self._last
+        if delivery is None or delivery.is_taken or delivery.generation_id != self._generation_id:
+            self._last = None
+            arrived = await self._arrivals.receive()
+            if isinstance(arrived, Exception):
+                raise arrived
+            self._last = delivery = arrived
+        start = delivery.taken
+        left = len(delivery.records) - start
+        delivery.taken += left if max_records is None else min(max_records, left)
+        return delivery.records[start : delivery.taken]
 
     def _take_as_done(self) -> None:
-        last, self._last = self._last, None
+        last = self._last
         if last is not None and last.generation_id == self._generation_id:
-            self._uncommitted.update(last.positions)
+            self._uncommitted.update(last.reached)
 
     async def commit(self) -> None:
         """Commit what is done with. Raises: KafkaError, OSError."""
@@ -161,7 +192,7 @@ class GroupConsumer:
                 self._group_id,
                 {tp: groups.CommittedOffset(offset) for tp, offset in offsets.items()},
                 generation_id=self._generation_id,
-                member_id=self._member_id,
+                member_id=self.member_id,
             )
 
     # One generation after another
@@ -169,6 +200,7 @@ class GroupConsumer:
     async def _run(self) -> None:
         try:
             while True:
+                self.assignment = []
                 assigned = await self._join()
                 positions = await self._positions(assigned)
                 self.assignment = assigned
@@ -198,15 +230,20 @@ class GroupConsumer:
     async def _stay(self) -> None:
         """Send heartbeats and commit, until there is a rebalance. Raises: KafkaError, OSError."""
         clock, interval_ms = self._client.clock, self._client.settings.heartbeat_interval_ms
-        committed_ms = clock.monotonic_ms()
+        committed_ms = looked_ms = clock.monotonic_ms()
         while True:
             await clock.sleep(interval_ms)
-            request = HeartbeatRequest(self._group_id, self._generation_id, self._member_id)
+            request = HeartbeatRequest(self._group_id, self._generation_id, self.member_id)
             try:
                 await self._ask(request, lambda answer: check(answer.error_code))
                 if clock.monotonic_ms() - committed_ms >= self._commit_interval_ms:
                     await self.commit()
                     committed_ms = clock.monotonic_ms()
+                if clock.monotonic_ms() - looked_ms >= self._client.settings.metadata_max_age_ms:
+                    if await self._topics_have_changed():
+                        await self.commit()
+                        return
+                    looked_ms = clock.monotonic_ms()
             except KafkaError as error:
                 if error.code not in _REJOIN:
                     raise
@@ -214,26 +251,41 @@ class GroupConsumer:
                     with contextlib.suppress(KafkaError):
                         await self.commit()
                 else:
-                    self._member_id = ""
+                    self.member_id = ""
                 return
+
+    async def _topics_have_changed(self) -> bool:
+        """As the leader, look whether what was assigned is still all there is. Raises: KafkaError, OSError."""
+        assigned = self._partition_counts
+        return assigned is not None and await self._counts_of(assigned) != assigned
+
+    async def _counts_of(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return how many partitions each topic has: none, as long as it is not there. Raises: KafkaError, OSError."""
+        known = (await self._client.metadata(topics)).topics
+        for name, topic in known.items():
+            if not topic.error.retriable:
+                check(topic.error, name)
+        return {name: len(topic.partitions) for name, topic in known.items()}
 
     async def _join(self) -> list[TopicPartition]:
         """Enter the group, or its next generation, and return what is assigned. Raises: KafkaError, OSError."""
         while True:
+            self._generation_id = -1  # what the caller is busy with is none of the next one's
+            self._partition_counts = None
             self._uncommitted.clear()
             joined = await self._ask(self._join_request(), _check_joined, self._client.settings.rebalance_timeout_ms)
-            self._member_id = joined.member_id
+            self.member_id = joined.member_id
             if joined.error_code == ErrorCode.MEMBER_ID_REQUIRED:
                 continue
             if joined.error_code:
-                self._member_id = ""
+                self.member_id = ""
                 continue
             self._generation_id = joined.generation_id
-            assignments = await self._assign(joined) if joined.leader == self._member_id else []
+            assignments = await self._assign(joined) if joined.leader == self.member_id else []
             request = SyncGroupRequest(
                 self._group_id,
                 self._generation_id,
-                self._member_id,
+                self.member_id,
                 protocol_type=PROTOCOL_TYPE,
                 protocol_name=joined.protocol_name,
                 assignments=assignments,
@@ -254,7 +306,7 @@ class GroupConsumer:
             self._group_id,
             settings.session_timeout_ms,
             settings.rebalance_timeout_ms,
-            self._member_id,
+            self.member_id,
             protocol_type=PROTOCOL_TYPE,
             protocols=[JoinGroupRequestProtocol(ASSIGNOR, subscription)],
         )
@@ -266,8 +318,7 @@ class GroupConsumer:
             subscription, _ = codec.decode(ConsumerProtocolSubscription, 0, member.metadata, len(_VERSION))
             members[member.member_id] = subscription.topics
         topics = {topic for subscribed in members.values() for topic in subscribed}
-        known = (await self._client.metadata(topics)).topics
-        partitions = {name: len(topic.partitions) for name, topic in known.items()}
+        self._partition_counts = partitions = await self._counts_of(topics)
         return [
             SyncGroupRequestAssignment(member_id, _VERSION + codec.encode_bytes(_as_message(assigned), 0))
             for member_id, assigned in range_assignment(members, partitions).items()
@@ -281,24 +332,25 @@ class GroupConsumer:
         return {tp: each.offset for tp, each in committed.items()} | found
 
     async def _leave(self) -> None:
-        if self._member_id:
+        if self.member_id:
 
             def build(version: int) -> LeaveGroupRequest:
                 if version >= 3:
-                    return LeaveGroupRequest(self._group_id, members=[MemberIdentity(self._member_id)])
-                return LeaveGroupRequest(self._group_id, self._member_id)
+                    return LeaveGroupRequest(self._group_id, members=[MemberIdentity(self.member_id)])
+                return LeaveGroupRequest(self._group_id, self.member_id)
 
             question = Question(LeaveGroupRequest, build)
             await self._client.ask_coordinator(CoordinatorType.GROUP, self._group_id, question, lane=Lane.MEMBER)
 
-    async def _ask(self, request: object, check_answer: Callable[[Any], None], extra_ms: int = 0) -> Any:
+    async def _ask(self, request: object, check_answer: Callable[[Any], None], extra_ms: int | None = None) -> Any:
+        """`extra_ms`: how much longer than other requests this may take."""
         return await self._client.ask_coordinator(
             CoordinatorType.GROUP,
             self._group_id,
             Question.of(request),
             check_answer,
             lane=Lane.MEMBER,
-            timeout_ms=self._client.settings.request_timeout_ms + extra_ms,
+            timeout_ms=None if extra_ms is None else self._client.settings.request_timeout_ms + extra_ms,
         )
 
 

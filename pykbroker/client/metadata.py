@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from pykbroker.client.connection import Address
+from pykbroker.errors import error_of
 from wire.errors import ErrorCode
 from wire.schema import ZERO_UUID, Uuid
 
@@ -78,4 +79,4 @@ def _topic(told: Any) -> TopicMetadata:
         )
         for each in sorted(told.partitions, key=lambda each: each.partition_index)
     ]
-    return TopicMetadata(told.name, ErrorCode(told.error_code), told.topic_id, told.is_internal, tuple(partitions))
+    return TopicMetadata(told.name, error_of(told.error_code), told.topic_id, told.is_internal, tuple(partitions))

@@ -4,9 +4,9 @@ import enum
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pykbroker.client.client import Client, error_of
+from pykbroker.client.client import Client
 from pykbroker.client.connection import Question
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
 from wire.messages.offsets import (
     DeleteRecordsPartition,

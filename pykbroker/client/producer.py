@@ -9,6 +9,7 @@ Owns: the records that wait, and as an idempotent producer the producer id and t
 
 Rules
 - `send` collects; it sends where a partition has a full batch or `buffer.memory` is used up. `flush` sends all.
+- Headers count as much as keys and values, wherever sizes are compared.
 - A partition has one batch under way at most, so order holds across retries, idempotent or not.
 - A record without a key goes where the last one went; with the next flush the next partition has its turn.
 - An idempotent producer repeats a batch with the sequence that it had: DUPLICATE_SEQUENCE_NUMBER then means that an
@@ -21,12 +22,13 @@ import itertools
 from collections.abc import Iterable
 from types import TracebackType
 
+import anyio
 import attrs
 
-from pykbroker.client.client import Client, check, error_of
+from pykbroker.client.client import Client, check
 from pykbroker.client.connection import Question
 from pykbroker.client.partitioner import partition_of_key
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
 from wire.compression import Codec
 from wire.errors import ErrorCode
@@ -39,6 +41,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 NOT_KNOWN = -1
 _MAX_PRODUCE_VERSION = 12  # later ones name topics by id
 _RECORD_OVERHEAD = 32
+_HEADER_OVERHEAD = 10
 
 
 @attrs.define(eq=False)
@@ -78,6 +81,8 @@ class Producer:
         self._creates_topics = allow_auto_topic_creation
         self._waiting: dict[TopicPartition, list[SentRecord]] = {}
         self._waiting_bytes: dict[TopicPartition, int] = {}
+        self._total_bytes = 0  # of those
+        self._flushing = anyio.Lock()
         self._turns: dict[str, itertools.count[int]] = {}
         self._sticky: dict[str, int] = {}
         self._producer_id, self._producer_epoch = NO_PRODUCER_ID, -1
@@ -104,7 +109,8 @@ class Producer:
         partition: int | None = None,
     ) -> SentRecord:
         """Take a record. Raises: KafkaError, of this record or of those that had to be sent before."""
-        size = _RECORD_OVERHEAD + len(key or b"") + len(value or b"")
+        headers = tuple(headers)
+        size = _size(key, value, headers)
         if size > self._client.settings.max_request_size:
             raise KafkaError(ErrorCode.MESSAGE_TOO_LARGE, f"a record of {size} bytes")
         count = len((await self._client.topic(topic, allow_auto_topic_creation=self._creates_topics)).partitions)
@@ -114,18 +120,23 @@ class Producer:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{topic} has no partition {partition}")
         tp = TopicPartition(topic, partition)
         if self._waiting_bytes.get(tp, 0) + size > self._client.settings.batch_size or (
-            sum(self._waiting_bytes.values()) + size > self._client.settings.buffer_memory
+            self._total_bytes + size > self._client.settings.buffer_memory
         ):
             await self.flush()
         timestamp = self._client.clock.time_ms() if timestamp is None else timestamp
-        sent = SentRecord(tp, Record(timestamp=timestamp, key=key, value=value, headers=tuple(headers)))
+        sent = SentRecord(tp, Record(timestamp=timestamp, key=key, value=value, headers=headers))
         self._waiting.setdefault(tp, []).append(sent)
         self._waiting_bytes[tp] = self._waiting_bytes.get(tp, 0) + size
+        self._total_bytes += size
         return sent
 
     async def flush(self) -> None:
         """Send all records that wait. Raises: KafkaError of the first batch that was refused for good."""
-        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, {}
+        async with self._flushing:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        waiting, self._waiting, self._waiting_bytes, self._total_bytes = self._waiting, {}, {}, 0
         self._sticky.clear()
         if not waiting:
             return
@@ -203,3 +214,9 @@ class Producer:
             self._producer_id, self._producer_epoch = answer.producer_id, answer.producer_epoch
 
         await self._client.retry(attempt)
+
+
+def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """About what a record takes in a batch; never less."""
+    size = _RECORD_OVERHEAD + len(key or b"") + len(value or b"")
+    return size + sum(_HEADER_OVERHEAD + len(name.encode()) + len(content or b"") for name, content in headers)

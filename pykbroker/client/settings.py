@@ -2,10 +2,13 @@
 
 import attrs
 
+from pykbroker.client.security import Security
+
 
 @attrs.frozen
 class ClientSettings:
     client_id: str = "pykbroker-client"
+    security: Security = attrs.field(factory=Security)
     request_timeout_ms: int = 30_000  # for the answer to one request
     default_api_timeout_ms: int = 60_000  # for what the caller asked for, with everything that is tried again
     socket_connection_setup_timeout_ms: int = 10_000
@@ -16,7 +19,6 @@ class ClientSettings:
     max_response_bytes: int = 256 * 1024 * 1024
 
     # Producing
-    delivery_timeout_ms: int = 120_000
     batch_size: int = 256 * 1024  # bytes of records in a batch of one partition
     buffer_memory: int = 8 * 1024 * 1024  # bytes of records that wait; beyond it, `send` sends
     max_request_size: int = 1024 * 1024  # bytes of one record

@@ -5,9 +5,9 @@ from typing import Any
 
 import attrs
 
-from pykbroker.client.client import Client, check, error_of
+from pykbroker.client.client import Client, check
 from pykbroker.client.connection import Question
-from pykbroker.errors import KafkaError
+from pykbroker.errors import KafkaError, error_of
 from wire.errors import ErrorCode
 from wire.messages.topics import (
     CreatableReplicaAssignment,

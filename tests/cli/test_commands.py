@@ -1,20 +1,16 @@
-"""The commands against a broker: what they print for people and for programs, and how they end."""
+"""The commands of topics, records and configs against a broker: what they print for people and for programs."""
 
 import json
-import socket
 from pathlib import Path
 
-import anyio
 import pytest
 
 from pykbroker.client import Client, groups
-from pykbroker.client.member import GroupConsumer
 from pykbroker.client.producer import Producer
 from pykbroker.topic_partition import TopicPartition
-from tests.cli.support import Commands, invoke
+from tests.cli.support import Commands
 from tests.client.support import QUICK, create
-from tests.support.cluster import cluster_of, until
-from tests.support.running import DEADLINE_S, running
+from tests.support.running import running
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +141,11 @@ async def test_records_are_printed_in_the_format(tmp_path: Path) -> None:
         (["-o", "+1", "-n", "2"], "12"),
         (["-o", "1:3"], "12"),
         (["-o", ":2"], "01"),
-        (["-o", "3:"], "34"),
+        (["-o", "3:end"], "34"),
+        (["-o", "3:", "-e"], "34"),
+        (["-o", "s@2000", "-o", "e@4000"], "23"),
+        (["-o", "@1970-01-01T00:00:01Z:2s"], "12"),
+        (["-o", "@1970-01-01T00:00:03Z:end"], "34"),
         (["-o", "end:end"], ""),
         (["-o", "@000000002:@000000004"], "23"),
         (["-o", "@1970-01-01T00:00:04Z", "-e"], "4"),
@@ -164,18 +164,46 @@ async def test_reading_begins_and_stops_where_it_is_told(tmp_path: Path, words: 
         assert (await Commands.of(broker)("consume", "t", "-f", "%v", *words)).out == expected
 
 
-async def test_group_remembers_what_was_read(tmp_path: Path) -> None:
+async def test_group_goes_on_behind_what_was_printed(tmp_path: Path) -> None:
+    """The five records are one batch: what was fetched with the first of them is not lost."""
     async with running(tmp_path, group_initial_rebalance_delay_ms="0") as broker, Client(broker.bootstrap) as client:
         await create(client, "t")
-        await produce(client, "t", b"0")
-        await produce(client, "t", b"1")
+        await produce(client, "t", b"0", b"1", b"2", b"3", b"4")
         run = Commands.of(broker)
-        assert (await run("consume", "t", "-g", "g", "-n", "1")).out == "0\n"
-        committed = await groups.committed_offsets(client, "g")
-        assert [each.offset for each in committed.values()] in ([1], [2])  # 2 where both came at once
+        for number, printed in ((1, "0\n"), (1, "1\n"), (2, "2\n3\n")):
+            assert (await run("consume", "t", "-g", "g", "-n", str(number))).out == printed
+        assert await groups.committed_offsets(client, "g") == {TopicPartition("t", 0): groups.CommittedOffset(4)}
+
+
+async def test_member_of_a_group_says_that_there_is_no_such_topic(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker:
+        failed = await Commands.of(broker)("consume", "nope", "-g", "g", status=1)
+        assert failed.err == "pykbroker: UNKNOWN_TOPIC_OR_PARTITION: nope\n"
+
+
+async def test_records_are_printed_as_the_options_of_kcat_say(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client(broker.bootstrap) as client:
+        await create(client, "t")
+        async with Producer(client) as producer:
+            await producer.send("t", b"\0\1", key=b"\2", partition=0)
+            await producer.send("t", None, partition=0)
+        run = Commands.of(broker)
+        assert (
+            await run("consume", "t", "-e", "-Z", "-K", ":", "-D", ";", "-s", "h", "-s", "key=B")
+        ).out == "2:1;NULL:NULL;"
 
 
 # Producing
+
+
+async def test_words_that_are_no_text_are_values_but_no_names(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker:
+        run = Commands.of(broker)
+        await run("produce", "t", "-v", "\udcff", "-k", "\udcfe", "-H", "h=\udcfd")
+        assert (await run("consume", "t", "-e", "-f", "%v{hex} %k{hex} %h{%v{hex}}")).out == "ff fe fd"
+        for words in (["topics", "describe", "\udcff"], ["produce", "t", "-v", "x", "-H", "\udcff=1"]):
+            failed = await run(*words, status=1)
+            assert (failed.out, failed.err) == ("", "pykbroker: '\\udcff' is no text\n")
 
 
 async def test_lines_of_a_file_become_records(tmp_path: Path) -> None:
@@ -207,6 +235,16 @@ async def test_what_consume_prints_can_be_produced_again(tmp_path: Path) -> None
         assert sorted(second, key=lambda told: told["partition"]) == sorted(text, key=lambda told: told["partition"])
 
 
+async def test_records_are_never_there_twice_unless_told_otherwise(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker:
+        run = Commands.of(broker)
+        for words in ([], ["--acks", "1"], ["--no-idempotent"]):
+            await run("produce", "t", "-v", "x", *words)
+        first, *others = (await run("consume", "t", "-e", "-f", "%x ")).out.split()
+        assert first != "-1"
+        assert others == ["-1", "-1"]
+
+
 async def test_one_record_is_produced_from_the_command_line(tmp_path: Path) -> None:
     async with running(tmp_path) as broker:
         run = Commands.of(broker)
@@ -221,6 +259,8 @@ async def test_one_record_is_produced_from_the_command_line(tmp_path: Path) -> N
     [
         ("a:1\nb\n", ["-f", "%k:%v"], r"record 2: it is not as '%k:%v' says"),
         ("1\n", ["--json-lines"], "record 1: "),
+        ('{"value": "a"}\n{"value": "a", "partition": "x"}\n', ["--json-lines"], 'record 2: partition is "x"'),
+        ("1" * 23 + " a\n", ["-f", "%T %v"], "record 1: a number of 23 digits"),
         (None, [], "No such file or directory"),
     ],
 )
@@ -234,105 +274,6 @@ async def test_input_that_cannot_be_read_is_one_line(
         failed = await Commands.of(broker)("produce", "t", str(file), *words, status=1)
         (line,) = failed.err.splitlines()
         assert message in line
-
-
-# Groups
-
-
-async def test_group_is_described_with_members_and_lag(tmp_path: Path) -> None:
-    async with (
-        running(tmp_path, group_initial_rebalance_delay_ms="0") as broker,
-        Client(broker.bootstrap, settings=QUICK) as client,
-    ):
-        await create(client, "t", 2)
-        await produce(client, "t", b"0", b"1", b"2")
-        await groups.commit_offsets(client, "g", {TopicPartition("t", 0): groups.CommittedOffset(1)})
-        run = Commands.of(broker)
-        assert (await run("groups", "list")).lines[1] == ["g", "Empty", "classic", "1"]
-        described = await run("groups", "describe", "g")
-        assert described.lines == [
-            ["g", "Empty", "classic", "members", "0", "lag", "2"],
-            ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER", "CLIENT", "HOST"],
-            ["t", "0", "1", "3", "2", "-", "-", "-"],
-        ]
-        async with GroupConsumer(client, "g", ["t"]) as member:
-            with anyio.fail_after(DEADLINE_S):
-                while not member.assignment:
-                    await anyio.sleep(0.01)
-            (told,) = (await run("groups", "describe", "g", "--json")).json
-            assert (told["state"], told["assignor"], len(told["members"])) == ("Stable", "range", 1)
-            assert [(each["partition"], each["lag"]) for each in told["partitions"]] == [(0, 2), (1, None)]
-            busy = await run("groups", "reset", "g", "--to-latest", status=1)
-            assert busy.err == "pykbroker: g has 1 members (Stable): stop them first\n"
-
-
-async def test_lag_counts_only_what_is_still_there(tmp_path: Path) -> None:
-    async with running(tmp_path) as broker, Client(broker.bootstrap, settings=QUICK) as client:
-        await create(client, "t")
-        await produce(client, "t", b"0", b"1", b"2")
-        await groups.commit_offsets(client, "g", {TopicPartition("t", 0): groups.CommittedOffset(0)})
-        run = Commands.of(broker)
-        await run("topics", "delete-records", "t", "--before", "2")
-        assert (await run("groups", "describe", "g")).lines[2:] == [["t", "0", "0", "3", "1", "-", "-", "-"]]
-
-
-async def test_group_is_described_without_the_leader_of_a_partition(tmp_path: Path) -> None:
-    async with cluster_of(2, tmp_path) as cluster:
-        await cluster.create_topic("lost", [(2,)])
-        async with Client(cluster.brokers[1].bootstrap, settings=QUICK) as client:
-            await groups.commit_offsets(client, "g", {TopicPartition("lost", 0): groups.CommittedOffset(0)})
-            await cluster.stop(2)
-            done = await Commands(cluster.brokers[1].bootstrap)("groups", "describe", "g")
-            assert done.lines[2:] == [["lost", "0", "0", "-", "-", "-", "-", "-"]]
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["--to-earliest"], {0: 0, 1: 0}),
-        (["--to-latest"], {0: 3, 1: 1}),
-        (["--to-offset", "2"], {0: 2, 1: 1}),
-        (["--shift-by=-1"], {0: 0, 1: 0}),
-        (["--shift-by", "1"], {0: 2, 1: 1}),
-        (["--to-datetime", "1970-01-01T00:00:02Z"], {0: 2, 1: 1}),
-        (["--to-datetime", "000000001"], {0: 1, 1: 0}),
-        (["--to-datetime=-1s"], {0: 3, 1: 1}),
-        (["--to-latest", "-t", "t:1"], {0: 1, 1: 1}),
-        (["--to-latest", "-t", "t"], {0: 3, 1: 1}),
-        (["--to-latest", "--dry-run"], {0: 1, 1: 0}),
-    ],
-    ids=words_of,
-)
-async def test_offsets_of_a_group_are_reset(tmp_path: Path, words: list[str], expected: dict[int, int]) -> None:
-    """Record n of partition 0 has a timestamp of n seconds, that of partition 1 one second."""
-    async with running(tmp_path) as broker, Client(broker.bootstrap, settings=QUICK) as client:
-        await create(client, "t", 2)
-        for number in range(3):
-            await produce(client, "t", b"%d" % number, timestamp=1000 * number)
-        await produce(client, "t", b"", partition=1)
-        before = {TopicPartition("t", 0): groups.CommittedOffset(1), TopicPartition("t", 1): groups.CommittedOffset(0)}
-        await groups.commit_offsets(client, "g", before)
-        done = await Commands.of(broker)("groups", "reset", "g", *words)
-        committed = await groups.committed_offsets(client, "g")
-        assert {tp.partition: each.offset for tp, each in committed.items()} == expected
-        assert done.out.endswith("nothing was committed: --dry-run\n") is ("--dry-run" in words)
-
-
-async def test_group_that_has_nothing_is_reset_for_a_topic(tmp_path: Path) -> None:
-    async with running(tmp_path) as broker, Client(broker.bootstrap, settings=QUICK) as client:
-        await create(client, "t")
-        run = Commands.of(broker)
-        failed = await run("groups", "reset", "new", "--to-latest", status=1)
-        assert failed.err == "pykbroker: new has committed nothing: say which --topic\n"
-        failed = await run("groups", "reset", "new", "--shift-by", "1", "-t", "t", status=1)
-        assert failed.err == "pykbroker: t-0 has no committed offset to shift\n"
-        failed = await run("groups", "reset", "new", "--to-latest", "-t", "t:7", status=1)
-        assert failed.err == "pykbroker: t has no partition 7\n"
-        told = (await run("groups", "reset", "new", "--to-latest", "-t", "t", "--json")).json
-        assert told == [{"topic": "t", "partition": 0, "from": None, "to": 0}]
-        assert (await run("groups", "delete-offsets", "new", "-t", "t")).out == "t-0: forgotten\n"
-        assert (await run("groups", "delete", "new")).out == "new: deleted\n"
-        assert (await run("groups", "delete", "new", status=1)).err == "pykbroker: new: GROUP_ID_NOT_FOUND\n"
 
 
 # Configs
@@ -371,92 +312,3 @@ async def test_configs_of_all_brokers_are_those_of_default(tmp_path: Path) -> No
         assert entries[1] == ["log.retention.ms", "1000000", "DYNAMIC_DEFAULT_BROKER"]
         failed = await run("configs", "set", "broker", "1", "node.id=7", status=1)
         assert len(failed.err.splitlines()) == 1
-
-
-# Health
-
-
-async def test_healthy_cluster_is_healthy(tmp_path: Path) -> None:
-    async with running(tmp_path) as broker:
-        run = Commands.of(broker)
-        await run("topics", "create", "t", "-p", "2")
-        assert (await run("check")).out == "healthy (brokers: 1, topics: 1, partitions: 2)\n"
-        told = (await run("check", "--json")).json
-        assert (told["healthy"], told["findings"]) == (True, [])
-
-
-async def test_what_is_wrong_is_said_and_the_status_is_1(tmp_path: Path) -> None:
-    async with cluster_of(3, tmp_path) as cluster:
-        await cluster.create_topic("lost", [(3,)])
-        await cluster.create_topic("thin", [(1, 3)])
-        await cluster.create_topic("strict", [(1, 3)], min_insync_replicas="2")
-        await cluster.stop(3)
-        await until(lambda: cluster.isr("thin") == (1,) and cluster.isr("strict") == (1,))
-        done = await Commands(cluster.brokers[1].bootstrap)("check", status=1)
-        assert done.out.splitlines() == [
-            "lost-0 has no leader",
-            "strict-0 has 1 in sync where min.insync.replicas is 2",
-            "thin-0 has 1 of 2 replicas in sync",
-        ]
-        told = (await Commands(cluster.brokers[2].bootstrap)("check", "--json", status=1)).json
-        kinds = [finding["kind"] for finding in told["findings"]]
-        assert kinds == ["offline", "under_min_isr", "under_replicated"]
-
-
-async def test_cluster_that_does_not_answer_is_not_healthy() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    done = await Commands(f"127.0.0.1:{port}")("check", status=1)
-    assert done.out == f"no broker answers at 127.0.0.1:{port} (connection refused)\n"
-
-
-# What a person did wrong
-
-
-@pytest.mark.parametrize(
-    ("words", "status", "message"),
-    [
-        (["topics", "describe", "nope"], 1, "UNKNOWN_TOPIC_OR_PARTITION: there is no topic nope"),
-        (["topics", "alter", "t"], 2, "nothing to alter"),
-        (["topics", "create", "t", "-c", "x"], 2, "'x' is not NAME=VALUE"),
-        (["topics", "nope"], 2, "nope"),
-        (["nope"], 2, "nope"),
-        (["consume", "nope"], 1, "UNKNOWN_TOPIC_OR_PARTITION: nope"),
-        (["consume", "t", "-p", "5"], 1, "t has no partition 5"),
-        (["consume", "t", "-f", "%z"], 2, "%z is no field"),
-        (["consume", "t", "-o", "x"], 2, "'x' is not a position"),
-        (["consume", "t", "-g", "g", "-e"], 2, "the group decides"),
-        (["consume", "t", "-g", "g", "-o", "5"], 2, "begins at start or end"),
-        (["produce", "t", "-v", "x", "-f", "%v"], 2, "exclude one another"),
-        (["produce", "t", "-v", "x", "--acks", "2"], 2, "all, 1 or 0"),
-        (["produce", "t", "-v", "x", "-z", "rar"], 2, "no codec 'rar'"),
-        (["produce", "t", "-v", "x", "--idempotent", "--acks", "1"], 2, "--idempotent needs"),
-        (["produce", "t", "-v", "x", "-p", "9"], 1, "t has no partition 9"),
-        (["groups", "describe", "nope"], 1, "GROUP_ID_NOT_FOUND"),
-        (["groups", "reset", "g"], 2, "give one of"),
-        (["groups", "reset", "g", "--to-latest", "--to-earliest"], 2, "give one of"),
-        (["groups", "reset", "g", "--to-datetime", "x"], 2, "'x' is not a time"),
-        (["configs", "describe", "nope", "t"], 2, "nope"),
-        (["configs", "describe", "topic", "nope"], 1, "UNKNOWN_TOPIC_OR_PARTITION"),
-        (["configs", "set", "topic", "t", "nope=1"], 1, "nope"),
-        (["topics", "list", "-b", "nowhere"], 2, "'nowhere' is not host:port"),
-        (["topics", "list", "-b", "127.0.0.1:1"], 1, "no broker answers at 127.0.0.1:1 (connection refused)"),
-        (["wire", "nope"], 2, "nope"),
-    ],
-    ids=words_of,
-)
-async def test_what_a_person_did_wrong_is_said(tmp_path: Path, words: list[str], status: int, message: str) -> None:
-    async with running(tmp_path) as broker:
-        run = Commands.of(broker)
-        await run("topics", "create", "t")
-        failed = await run(*words, status=status)
-        assert message in " ".join(failed.err.split())
-        assert status == 2 or len(failed.err.splitlines()) == 1
-        assert failed.err.startswith("pykbroker: ") is (status == 1)
-
-
-def test_wire_gets_its_words_as_they_are() -> None:
-    done = invoke("wire", "codec", "ApiVersions", "0", "--response")
-    assert done.status == 0
-    assert "def _decode(" in done.out
-    assert "usage: pykbroker wire" in invoke("wire", "--help").out

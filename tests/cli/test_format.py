@@ -1,16 +1,14 @@
-r"""The language of `consume --format`, and that `produce --format` reads what it prints."""
+r"""The language of `consume --format`."""
 
 import itertools
-import json
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pykbroker.cli.format import FormatError, compile_format, tokens
-from pykbroker.cli.input_format import InputError, InputRecord, compile_input, parse_json, with_key
-from pykbroker.cli.output import record_json
+from pykbroker.cli.format import Shown, compile_format
+from pykbroker.cli.format_syntax import FormatError, tokens
 
 
 class Record(NamedTuple):
@@ -33,8 +31,8 @@ class Record(NamedTuple):
 NULLS = Record(key=None, value=None, headers=())
 
 
-def printed(text: str, record: Record = Record(), number: int = 0) -> bytes:  # noqa: B008
-    return compile_format(text)(record, number)
+def printed(text: str, record: Record = Record(), number: int = 0, shown: Shown | None = None) -> bytes:  # noqa: B008
+    return compile_format(text, shown)(record, number)
 
 
 @pytest.mark.parametrize(
@@ -45,17 +43,29 @@ def printed(text: str, record: Record = Record(), number: int = 0) -> bytes:  # 
         ("%T|%d", b"1700000000123|1700000000123"),
         ("%K %V %S %H", b"3 5 5 2"),
         ("%R", b"\0\0\0\5"),
-        ("%h", b"a=1,b="),
+        ("%h", b"a=1,b=NULL"),
         ("%h{<%k:%v>}", b"<a:1><b:>"),
         ("%h{%K%{%V%}%v{hex}}", b"1{1}311{-1}"),
+        ("%h{%t:%p:%i:%k }", b"topic:3:1:a topic:3:1:b "),
+        ("%h{{%k}}", b"{a}{b}"),
+        ("%h{%v{unpack#s#} }", b"1  "),
         ("%e %x %y %a", b"7 1000 2 4"),
         ("%[ %| %]", b"5 90 100"),
         ("%% %{ %}", b"% { }"),
         (r"\n\t\r\\\x00\xfF", b"\n\t\r\\\x00\xff"),
-        ("%v{hex} %k{base64} %v{json}", b'76616c7565 a2V5 "value"'),
-        ("%o{ascii} %o{hex64} %o{hex4} %o{hex8}", b"12 000000000000000c c 0c"),
+        (r"\0|\033[0m|\27|\041|\q\%\"\x1", b'\0|\x1b[0m|\x1b|!|q%"\x01'),
+        (
+            "%v{hex} %k{base64} %v{base64} %v{base64raw} %v{json} %v{}",
+            b'76616c7565 a2V5 dmFsdWU= dmFsdWU "value" value',
+        ),
+        ("%o{ascii} %o{number} %o{hex64} %o{hex4} %o{hex8} %o{hex}", b"12 12 000000000000000c c 0c c"),
+        ("%o{bool} %K{bool}", b"true true"),
         ("%o{big16}%o{little16}%o{big8}%o{byte}", b"\0\x0c\x0c\0\x0c\x0c"),
         ("%d{strftime[%Y-%m-%d %H:%M:%S]}", b"2023-11-14 22:13:20"),
+        ("%d{strftime### [%F] ###}", b" [2023-11-14] "),
+        ("%d{strftime{{%F}}} %d{strftime(%H)} %T{strftime!%H!}", b"2023-11-14 22 22"),
+        ("%d{go[2006-01-02T15:04:05Z07:00]}", b"2023-11-14T22:13:20Z"),
+        ("%d{go##Mon, 2 Jan 06 03:04:05.000 PM -0700##}", b"Tue, 14 Nov 23 10:13:20.123 PM +0000"),
         ("é%t", "étopic".encode()),
         ("", b""),
     ],
@@ -65,12 +75,84 @@ def test_record_is_printed_as_the_format_says(text: str, expected: bytes) -> Non
 
 
 def test_null_is_printed_as_nothing_with_a_size_of_minus_one() -> None:
-    assert printed("%k,%v,%K,%V,%S,%h,%v{json}", NULLS) == b",,-1,-1,-1,,null"
+    assert printed("%k,%v,%v{hex},%K,%V,%S,%h,%v{json}", NULLS) == b",,,-1,-1,-1,,null"
     assert printed("%R", NULLS) == b"\xff\xff\xff\xff"
 
 
-def test_number_counts_the_records_before() -> None:
-    assert printed("%i", number=41) == b"41"
+def test_null_is_printed_by_its_name_on_request() -> None:
+    shown = Shown.of(names_null=True)
+    assert printed("%k,%v,%v{hex},%K,%v{json}", NULLS, shown=shown) == b"NULL,NULL,NULL,-1,null"
+    assert printed("%k,%v", Record(key=b"", value=b"v"), shown=shown) == b",v"
+
+
+def test_number_counts_the_records_with_this_one() -> None:
+    assert printed("%i", number=0) == b"1"
+    assert printed("%i{hex8}", number=41) == b"2a"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (0, b"none 0 0 0 false"),
+        (0b11_1011, b"lz4 3 1 1 true"),
+        (0b10100, b"zstd 4 0 1 false"),
+        (7, b"unknown 7 0 0 false"),
+    ],
+)
+def test_attributes_are_printed_by_name(attributes: int, expected: bytes) -> None:
+    text = "%a{compression} %a{compression;number} %a{timestamp-type} %a{transactional-bit} %a{control-bit;bool}"
+    assert printed(text, Record(attributes=attributes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("layout", "data", "expected"),
+    [
+        ("b", b"\xff", b"-1"),
+        ("B", b"\xff", b"255"),
+        ("hH", b"\xff\xff\x01\x00", b"-11"),
+        (">hH", b"\xff\xfe\x01\x00", b"-2256"),
+        ("<i>I", b"\1\0\0\0\0\0\0\2", b"12"),
+        (">q Q", b"\xff" * 8 + b"\0" * 7 + b"\7", b"-1 7"),
+        ("Bxc.s$", b"\1abrest", b"1abrest"),
+        ("B", b"\1more", b"1"),
+        ("B$", b"\1more", b"1%!$(4 bytes more)"),
+        ("Bi", b"\1\2", b"1%!i(1 of 4 bytes)"),
+        ("Bc", b"\1", b"1%!c(0 of 1 bytes)"),
+        ("", b"x", b""),
+    ],
+)
+def test_bytes_are_unpacked_as_the_letters_say(layout: str, data: bytes, expected: bytes) -> None:
+    assert printed(f"%v{{unpack[{layout}]}}", Record(value=data)) == expected
+    assert printed(f"%k{{unpack{{{{{layout}}}}}}}", Record(key=data)) == expected
+
+
+def test_layouts_of_kcat_begin_as_big_endian_and_leave_modifiers_alone() -> None:
+    record = Record(key=b"\0\2", value=b"\0\0\0\1\3")
+    assert printed("%k %v", record, shown=Shown.of(["key=h", "value=iB"])) == b"2 13"
+    assert printed("%k %s %v{hex}", record, shown=Shown.of(["<h"])) == b"512 0 0000000103"
+    for wrong in ("nope=h", "key=", "key=sh", "z"):
+        with pytest.raises(FormatError):
+            Shown.of([wrong])
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("2006-01-02", "2023-02-03"),
+        ("06 1 2 3 4 5", "23 2 3 4 5 6"),
+        ("Monday January Mon Jan", "Friday February Fri Feb"),
+        ("Months Januarys", "Months Februarys"),
+        ("_2 __2 002", " 3  34 034"),
+        ("3PM 03pm 15h", "4AM 04am 04h"),
+        ("05.000 05,000000", "06.070 06,070000"),
+        ("05.999 05.99 05.9", "06.07 06.07 06"),
+        ("Z0700 Z07:00 -0700 -07:00 -07 MST", "Z Z +0000 +00:00 +00 UTC"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_time_is_printed_as_go_would(layout: str, expected: str) -> None:
+    """2023-02-03T04:05:06.070Z, a Friday."""
+    assert printed(f"%d{{go#{layout}#}}", Record(timestamp=1_675_397_106_070)) == expected.encode()
 
 
 def test_number_is_cut_to_its_size() -> None:
@@ -90,12 +172,22 @@ def test_time_that_has_no_date_is_a_number(timestamp: int) -> None:
         ("%z", "%z is no field"),
         ("%v{", "no brace closes"),
         ("%v{nope}", "{nope} is nothing for text"),
-        ("%o{hex}", "{hex} is nothing for numbers"),
+        ("%o{nope}", "{nope} is nothing for numbers"),
+        ("%v{hex[x]}", "{hex} is nothing for text"),
+        ("%v{unpack}", "{unpack} is nothing for text"),
+        ("%v{unpack[s]", "no brace closes"),
+        ("%v{unpack[[s]}", "no ]] closes [["),
+        ("%v{unpack[z]}", "unpack: 'z'"),
+        ("%v{unpack[si]}", "unpack: 'si'"),
+        ("%d{strftime}", "{strftime} is nothing"),
+        ("%d{strftime[\udcff]}", "is no text"),
+        ("%a{nope}", "{nope}"),
+        ("%a{compression;nope}", "'nope' is nothing for numbers"),
+        ("%h{%k", "no brace closes"),
         ("%o{big4}", "{big4}"),
-        ("%h{%p}", "%p is no field of a header"),
-        (r"\q", "is no escape"),
-        ("\\", "is no escape"),
-        (r"\x1", "is no escape"),
+        ("%h{%h}", "%h is no field of a header"),
+        (r"\xg", "is no escape"),
+        (r"\x", "is no escape"),
     ],
 )
 def test_format_that_is_none_is_refused(text: str, words: str) -> None:
@@ -124,98 +216,3 @@ def test_no_literal_stands_beside_another(text: str) -> None:
     except FormatError:
         return
     assert not any(not one.field and not other.field for one, other in itertools.pairwise(found))
-
-
-# Reading
-
-
-WORDS = st.binary(max_size=8).filter(lambda data: b"\t" not in data and b"\n" not in data)
-
-
-@given(WORDS, WORDS, st.integers(0, 100), st.integers(0, 2**45))
-def test_what_was_printed_is_read_again(key: bytes, value: bytes, partition: int, timestamp: int) -> None:
-    text = r"%p\t%T\t%k\t%v\n"
-    end, parse = compile_input(text)
-    data = printed(text, Record(key=key, value=value, partition=partition, timestamp=timestamp))
-    assert data.endswith(end)
-    assert parse(data[: -len(end)]) == InputRecord(value, key, None, partition, timestamp)
-
-
-@given(st.binary(), st.binary(), st.sampled_from(["hex", "base64"]))
-def test_any_bytes_are_read_again_by_way_of_hex_and_base64(key: bytes, value: bytes, modifier: str) -> None:
-    text = f"%k{{{modifier}}} %v{{{modifier}}}\n"
-    end, parse = compile_input(text)
-    record = parse(printed(text, Record(key=key, value=value))[: -len(end)])
-    assert (record.key, record.value) == (key, value)
-
-
-HEADERS = st.lists(st.tuples(st.text(), st.none() | st.binary(max_size=4)), max_size=3).map(tuple)
-
-
-@given(st.none() | st.binary(), st.none() | st.binary(), HEADERS)
-def test_json_is_read_again(
-    key: bytes | None, value: bytes | None, headers: tuple[tuple[str, bytes | None], ...]
-) -> None:
-    line = json.dumps(record_json(Record(key=key, value=value, headers=headers))).encode()
-    assert parse_json(line) == InputRecord(value, key, "topic", 3, 1_700_000_000_123, headers)
-
-
-@pytest.mark.parametrize(
-    ("text", "data", "expected"),
-    [
-        ("%v", b"a b", InputRecord(b"a b")),
-        ("%k:%v", b"a:b:c", InputRecord(b"b:c", b"a")),
-        ("%k::%v", b"a:b::c", InputRecord(b"c", b"a:b")),
-        ("%t/%p/%o %v", b"t/1/77 x", InputRecord(b"x", None, "t", 1)),
-        ("%h %v", b"a=1,b=,c x", InputRecord(b"x", headers=(("a", b"1"), ("b", b""), ("c", None)))),
-        ("<%k>%v;", b"<k>v\nw", InputRecord(b"v\nw", b"k")),
-    ],
-)
-def test_record_is_read_as_the_format_says(text: str, data: bytes, expected: InputRecord) -> None:
-    assert compile_input(text)[1](data) == expected
-
-
-@pytest.mark.parametrize(("text", "end"), [("%v", b"\n"), (r"%v\n", b"\n"), ("%v;;", b";;"), (r"%k %v\x00", b"\0")])
-def test_record_ends_as_the_format_does(text: str, end: bytes) -> None:
-    assert compile_input(text)[0] == end
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("%k%v", "nothing tells where %k ends"),
-        ("%v %S", "%S cannot be read"),
-        ("%v{json}", "%v{json} cannot be read"),
-        ("%p", "needs a key or a value"),
-        ("%p{hex} %v", "%p{hex} cannot be read"),
-    ],
-)
-def test_format_that_cannot_be_read_is_refused(text: str, words: str) -> None:
-    with pytest.raises(FormatError) as raised:
-        compile_input(text)
-    assert words in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "data"),
-    [("%k:%v", b"no colon"), ("%p %v", b"x y"), ("%v{hex}", b"xyz"), ("%v{base64}", b"?"), ("%t %v", b"\xff x")],
-)
-def test_record_that_is_not_in_the_format_is_an_error(text: str, data: bytes) -> None:
-    with pytest.raises(InputError):
-        compile_input(text)[1](data)
-
-
-@pytest.mark.parametrize("data", [b"", b"1", b"{", b'{"value_base64": "?"}', b'{"headers": [{}]}', b'{"headers": 1}'])
-def test_json_that_is_no_record_is_an_error(data: bytes) -> None:
-    with pytest.raises(InputError):
-        parse_json(data)
-
-
-def test_line_without_the_separator_has_no_key() -> None:
-    end, parse = with_key(r"\t")
-    assert end == b"\n"
-    assert parse(b"k\tv\tw") == InputRecord(b"v\tw", b"k")
-    assert parse(b"only") == InputRecord(b"only")
-    for nothing in ("", "%k"):
-        with pytest.raises(FormatError):
-            with_key(nothing)

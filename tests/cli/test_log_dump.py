@@ -98,6 +98,11 @@ def test_people_see_a_line_for_each_entry(tmp_path: Path) -> None:
     assert lines[2] == '    offset=0 timestamp=1000 key=k value=v headers=[{"name": "h", "value_base64": "/w=="}]'
 
 
+def test_quotes_at_the_ends_of_a_value_are_shown(tmp_path: Path) -> None:
+    path = segment(tmp_path, build_batch([Record(timestamp=0, value=b'"hi" says "she"')]))
+    assert r" value=\"hi\" says \"she\" " in dump(path, "-r").out
+
+
 def test_wrong_crc_is_said_and_what_follows_is_shown(tmp_path: Path) -> None:
     damaged = bytearray(ONE)
     damaged[-1] ^= 1

@@ -2,16 +2,23 @@
 
 import contextlib
 import os
+import pty
+import re
 import select
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
-from pykbroker.cli.root import COMMANDS
+from pykbroker.cli.root import COMMANDS, app, help_of
+from wire.records import Record, build_batch
 
 DEADLINE_S = 30.0
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -110,41 +117,34 @@ def test_help_of_a_command_that_is_none_is_an_error() -> None:
     assert b"No such command 'nope'" in run("topics", "nope", "--help", status=2).stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("topics", "list"),
-        ("topics", "describe"),
-        ("topics", "create"),
-        ("topics", "delete"),
-        ("topics", "alter"),
-        ("topics", "delete-records"),
-        ("produce",),
-        ("consume",),
-        ("groups", "list"),
-        ("groups", "describe"),
-        ("groups", "delete"),
-        ("groups", "reset"),
-        ("groups", "delete-offsets"),
-        ("configs", "describe"),
-        ("configs", "set"),
-        ("configs", "delete"),
-        ("configs", "append"),
-        ("configs", "subtract"),
-        ("check",),
-        ("log", "dump"),
-    ],
-    ids=" ".join,
-)
-def test_help_of_each_command_shows_examples(words: tuple[str, ...]) -> None:
-    from pykbroker.cli.root import help_of
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command that is no group of others."""
+    if not isinstance(command, TyperGroup):
+        yield words
+        return
+    context = typer.Context(command)
+    for name in command.list_commands(context):
+        yield from leaves(command.get_command(context, name), (*words, name))
 
+
+OTHERS = {("start",), ("cluster",), ("wire",)}  # of argparse
+CALLED = sorted(set(leaves(typer.main.get_command(app))) - OTHERS)
+
+
+@pytest.mark.parametrize("words", CALLED, ids=" ".join)
+def test_help_of_each_command_shows_examples(words: tuple[str, ...]) -> None:
     lines = (help_of([*words, "--help"]) or "").splitlines()
     assert lines[0].startswith(f"Usage: pykbroker {' '.join(words)} ")
     shown = [line.strip() for line in lines[lines.index("  Examples:") + 1 :]]
     assert shown
     assert all(line.startswith(f"pykbroker {' '.join(words)}") for line in shown)
-    assert any(line.strip().startswith("--json") for line in lines)
+    assert any(line.strip().startswith("--json") for line in lines) or words == ("completion",)
+    assert any("--command-config" in line for line in lines) is (words not in {("completion",), ("log", "dump")})
+
+
+def test_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert run("--version").stdout.decode() == f"pykbroker {project['version']}\n"
 
 
 @pytest.mark.parametrize("words", [("start",), ("cluster",)])
@@ -220,6 +220,52 @@ def test_output_that_nobody_reads_ends_the_command_quietly(bootstrap: str, words
         assert process.stderr is not None
         err = process.stderr.read()
         assert (process.wait(DEADLINE_S), err) == (128 + signal.SIGPIPE, b"")
+
+
+def test_group_keeps_what_nobody_read(bootstrap: str) -> None:
+    with started("consume", "t", "-g", "unread", bootstrap=bootstrap) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGPIPE
+    assert run("consume", "t", "-g", "unread", "-n", "3", bootstrap=bootstrap).stdout == b"a\nb\nc\n"
+
+
+def test_group_goes_on_behind_what_was_printed_before_sigint(bootstrap: str) -> None:
+    with started("consume", "t", "-g", "interrupted", bootstrap=bootstrap) as process:
+        assert [read_line(process) for _ in range(3)] == [b"a\n", b"b\n", b"c\n"]
+        process.send_signal(signal.SIGINT)
+        process.wait(DEADLINE_S)
+    described = run("groups", "describe", "interrupted", bootstrap=bootstrap).stdout.decode()
+    assert described.split()[-7:-4] == ["0", "3", "3"]
+
+
+def test_long_work_has_a_bar_and_files_may_vanish_meanwhile(tmp_path: Path) -> None:
+    """Nobody reads the output, so the dump stands in the middle of its first file: that is what the bar shows."""
+    batch = build_batch([Record(timestamp=0, value=b"x" * 1000)])
+    for number in range(2):
+        (tmp_path / f"{number:020}.log").write_bytes(batch * 1000)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "log", "dump", "-r", str(tmp_path)],
+        env=ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "80"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while not any(0 < int(percent) < 50 for percent in re.findall(rb"(\d+)%", shown)):
+            ready, _, _ = select.select([ours], [], [], DEADLINE_S)
+            assert ready, shown
+            shown += os.read(ours, 65536)
+        (tmp_path / f"{1:020}.log").unlink()
+        assert process.stdout is not None
+        assert process.stdout.read().count(b"\n") == 2 + 2 * 1000
+        assert process.wait(DEADLINE_S) == 0
+    with contextlib.suppress(OSError):  # the other end is closed
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    assert b".log is gone" in shown.replace(b"\r\n", b"")
 
 
 def read_line(process: subprocess.Popen[bytes]) -> bytes:

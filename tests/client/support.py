@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Mapping
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import attrs
 
 from pykbroker.broker import Broker
 from pykbroker.client import Client, ClientSettings
 from pykbroker.client.connection import Address
 from pykbroker.client.topics import NewTopic, create_topics
+from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig
 from pykbroker.peer import Channel, Network, SocketNetwork
 from wire.errors import ErrorCode
@@ -58,6 +60,19 @@ class Via(Network):
         return await self._sockets.connect(*self._address)
 
 
+class Deaf(Network):
+    """Leads to addresses as they are, but connections to one of them are never established."""
+
+    def __init__(self, deaf: Address) -> None:
+        self._deaf = deaf
+        self._sockets = SocketNetwork(BrokerConfig.from_properties({}))
+
+    async def connect(self, host: str, port: int) -> Channel:
+        if (host, port) == self._deaf:
+            await anyio.sleep_forever()
+        return await self._sockets.connect(host, port)
+
+
 @attrs.define(eq=False)
 class OldBroker:
     """A proxy to a broker that answers ApiVersions itself, and lets nothing through that it has not offered."""
@@ -84,7 +99,7 @@ class OldBroker:
         with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             async with client, await anyio.connect_tcp(*self.broker.addresses[0]) as server:
                 while True:
-                    frame = await _frame(client)
+                    frame = await receive_frame(client)
                     key, version, correlation_id, _, _, _ = read_request_header(frame)
                     self.used.add((key, version))
                     if key == API_VERSIONS:
@@ -93,7 +108,7 @@ class OldBroker:
                     lowest, highest = self.versions[key]
                     assert lowest <= version <= highest, (key, version)
                     await server.send(struct.pack(">i", len(frame)) + frame)
-                    answer = await _frame(server)
+                    answer = await receive_frame(server)
                     await client.send(struct.pack(">i", len(answer)) + answer)
 
     def _offer(self, version: int, correlation_id: int) -> bytes:
@@ -107,7 +122,7 @@ class OldBroker:
         return b"".join(map(bytes, chunks))  # type: ignore[arg-type]
 
 
-async def _frame(stream: anyio.abc.SocketStream) -> bytes:
+async def receive_frame(stream: anyio.abc.ByteStream) -> bytes:
     async def exactly(size: int) -> bytes:
         data = b""
         while len(data) < size:
@@ -121,3 +136,21 @@ async def _frame(stream: anyio.abc.SocketStream) -> bytes:
 async def create(client: Client, name: str, partitions: int = 1, **configs: str) -> None:
     pairs = {key.replace("_", "."): value for key, value in configs.items()}
     assert await create_topics(client, [NewTopic(name, partitions, 1, pairs)]) == {name: None}
+
+
+@contextlib.asynccontextmanager
+async def passing(clock: SimulatedClock, step_ms: float = 5) -> AsyncIterator[None]:
+    """Let time pass while the others do something.
+
+    Each step takes a thread, as a look-up of a host's name does: so a machine that does other things slows down both.
+    """
+
+    async def pass_on() -> None:
+        while True:
+            await anyio.to_thread.run_sync(int)
+            clock.advance(step_ms)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pass_on)
+        yield
+        tasks.cancel_scope.cancel()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import attrs
 import pytest
 
 from pykbroker.client import (
@@ -35,7 +36,7 @@ from pykbroker.client.producer import Producer
 from pykbroker.clock import SimulatedClock
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
-from tests.client.support import QUICK, create
+from tests.client.support import QUICK, Deaf, create, passing
 from tests.support.cluster import cluster_of
 from tests.support.running import running
 from wire.errors import ErrorCode
@@ -84,18 +85,92 @@ async def test_retriable_errors_are_tried_again_with_longer_pauses_until_time_is
         attempts.append(clock.monotonic_ms())
         raise KafkaError(ErrorCode.NOT_COORDINATOR)
 
-    async def let_time_pass() -> None:
-        while True:
-            await anyio.lowlevel.checkpoint()
-            clock.advance(1)
-
-    async with Client("127.0.0.1:1", settings=settings, clock=clock) as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(let_time_pass)
+    async with Client("127.0.0.1:1", settings=settings, clock=clock) as client, passing(clock, 1):
         with pytest.raises(KafkaError):
             await client.retry(attempt)
-        tasks.cancel_scope.cancel()
     pauses = [after - before for before, after in itertools.pairwise(attempts)]
     assert [round(pause, -1) for pause in pauses] == [10, 20, 40, 40]
+
+
+async def test_retry_within_another_one_is_one_attempt() -> None:
+    settings = ClientSettings(retry_backoff_ms=10, retry_backoff_max_ms=40, default_api_timeout_ms=130)
+    clock = SimulatedClock()
+    attempts = []
+
+    async def attempt() -> None:
+        attempts.append(1)
+        raise KafkaError(ErrorCode.NOT_COORDINATOR)
+
+    async with Client("127.0.0.1:1", settings=settings, clock=clock) as client, passing(clock, 1):
+        with pytest.raises(KafkaError):
+            await client.retry(lambda: client.retry(attempt))
+    assert len(attempts) == 5
+
+
+async def test_brokers_that_do_not_answer_leave_time_for_the_others(tmp_path: Path) -> None:
+    """They accept connections, and that is all."""
+    settings = ClientSettings(request_timeout_ms=30_000, default_api_timeout_ms=15_000)
+    clock = SimulatedClock()
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        frozen = [f"127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]
+        async with running(tmp_path) as broker, passing(clock):
+            bootstrap = ",".join([*frozen, broker.bootstrap])
+            async with Client(bootstrap, settings=settings, clock=clock) as client:
+                assert list((await client.metadata()).brokers) == [broker.config.node_id]
+            assert 10_000 <= clock.monotonic_ms() < 15_000
+            started_ms = clock.monotonic_ms()
+            async with Client(frozen[0], settings=settings, clock=clock) as client:
+                with pytest.raises(NoBrokerError, match="no answer in time"):
+                    await client.metadata()
+            assert clock.monotonic_ms() - started_ms < 16_000
+
+
+async def test_deadline_of_the_caller_holds_for_all_that_is_asked(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        async with Client([server.getsockname()], clock=clock) as client, passing(clock):
+            with client.deadline(2_000):
+                for _ in range(3):
+                    with pytest.raises(NoBrokerError):
+                        await client.metadata()
+            assert clock.monotonic_ms() < 3_000
+
+
+async def test_topic_that_is_gone_is_waited_for_once_not_for_each_partition(tmp_path: Path) -> None:
+    settings = ClientSettings(unknown_topic_timeout_ms=1_500)
+    clock = SimulatedClock()
+    async with (
+        running(tmp_path) as broker,
+        Client(broker.bootstrap, settings=settings, clock=clock) as client,
+        passing(clock),
+    ):
+        await create(client, "t")
+        started_ms = clock.monotonic_ms()
+        tps = [TP, *(TopicPartition("gone", index) for index in range(12))]
+        results = await offsets.list_offsets_or_errors(client, dict.fromkeys(tps, offsets.END))
+        assert results.pop(TP) == 0
+        assert {result.code for result in results.values() if isinstance(result, KafkaError)} == {
+            ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        }
+        assert len(results) == 12
+        assert clock.monotonic_ms() - started_ms < 3_000
+
+
+async def test_leader_that_does_not_answer_costs_only_what_it_leads(tmp_path: Path) -> None:
+    settings = attrs.evolve(QUICK, default_api_timeout_ms=2_000)
+    clock = SimulatedClock()
+    async with cluster_of(2, tmp_path) as cluster:
+        await cluster.create_topic("t", [(1,), (2,)])
+        network = Deaf(cluster.brokers[2].addresses[0])
+        async with (
+            Client(cluster.brokers[1].bootstrap, settings=settings, clock=clock, network=network) as client,
+            passing(clock),
+        ):
+            tps = [TP, TopicPartition("t", 1)]
+            results = await offsets.list_offsets_or_errors(client, dict.fromkeys(tps, offsets.END))
+        failure = results.pop(tps[1])
+        assert isinstance(failure, KafkaError)
+        assert (results, failure.code) == ({TP: 0}, ErrorCode.NETWORK_EXCEPTION)
 
 
 async def test_errors_that_stay_are_not_tried_again(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ async def test_versions_of_one_connection_are_asked_for_once(tmp_path: Path) -> 
         ("a:1", [("a", 1)]),
         ("a:1, b:2", [("a", 1), ("b", 2)]),
         ("[::1]:9092", [("::1", 9092)]),
+        ("a,[::1]", [("a", 9092), ("::1", 9092)]),
     ],
 )
 def test_bootstrap_is_a_list_of_addresses(text: str, expected: list[tuple[str, int]]) -> None:
@@ -115,7 +116,7 @@ def test_bootstrap_is_a_list_of_addresses(text: str, expected: list[tuple[str, i
     assert parse_bootstrap(",".join(map(address_text, expected))) == expected
 
 
-@pytest.mark.parametrize("text", ["", "a", "a:", ":1", "a:0", "a:65536", "a:x", "a:1,,b:2"])
+@pytest.mark.parametrize("text", ["", "a:", ":1", "a:0", "a:65536", "a:x", "a:1,,b:2", "::1", "[a", "a/b"])
 def test_bootstrap_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not host:port"):
         parse_bootstrap(text)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 
 from pykbroker.client import Client, ClientSettings, CoordinatorType, Question, offsets
@@ -11,6 +12,7 @@ from pykbroker.client.client import check
 from pykbroker.client.consumer import Consumer
 from pykbroker.client.offsets import IsolationLevel, delete_records, list_offsets
 from pykbroker.client.producer import Producer
+from pykbroker.client.topics import create_partitions
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
 from tests.client.support import QUICK, create
@@ -218,3 +220,13 @@ async def test_read_committed_leaves_out_what_was_aborted(tmp_path: Path) -> Non
         assert await read(IsolationLevel.READ_COMMITTED) == committed
         everything = [b"aborted 0", *committed, b"open 7"]
         assert await read(IsolationLevel.READ_UNCOMMITTED) == everything
+
+
+async def test_partitions_that_are_added_are_read_from_their_beginning(tmp_path: Path) -> None:
+    settings = attrs.evolve(QUICK, metadata_max_age_ms=10)
+    async with running(tmp_path) as broker, Client(broker.bootstrap, settings=settings) as client:
+        await create(client, "t")
+        async with Consumer(client, {TP: 0}, grows=True) as consumer, Client(broker.bootstrap) as other:
+            assert await create_partitions(other, {"t": 2}) == {"t": None}
+            await produce(other, b"value", partition=1)
+            assert [record.value for record in await consumer.poll() or ()] == [b"value"]

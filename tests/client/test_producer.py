@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from pykbroker.client import Client, ClientSettings, offsets
@@ -79,6 +80,35 @@ async def test_full_batch_is_sent_before_the_flush(tmp_path: Path) -> None:
         assert [each.offset for each in sent] == [0, 1, NOT_KNOWN]
         await producer.flush()
         assert sent[2].offset == 2
+
+
+async def test_headers_count_where_a_batch_is_full(tmp_path: Path) -> None:
+    async with running(tmp_path, message_max_bytes="600000") as broker, Client(broker.bootstrap) as client:
+        await create(client, "t")
+        async with Producer(client) as producer:
+            for _ in range(100):
+                await producer.send("t", b"", headers=[("h", bytes(10_000))])
+        assert len(await read(client, TP)) == 100
+        with pytest.raises(KafkaError) as raised:
+            await producer.send("t", b"", headers=[("h", bytes(client.settings.max_request_size))])
+        assert raised.value.code is ErrorCode.MESSAGE_TOO_LARGE
+
+
+async def test_tasks_that_flush_at_once_keep_the_order(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client(broker.bootstrap) as client:
+        await create(client, "t")
+        producer = Producer(client, is_idempotent=True)
+
+        async def send_and_flush(value: bytes) -> None:
+            await producer.send("t", value)
+            await producer.flush()
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(5):
+                tasks.start_soon(send_and_flush, b"%d" % number)
+        records = await read(client, TP)
+        assert sorted(record.value or b"" for record in records) == [b"%d" % number for number in range(5)]
+        assert len({record.producer_id for record in records}) == 1
 
 
 async def test_without_acks_nothing_is_told_but_it_arrives(tmp_path: Path) -> None:

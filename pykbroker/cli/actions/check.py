@@ -5,15 +5,17 @@ directory that is offline, a partition without a leader, with fewer members of t
 takes no acks=all), or with replicas out of sync.
 """
 
+import anyio
 import attrs
 
+from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import print_json, say
 from pykbroker.cli.running import run
 from pykbroker.client import Client, NoBrokerError, NotServedError
 from pykbroker.client.brokers import active_controller, log_dirs
 from pykbroker.client.client import reason
 from pykbroker.client.configs import topic_configs
-from pykbroker.client.metadata import NOBODY, ClusterMetadata, PartitionMetadata
+from pykbroker.client.metadata import NOBODY, BrokerMetadata, ClusterMetadata, PartitionMetadata
 from pykbroker.errors import KafkaError
 
 MIN_ISR = "min.insync.replicas"
@@ -35,9 +37,14 @@ class Health:
     findings: list[Finding]
 
 
-def check(bootstrap: str, *, json: bool) -> bool:
-    """Print what is wrong; return whether nothing is."""
-    health = run(bootstrap, _examine)
+def check(cluster: Cluster, *, timeout_s: float, json: bool) -> bool:
+    """Print what is wrong; return whether nothing is. Who has not answered when time is up does not answer."""
+
+    async def work(client: Client) -> Health:
+        with client.deadline(timeout_s * 1000):
+            return await examine(client)
+
+    health = run(cluster, work)
     if json:
         print_json({"healthy": not health.findings, **attrs.asdict(health)})
     elif health.findings:
@@ -48,13 +55,15 @@ def check(bootstrap: str, *, json: bool) -> bool:
     return not health.findings
 
 
-async def _examine(client: Client) -> Health:
+async def examine(client: Client) -> Health:
+    """Look at all of the cluster. Raises: KafkaError, OSError."""
     try:
         metadata = await client.metadata()
     except NoBrokerError as error:
         return Health(None, 0, 0, 0, [Finding("no_broker", "", str(error))])
-    findings = [*await _of_controller(client), *await _of_brokers(client, metadata)]
+    findings = await _of_controller(client)
     min_isr = await topic_configs(client, metadata.topics, MIN_ISR)
+    findings += await _of_brokers(client, metadata)  # it takes all the time that is left if one of them does not answer
     partitions = [(name, each) for name, topic in sorted(metadata.topics.items()) for each in topic.partitions]
     for name, each in partitions:
         findings += _of_partition(f"{name}-{each.index}", each, int(min_isr.get(name) or 1))
@@ -72,22 +81,31 @@ async def _of_controller(client: Client) -> list[Finding]:
 
 
 async def _of_brokers(client: Client, metadata: ClusterMetadata) -> list[Finding]:
-    findings = []
-    for broker_id, broker in sorted(metadata.brokers.items()):
-        try:
-            dirs = await log_dirs(client, broker_id)
-        except (KafkaError, NotServedError):  # it answers, and may have reasons not to tell this
-            continue
-        except OSError as error:
-            text = f"broker {broker_id} at {broker.host}:{broker.port} does not answer: {reason(error)}"
-            findings.append(Finding("broker_unreachable", str(broker_id), text))
-            continue
-        findings += [
-            Finding("log_dir_offline", str(broker_id), f"broker {broker_id}: log directory {each.path} is offline")
-            for each in dirs
-            if each.error
-        ]
-    return findings
+    """Ask them all at once."""
+    findings: dict[int, list[Finding]] = {}
+
+    async def ask(broker: BrokerMetadata) -> None:
+        findings[broker.id] = await _of_broker(client, broker)
+
+    async with anyio.create_task_group() as tasks:
+        for broker in metadata.brokers.values():
+            tasks.start_soon(ask, broker)
+    return [finding for _, of_broker in sorted(findings.items()) for finding in of_broker]
+
+
+async def _of_broker(client: Client, broker: BrokerMetadata) -> list[Finding]:
+    try:
+        dirs = await log_dirs(client, broker.id)
+    except (KafkaError, NotServedError):  # it answers, and may have reasons not to tell this
+        return []
+    except OSError as error:
+        text = f"broker {broker.id} at {broker.host}:{broker.port} does not answer: {reason(error)}"
+        return [Finding("broker_unreachable", str(broker.id), text)]
+    return [
+        Finding("log_dir_offline", str(broker.id), f"broker {broker.id}: log directory {each.path} is offline")
+        for each in dirs
+        if each.error
+    ]
 
 
 def _of_partition(subject: str, partition: PartitionMetadata, min_isr: int) -> list[Finding]:

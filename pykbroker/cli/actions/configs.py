@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import fail, print_json, print_table, say
 from pykbroker.cli.running import run
 from pykbroker.client import configs
@@ -22,10 +23,10 @@ def changes_of(operation: str, pairs: Mapping[str, str]) -> list[ConfigChange]:
 
 
 def describe(
-    bootstrap: str, resource: Resource, keys: Sequence[str], *, everything: bool, docs: bool, json: bool
+    cluster: Cluster, resource: Resource, keys: Sequence[str], *, everything: bool, docs: bool, json: bool
 ) -> None:
     entries = run(
-        bootstrap,
+        cluster,
         lambda client: configs.describe_configs(client, resource, keys or None, include_documentation=docs),
     )
     unknown = sorted(set(keys) - {entry.name for entry in entries})
@@ -57,8 +58,8 @@ def _json(entry: ConfigEntry, *, docs: bool) -> dict[str, object]:
     return told | {"documentation": entry.documentation} if docs else told
 
 
-def alter(bootstrap: str, resource: Resource, changes: Sequence[ConfigChange], *, dry_run: bool, json: bool) -> None:
-    run(bootstrap, lambda client: configs.alter_configs(client, resource, changes, validate_only=dry_run))
+def alter(cluster: Cluster, resource: Resource, changes: Sequence[ConfigChange], *, dry_run: bool, json: bool) -> None:
+    run(cluster, lambda client: configs.alter_configs(client, resource, changes, validate_only=dry_run))
     if json:
         print_json({"resource": str(resource), "altered": [change.name for change in changes], "dry_run": dry_run})
     else:

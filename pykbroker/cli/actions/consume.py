@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 import typer
 
-from pykbroker.cli.format import FormatError, compile_format
+from pykbroker.cli.format import Shown, compile_format
+from pykbroker.cli.format_syntax import FormatError
+from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import flush, json_line, progress, record_json, write
-from pykbroker.cli.positions import END, From, Position, PositionError, offset_at, parse_range
+from pykbroker.cli.positions import END, START, STORED, From, Position, PositionError, offset_at, parse_ranges
 from pykbroker.cli.running import run
 from pykbroker.client import Client
 from pykbroker.client import offsets as client_offsets
@@ -19,6 +21,25 @@ from pykbroker.client.offsets import BEGINNING, IsolationLevel
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
 
+
+@attrs.frozen
+class Format:
+    """How records are printed as text."""
+
+    text: str | None
+    delimiter: str
+    key_separator: str | None
+    unpack: Sequence[str]
+    names_null: bool
+
+    def compile(self) -> "Printer":
+        """Raises: FormatError."""
+        text = self.text
+        if text is None:
+            text = ("" if self.key_separator is None else f"%k{self.key_separator}") + f"%v{self.delimiter}"
+        return compile_format(text, Shown.of(self.unpack, names_null=self.names_null))
+
+
 Printer = Callable[[ConsumedRecord, int], str | bytes]
 
 
@@ -26,7 +47,7 @@ Printer = Callable[[ConsumedRecord, int], str | bytes]
 class Wanted:
     topics: Sequence[str]
     partitions: Sequence[int]  # empty: all
-    offset: str
+    offsets: Sequence[str]
     number: int | None
     at_end: bool
     group: str | None
@@ -37,13 +58,17 @@ class Wanted:
         return IsolationLevel.READ_COMMITTED if self.read_committed else IsolationLevel.READ_UNCOMMITTED
 
 
-def consume(bootstrap: str, wanted: Wanted, format_text: str | None) -> None:
+def consume(cluster: Cluster, wanted: Wanted, format_: Format | None) -> None:
     """Print records; as JSON, one a line, without a format."""
-    printer = _printer(format_text)
+    printer = _printer(format_)
     try:
-        begin, end = parse_range(wanted.offset, int(time.time() * 1000))
+        begin, end = parse_ranges(wanted.offsets, int(time.time() * 1000))
     except PositionError as error:
         raise typer.BadParameter(str(error), param_hint="--offset") from None
+    if wanted.group is not None and (end is not None or begin not in (START, END, STORED)):
+        raise typer.BadParameter("a group without offsets begins at start or end", param_hint="--offset")
+    if wanted.group is None and begin == STORED:
+        raise typer.BadParameter("what is stored is a group's: --group", param_hint="--offset")
     if end is None and wanted.at_end:
         end = END
 
@@ -53,16 +78,16 @@ def consume(bootstrap: str, wanted: Wanted, format_text: str | None) -> None:
         else:
             await _alone(client, wanted, begin, end, printer)
 
-    run(bootstrap, work)
+    run(cluster, work)
 
 
-def _printer(format_text: str | None) -> Printer:
-    if format_text is None:
+def _printer(format_: Format | None) -> Printer:
+    if format_ is None:
         return lambda record, number: json_line(record_json(record))
     try:
-        return compile_format(format_text)
+        return format_.compile()
     except FormatError as error:
-        raise typer.BadParameter(str(error), param_hint="--format") from None
+        raise typer.BadParameter(str(error), param_hint="--format, --unpack") from None
 
 
 async def _alone(client: Client, wanted: Wanted, begin: Position, end: Position | None, printer: Printer) -> None:
@@ -74,26 +99,30 @@ async def _alone(client: Client, wanted: Wanted, begin: Position, end: Position 
     total = None if until is None else sum(max(until[tp] - first[tp], 0) for tp in partitions)
     number = 0
     with progress("consume", total if wanted.number is None else None, prints=True) as advance:
-        async with Consumer(client, first, until=until, isolation=wanted.isolation) as consumer:
+        grows = until is None and not wanted.partitions
+        async with Consumer(client, first, until=until, isolation=wanted.isolation, grows=grows) as consumer:
+            reached = sum(first.values())
             while (records := await consumer.poll()) is not None:
                 number = _print(records, number, wanted.number, printer)
-                advance(len(records))
+                # Offsets, not records: markers and what compaction removed are passed, too.
+                before, reached = reached, sum(consumer.positions.values())
+                advance(reached - before)
                 if number == wanted.number:
                     return
 
 
 async def _as_member(client: Client, wanted: Wanted, begin: Position, printer: Printer) -> None:
-    if begin.anchor not in (From.START, From.END) or begin.number:
-        raise typer.BadParameter("a group without offsets begins at start or end", param_hint="--offset")
     reset = client_offsets.END if begin.anchor is From.END else BEGINNING
+    for name in wanted.topics:
+        await client.topic(name)  # one that is not there is more likely a mistake than still to come
     number = 0
     async with GroupConsumer(
         client, wanted.group or "", wanted.topics, auto_offset_reset=reset, isolation=wanted.isolation
     ) as member:
-        async for record in member:
-            number = _print([record], number, wanted.number, printer)
-            if number == wanted.number:
-                return
+        while number != wanted.number:
+            # What is not asked for stays with the group.
+            records = await member.poll(None if wanted.number is None else wanted.number - number)
+            number = _print(records, number, None, printer)
 
 
 def _print(records: Sequence[ConsumedRecord], number: int, most: int | None, printer: Printer) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 import typer
 
+from pykbroker.cli.actions.known_offsets import known_offsets
+from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import print_json, print_table, say
 from pykbroker.cli.positions import END, START, From, Position, PositionError, offset_at, parse_time
 from pykbroker.cli.running import CommandError, report_failures, run
@@ -19,8 +21,8 @@ from wire.errors import ErrorCode
 Offsets = dict[TopicPartition, int]
 
 
-def list_groups(bootstrap: str, *, json: bool) -> None:
-    listed = run(bootstrap, groups.list_groups)
+def list_groups(cluster: Cluster, *, json: bool) -> None:
+    listed = run(cluster, groups.list_groups)
     if json:
         print_json([attrs.asdict(group) for group in listed])
         return
@@ -49,21 +51,20 @@ class Progress:
         return max(self.end - max(self.committed, self.start or 0), 0)
 
 
-def describe(bootstrap: str, names: Sequence[str], *, json: bool) -> None:
+def describe(cluster: Cluster, names: Sequence[str], *, json: bool) -> None:
     async def work(client: Client) -> list[tuple[groups.Group, list[Progress]]]:
         return [await _described(client, name) for name in dict.fromkeys(names)]
 
-    described = run(bootstrap, work)
+    described = run(cluster, work)
     if json:
         print_json([_group_json(group, lines) for group, lines in described])
         return
     for number, (group, lines) in enumerate(described):
+        if number:
+            say("")
         lag = sum(line.lag or 0 for line in lines)
         assignor = f"  assignor {group.assignor}" if group.assignor else ""
-        say(
-            ("\n" if number else "")
-            + f"{group.id}  {group.state}  {group.type}{assignor}  members {len(group.members)}  lag {lag}"
-        )
+        say(f"{group.id}  {group.state}  {group.type}{assignor}  members {len(group.members)}  lag {lag}")
         print_table(
             ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER", "CLIENT", "HOST"],
             [
@@ -73,6 +74,11 @@ def describe(bootstrap: str, names: Sequence[str], *, json: bool) -> None:
                     *((line.member.id, line.member.client_id, line.member.host) if line.member else ("-", "-", "-")),
                 ]
                 for line in lines
+            ]
+            + [
+                ["-"] * 5 + [member.id, member.client_id, member.host]
+                for member in group.members
+                if not member.partitions
             ],
         )
 
@@ -82,16 +88,20 @@ async def _described(client: Client, name: str) -> tuple[groups.Group, list[Prog
         group = await groups.describe_group(client, name)
     except KafkaError as error:
         raise KafkaError(error.code, error.message or f"group {name}") from None
-    committed = await groups.committed_offsets(client, name)
+    committed = await _committed(client, group)
     readers = {tp: member for member in group.members for tp in member.partitions}
     partitions = sorted({*committed, *readers})
     present = await _present(client, partitions)
-    starts, ends = await client_offsets.beginnings(client, present), await client_offsets.ends(client, present)
-    lines = [
-        Progress(tp, committed[tp].offset if tp in committed else None, starts.get(tp), ends.get(tp), readers.get(tp))
-        for tp in partitions
-    ]
+    starts, ends = await known_offsets(client, present)
+    lines = [Progress(tp, committed.get(tp), starts.get(tp), ends.get(tp), readers.get(tp)) for tp in partitions]
     return group, lines
+
+
+async def _committed(client: Client, group: groups.Group) -> Offsets:
+    """Of a share group: where it begins to hand out records."""
+    if group.type == groups.SHARE:
+        return await groups.share_offsets(client, group.id)
+    return {tp: each.offset for tp, each in (await groups.committed_offsets(client, group.id)).items()}
 
 
 async def _present(client: Client, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
@@ -139,8 +149,8 @@ def _group_json(group: groups.Group, lines: Sequence[Progress]) -> dict[str, obj
     }
 
 
-def delete(bootstrap: str, names: Sequence[str], *, json: bool) -> None:
-    outcomes = run(bootstrap, lambda client: groups.delete_groups(client, dict.fromkeys(names)))
+def delete(cluster: Cluster, names: Sequence[str], *, json: bool) -> None:
+    outcomes = run(cluster, lambda client: groups.delete_groups(client, dict.fromkeys(names)))
     if json:
         print_json([{"group": name, "error": error and error.code.name} for name, error in outcomes.items()])
     else:
@@ -180,7 +190,7 @@ def target_of(way: str, value: object) -> Target:
     raise AssertionError(way)
 
 
-def reset(bootstrap: str, name: str, topics: Sequence[str], target: Target, *, dry_run: bool, json: bool) -> None:
+def reset(cluster: Cluster, name: str, topics: Sequence[str], target: Target, *, dry_run: bool, json: bool) -> None:
     async def work(client: Client) -> tuple[Offsets, Offsets]:
         await _check_empty(client, name)
         committed = {tp: each.offset for tp, each in (await groups.committed_offsets(client, name)).items()}
@@ -192,7 +202,7 @@ def reset(bootstrap: str, name: str, topics: Sequence[str], target: Target, *, d
             await groups.commit_offsets(client, name, {tp: groups.CommittedOffset(to) for tp, to in offsets.items()})
         return committed, offsets
 
-    committed, offsets = run(bootstrap, work)
+    committed, offsets = run(cluster, work)
     if json:
         print_json([{**tp._asdict(), "from": committed.get(tp), "to": to} for tp, to in sorted(offsets.items())])
         return
@@ -250,12 +260,12 @@ async def _chosen(client: Client, topics: Sequence[str]) -> list[TopicPartition]
     return chosen
 
 
-def delete_offsets(bootstrap: str, name: str, topics: Sequence[str], *, json: bool) -> None:
+def delete_offsets(cluster: Cluster, name: str, topics: Sequence[str], *, json: bool) -> None:
     async def work(client: Client) -> dict[TopicPartition, KafkaError | None]:
         partitions = await _chosen(client, topics) if topics else list(await groups.committed_offsets(client, name))
         return await groups.delete_offsets(client, name, partitions)
 
-    outcomes = dict(sorted(run(bootstrap, work).items()))
+    outcomes = dict(sorted(run(cluster, work).items()))
     if json:
         print_json([{**tp._asdict(), "error": error and error.code.name} for tp, error in outcomes.items()])
     else:

@@ -6,16 +6,18 @@ large batches.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import anyio.to_thread
 import attrs
 import typer
 
-from pykbroker.cli.format import FormatError
-from pykbroker.cli.input_format import InputError, InputRecord, Parser, compile_input, parse_json, with_key
-from pykbroker.cli.options import parse_pairs
+from pykbroker.cli.format_syntax import FormatError
+from pykbroker.cli.input_fields import InputError, InputRecord
+from pykbroker.cli.input_format import Input, compile_input, keyed, literal, separated
+from pykbroker.cli.input_json import parse_json
+from pykbroker.cli.options import Cluster, parse_pairs
 from pykbroker.cli.output import flush, json_line, progress, write
 from pykbroker.cli.running import CommandError, run
 from pykbroker.client import Client
@@ -23,7 +25,6 @@ from pykbroker.client.producer import Producer, SentRecord
 from wire.compression import Codec
 
 READ_BYTES = 1024 * 1024
-MAX_RECORD_BYTES = 16 * 1024 * 1024
 _ACKS = {"all": -1, "-1": -1, "1": 1, "0": 0}
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -32,7 +33,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 @attrs.frozen
 class Target:
     topic: str
-    key: str | None
+    key: bytes | None
     headers: Headers
     partition: int | None
     empty_is_null: bool
@@ -46,28 +47,30 @@ class Source:
     file: Path | None
     value: str | None
     key_separator: str | None
+    delimiter: str | None
     format: str | None
     json_lines: bool
 
-    def reader(self) -> tuple[bytes, Parser]:
-        """Return what ends a record, and what reads one. Raises: FormatError."""
+    def input(self) -> Input:
+        """Return what reads the records. Raises: FormatError."""
         if self.json_lines:
-            return b"\n", parse_json
-        if self.key_separator is not None:
-            return with_key(self.key_separator)
+            return separated(b"\n", parse_json)
         if self.format is not None:
             return compile_input(self.format)
-        return b"\n", InputRecord
+        end = b"\n" if self.delimiter is None else literal(self.delimiter)
+        if self.key_separator is not None:
+            return keyed(self.key_separator, end)
+        return separated(end, InputRecord)
 
 
 def parse_headers(headers: Sequence[str]) -> Headers:
     """Raises: typer.BadParameter."""
     return tuple(
-        (name, value.encode()) for header in headers for name, value in parse_pairs([header], "--header").items()
+        (name, os.fsencode(value)) for header in headers for name, value in parse_pairs([header], "--header").items()
     )
 
 
-def produce(bootstrap: str, target: Target, source: Source, *, json: bool) -> None:
+def produce(cluster: Cluster, target: Target, source: Source, *, json: bool) -> None:
     codecs = {codec.name.lower(): codec for codec in Codec}
     if target.compression not in codecs:
         raise typer.BadParameter(f"there is no codec {target.compression!r}", param_hint="--compression")
@@ -76,55 +79,50 @@ def produce(bootstrap: str, target: Target, source: Source, *, json: bool) -> No
     if target.is_idempotent and _ACKS[target.acks] != -1:
         raise typer.BadParameter("--idempotent needs --acks all")
     try:
-        end, parse = source.reader()
+        reading = source.input()
     except FormatError as error:
-        raise typer.BadParameter(
-            str(error), param_hint="--key-separator" if source.key_separator else "--format"
-        ) from None
+        hint = "--format" if source.format is not None else "--key-separator, --delimiter"
+        raise typer.BadParameter(str(error), param_hint=hint) from None
 
     async def work(client: Client) -> int:
         producer = Producer(
             client, acks=_ACKS[target.acks], codec=codecs[target.compression], is_idempotent=target.is_idempotent
         )
         if source.value is not None:
-            return await _send(producer, target, [InputRecord(source.value.encode())], json=json)
-        return await _send_input(producer, target, source.file, end, parse, json=json)
+            return await _send(producer, target, [InputRecord(os.fsencode(source.value))], json=json)
+        return await _send_input(producer, target, source.file, reading, json=json)
 
-    count = run(bootstrap, work)
+    count = run(cluster, work)
     if not json:
         print(f"{count} record{'' if count == 1 else 's'} written to {target.topic}", file=sys.stderr)
 
 
-async def _send_input(
-    producer: Producer, target: Target, file: Path | None, end: bytes, parse: Parser, *, json: bool
-) -> int:
+async def _send_input(producer: Producer, target: Target, file: Path | None, reading: Input, *, json: bool) -> int:
     """Send all that the input brings; return how many records that was. Raises: CommandError, KafkaError, OSError."""
     try:
         stream = open(0 if file is None else file, "rb", buffering=0, closefd=file is not None)  # noqa: SIM115
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
-    count, rest = 0, b""
+    count = 0
     with stream, progress("produce", None if file is None else os.fstat(stream.fileno()).st_size) as advance:
-        # Read in a thread: not every system can wait for a terminal otherwise.
-        while chunk := await anyio.to_thread.run_sync(stream.read, READ_BYTES, abandon_on_cancel=True):
-            *whole, rest = (rest + chunk).split(end)
-            if len(rest) > MAX_RECORD_BYTES:
-                raise CommandError(f"record {count + len(whole) + 1}: no end after {MAX_RECORD_BYTES} bytes")
-            count += await _send(producer, target, _parsed(whole, parse, count), json=json)
+        while True:
+            # Read in a thread: not every system can wait for a terminal otherwise.
+            chunk = await anyio.to_thread.run_sync(stream.read, READ_BYTES, abandon_on_cancel=True)
+            records = _parsed(reading.records(chunk, is_last=not chunk), count)
+            count += await _send(producer, target, records, json=json)
             advance(len(chunk))
-        if rest:
-            count += await _send(producer, target, _parsed([rest], parse, count), json=json)
-    return count
+            if not chunk:
+                return count
 
 
-def _parsed(whole: Sequence[bytes], parse: Parser, before: int) -> list[InputRecord]:
+def _parsed(reading: Iterator[InputRecord], before: int) -> list[InputRecord]:
     """Raises: CommandError that says which record is not in the format."""
-    records = []
-    for number, data in enumerate(whole, start=before + 1):
-        try:
-            records.append(parse(data))
-        except InputError as error:
-            raise CommandError(f"record {number}: {error}") from None
+    records: list[InputRecord] = []
+    try:
+        for record in reading:
+            records.append(record)
+    except InputError as error:
+        raise CommandError(f"record {before + len(records) + 1}: {error}") from None
     return records
 
 
@@ -138,7 +136,7 @@ async def _send(producer: Producer, target: Target, records: Sequence[InputRecor
 
 
 async def _send_one(producer: Producer, target: Target, record: InputRecord) -> SentRecord:
-    key = record.key if record.key is not None or target.key is None else target.key.encode()
+    key = target.key if record.key is None else record.key
     return await producer.send(
         record.topic or target.topic,
         None if target.empty_is_null and not record.value else record.value,

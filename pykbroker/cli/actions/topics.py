@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from pykbroker.cli.actions.known_offsets import known_offsets
+from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import ids, print_json, print_table, say
 from pykbroker.cli.running import report_failures, run
 from pykbroker.client import Client, configs, offsets, topics
@@ -14,8 +16,8 @@ from wire.primitives import uuid_text
 from wire.schema import ZERO_UUID
 
 
-def list_topics(bootstrap: str, *, internal: bool, json: bool) -> None:
-    metadata = run(bootstrap, lambda client: client.metadata())
+def list_topics(cluster: Cluster, *, internal: bool, json: bool) -> None:
+    metadata = run(cluster, lambda client: client.metadata())
     shown = [topic for _, topic in sorted(metadata.topics.items()) if internal or not topic.is_internal]
     if json:
         print_json([_summary(topic) for topic in shown])
@@ -34,17 +36,19 @@ def _summary(topic: TopicMetadata) -> dict[str, object]:
     }
 
 
-def describe(bootstrap: str, names: Sequence[str], *, json: bool) -> None:
+def describe(cluster: Cluster, names: Sequence[str], *, json: bool) -> None:
     async def work(client: Client) -> list[dict[str, object]]:
         metadata = await client.metadata(names)
         return [await _description(client, metadata.topics[name]) for name in dict.fromkeys(names)]
 
-    described = run(bootstrap, work)
+    described = run(cluster, work)
     if json:
         print_json(described)
         return
     for number, topic in enumerate(described):
-        say(("\n" if number else "") + f"{topic['name']}  id {topic['id']}")
+        if number:
+            say("")
+        say(f"{topic['name']}  id {topic['id']}")
         set_configs, partitions = topic["configs"], topic["partitions"]
         assert isinstance(set_configs, dict)
         assert isinstance(partitions, list)
@@ -61,7 +65,7 @@ def _cell(value: object) -> object:
 async def _description(client: Client, topic: TopicMetadata) -> dict[str, object]:
     check(topic.error, f"there is no topic {topic.name}")
     led = [TopicPartition(topic.name, each.index) for each in topic.partitions if each.leader >= 0]
-    starts, ends = await offsets.beginnings(client, led), await offsets.ends(client, led)
+    starts, ends = await known_offsets(client, led)
     resource = configs.Resource(configs.ResourceType.TOPIC, topic.name)
     entries = await configs.describe_configs(client, resource)
     return {
@@ -84,16 +88,16 @@ async def _description(client: Client, topic: TopicMetadata) -> dict[str, object
 
 
 def create(
-    bootstrap: str, wanted: Iterable[topics.NewTopic], *, if_not_exists: bool, dry_run: bool, json: bool
+    cluster: Cluster, wanted: Iterable[topics.NewTopic], *, if_not_exists: bool, dry_run: bool, json: bool
 ) -> None:
-    outcomes = run(bootstrap, lambda client: topics.create_topics(client, wanted, validate_only=dry_run))
+    outcomes = run(cluster, lambda client: topics.create_topics(client, wanted, validate_only=dry_run))
     if if_not_exists:
         outcomes = _without(ErrorCode.TOPIC_ALREADY_EXISTS, outcomes)
     _print_outcomes(outcomes, "would be created" if dry_run else "created", json=json)
 
 
-def delete(bootstrap: str, names: Iterable[str], *, if_exists: bool, json: bool) -> None:
-    outcomes = run(bootstrap, lambda client: topics.delete_topics(client, dict.fromkeys(names)))
+def delete(cluster: Cluster, names: Iterable[str], *, if_exists: bool, json: bool) -> None:
+    outcomes = run(cluster, lambda client: topics.delete_topics(client, dict.fromkeys(names)))
     if if_exists:
         outcomes = _without(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, outcomes)
     _print_outcomes(outcomes, "deleted", json=json)
@@ -105,7 +109,7 @@ def _without(code: ErrorCode, outcomes: Mapping[str, KafkaError | None]) -> dict
 
 
 def alter(
-    bootstrap: str,
+    cluster: Cluster,
     name: str,
     *,
     partitions: int | None,
@@ -123,17 +127,17 @@ def alter(
             return {name: None}
         return await topics.create_partitions(client, {name: partitions})
 
-    _print_outcomes(run(bootstrap, work), "altered", json=json)
+    _print_outcomes(run(cluster, work), "altered", json=json)
 
 
-def delete_records(bootstrap: str, name: str, *, partitions: Sequence[int], before: int, json: bool) -> None:
+def delete_records(cluster: Cluster, name: str, *, partitions: Sequence[int], before: int, json: bool) -> None:
     async def work(client: Client) -> dict[TopicPartition, int | KafkaError]:
         metadata = await client.metadata([name])
         check(metadata.topics[name].error, f"there is no topic {name}")
         indexes = partitions or range(len(metadata.topics[name].partitions))
         return await offsets.delete_records(client, {TopicPartition(name, index): before for index in indexes})
 
-    results = dict(sorted(run(bootstrap, work).items()))
+    results = dict(sorted(run(cluster, work).items()))
     starts = {tp.partition: result for tp, result in results.items() if isinstance(result, int)}
     if json:
         print_json([{"partition": index, "log_start_offset": offset} for index, offset in starts.items()])

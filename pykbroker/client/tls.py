@@ -1,0 +1,85 @@
+"""Connections through TLS: a `Network` for `Peer`, by anyio's TLS.
+
+Rules
+- The certificate has to be that of the host that is asked for: what bootstrap says at first, then what metadata says.
+- Whatever ends a connection is an OSError, as in `SocketNetwork`.
+"""
+
+import errno
+import ssl
+from struct import Struct
+
+import anyio
+import anyio.abc
+
+from pykbroker.peer import Channel, Network
+
+_SIZE = Struct(">i")
+_CHUNK_BYTES = 64 * 1024
+
+
+class TlsNetwork(Network):
+    def __init__(self, context: ssl.SSLContext, max_frame_bytes: int) -> None:
+        self._context = context
+        self._max_frame_bytes = max_frame_bytes
+
+    async def connect(self, host: str, port: int) -> Channel:
+        try:
+            stream = await anyio.connect_tcp(
+                host, port, ssl_context=self._context, tls_hostname=host, tls_standard_compatible=False
+            )
+        except (anyio.BrokenResourceError, anyio.EndOfStream):
+            raise ConnectionResetError(
+                errno.ECONNRESET, "the broker ended the TLS handshake: perhaps it is none of a TLS listener"
+            ) from None
+        except OSError as error:
+            raise _cause(error) from None
+        return _TlsChannel(stream, self._max_frame_bytes)
+
+
+def _cause(error: OSError) -> OSError:
+    """The error of an attempt to connect, rather than that all of them failed."""
+    cause: BaseException | None = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause if isinstance(cause, OSError) else error
+
+
+class _TlsChannel(Channel):
+    def __init__(self, stream: anyio.abc.ByteStream, max_frame_bytes: int) -> None:
+        self._stream = stream
+        self._max_frame_bytes = max_frame_bytes
+
+    async def send(self, frame: bytes) -> None:
+        try:
+            await self._stream.send(frame)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise _closed() from None
+
+    async def exchange(self, frame: bytes) -> memoryview:
+        await self.send(frame)
+        received = await self._receive(4)
+        (size,) = _SIZE.unpack_from(received)
+        if not 4 <= size <= self._max_frame_bytes:
+            raise ConnectionError(errno.EPROTO, f"a response of {size} bytes")
+        while len(received) < 4 + size:
+            received += await self._receive(1)
+        if len(received) > 4 + size:
+            raise ConnectionError(errno.EPROTO, "bytes behind the response that was asked for")
+        return memoryview(received)[4:]
+
+    async def _receive(self, at_least: int) -> bytearray:
+        received = bytearray()
+        try:
+            while len(received) < at_least:
+                received += await self._stream.receive(_CHUNK_BYTES)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise _closed() from None
+        return received
+
+    async def aclose(self) -> None:
+        await anyio.aclose_forcefully(self._stream)
+
+
+def _closed() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "the broker closed the connection")
