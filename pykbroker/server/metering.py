@@ -10,7 +10,7 @@ Rules
 - Times are those of Kafka's RequestMetrics as far as we have them: *local* until the handler has returned, *remote* as
   long as an answer was parked or a handler awaited something, *total* both. Requests are not queued here.
 - A fetch counts twice, as Fetch and as FetchConsumer or FetchFollower.
-- All error codes of a response count, also NONE.
+- All error codes of a response count, also NONE. Where the only answer is to close the connection, none does.
 - What another dispatcher has started is finished without being counted: dispatchers are exchanged while requests wait.
 - A topic's failed requests are those that Kafka counts: errors that a client is expected to meet (another leader, an
   offset out of range) are none.
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from pykbroker.errors import KafkaError, StorageError
+from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.handlers.fetch import replica_id_of
 from pykbroker.histogram import Histogram
@@ -119,6 +119,9 @@ class MeteringDispatcher(RequestDispatcher):
         returned_ms = self._monotonic_ms()
         key, version = _key_and_version(frame)
         names = self._names(key)
+        api = API_BY_KEY[key]
+        if not api.min_version <= version <= api.max_version:
+            version = 0  # as which ApiVersions is answered; others than ours would be labels without end
         size, local_us = len(frame), _us(returned_ms - began_ms)
         for name in names:
             self.requests[name, version] += 1
@@ -194,6 +197,8 @@ class MeteringDispatcher(RequestDispatcher):
             self._produce_began(request)
         elif key == FETCH:
             self._handled = request
+        if isinstance(outcome, CloseConnection):
+            return  # an error that clients are told of by nothing else, or a fault by order
         if isinstance(outcome, KafkaError):
             self.errors[API_BY_KEY[key].name, outcome.code.name] += 1
         elif isinstance(outcome, Exception):

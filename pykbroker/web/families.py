@@ -10,7 +10,8 @@ Labels = Mapping[str, str]
 Samples = Iterable[tuple[Labels, float]]
 
 NO_LABELS: Labels = {}
-QUANTILES = (0.5, 0.75, 0.95, 0.98, 0.99, 0.999)  # those of Kafka's histograms
+# Those of Kafka's histograms, as the exporter's rules write them: "0." and what stands before "thPercentile".
+QUANTILES = {"0.50": 0.5, "0.75": 0.75, "0.95": 0.95, "0.98": 0.98, "0.99": 0.99, "0.999": 0.999}
 
 
 def gauge(name: str, documentation: str, samples: Samples | float) -> Metric:
@@ -28,8 +29,8 @@ def summary(
     """One value of the histograms is `1 / unit` of what the name says."""
     family = Metric(name, documentation, "summary")
     for labels, histogram in samples:
-        for quantile, value in zip(QUANTILES, histogram.quantiles(QUANTILES, now_ms), strict=True):
-            family.add_sample(name, {**labels, "quantile": str(quantile)}, value / unit)
+        for quantile, value in zip(QUANTILES, histogram.quantiles(QUANTILES.values(), now_ms), strict=True):
+            family.add_sample(name, {**labels, "quantile": quantile}, value / unit)
         family.add_sample(f"{name}_sum", dict(labels), histogram.sum / unit)
         family.add_sample(f"{name}_count", dict(labels), histogram.count)
     return family

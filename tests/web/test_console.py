@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from wire.study.exchanges import Direction, TracedFrame
 
 pytestmark = pytest.mark.anyio
 
+NONE: Mapping[str, str] = {}
 SCRIPT = b"<script>alert(1)</script>"
 
 
@@ -359,8 +360,8 @@ async def test_pages_of_others_cannot_read_either(tmp_path: Path) -> None:
         assert (await http.get("/console/", headers={"sec-fetch-site": "cross-site"})).status_code == 200  # a link
 
 
-async def status_for(client: str, *, remote: bool, host: str = "broker.example:9644") -> int:
-    """What the guard lets a client at this address do."""
+async def status_for(client: str, host: str, *, remote: bool, properties: Mapping[str, str] = NONE, **headers: str) -> int:
+    """What the guard lets a client at this address do, that calls the console so."""
     statuses: list[int] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -373,25 +374,51 @@ async def status_for(client: str, *, remote: bool, host: str = "broker.example:9
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    config = BrokerConfig.from_properties({"pykbroker.http.console.remote.enable": str(remote).lower()})
+    config = BrokerConfig.from_properties(
+        {"pykbroker.http.console.remote.enable": str(remote).lower(), **properties}
+    )
+    sent = {"host": host, **headers}
     scope = {
         "type": "http",
         "method": "GET",
-        "path": "/console/",
+        "path": "/console/api/topics",
         "client": (client, 50000),
-        "headers": [(b"host", host.encode())],
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()],
     }
     await Guard(app, config)(scope, receive, send)
     return statuses[0]
 
 
 async def test_other_machines_are_let_in_only_where_that_is_enabled() -> None:
-    assert await status_for("192.0.2.7", remote=False, host="localhost") == 403
-    assert await status_for("192.0.2.7", remote=True) == 200
-    assert await status_for("127.0.0.1", remote=False) == 403
-    assert await status_for("127.0.0.1", remote=False, host="localhost") == 200
-    assert await status_for("::ffff:127.0.0.1", remote=False, host="localhost") == 200
+    assert await status_for("192.0.2.7", "localhost", remote=False) == 403
+    assert await status_for("192.0.2.7", "198.51.100.1:9644", remote=True) == 200
+    assert await status_for("127.0.0.1", "broker.example:9644", remote=False) == 403
+    assert await status_for("127.0.0.1", "localhost", remote=False) == 200
+    assert await status_for("::ffff:127.0.0.1", "localhost", remote=False) == 200
     assert not is_loopback("::ffff:192.0.2.7")
+
+
+async def test_name_that_somebody_else_may_lead_here_is_refused_from_afar() -> None:
+    evil = {"host": "evil.example:9644", "origin": "http://evil.example:9644"}  # rebound: the browser takes it for one
+    assert await status_for("192.0.2.7", **evil, remote=True) == 403
+    assert await status_for("127.0.0.1", **evil, remote=True) == 403
+    assert await status_for("192.0.2.7", "", remote=True) == 403
+    for host in ("198.51.100.1:9644", "[2001:db8::1]:9644", "localhost", "127.0.0.1:9644"):
+        assert await status_for("192.0.2.7", host, remote=True) == 200, host
+    named = {
+        "pykbroker.http.console.hosts": "Kafka-UI.example.org,other",
+        "advertised.listeners": "PLAINTEXT://broker-1.example.org:9092",
+    }
+    for host in ("kafka-ui.example.org", "OTHER:8080", "broker-1.example.org:9644"):
+        assert await status_for("192.0.2.7", host, remote=True, properties=named) == 200, host
+    assert await status_for("192.0.2.7", **evil, remote=True, properties=named) == 403
+
+
+@pytest.mark.parametrize("header", ["forwarded", "x_forwarded_for", "x_real_ip", "via"])
+async def test_proxy_on_this_machine_that_asks_for_others_is_no_local_client(header: str) -> None:
+    said = {header: "for=192.0.2.7"}
+    assert await status_for("127.0.0.1", "localhost:9644", remote=False, **said) == 403
+    assert await status_for("127.0.0.1", "localhost:9644", remote=True, **said) == 200
 
 
 # The trace

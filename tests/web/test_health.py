@@ -16,6 +16,7 @@ from tests.support.running import config_for, running, until
 from tests.web.http import health, scrape
 from wire.messages.group_offsets import OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic
 from wire.messages.metadata import FindCoordinatorRequest
+from wire.messages.transactions import InitProducerIdRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -123,6 +124,22 @@ async def test_replica_that_is_not_in_sync_is_told_but_no_reason(tmp_path: Path)
         await cluster.elect("t", 1, isr=(1,))  # it joins again very soon
         (outside,) = (each for each in seen if each.details["replicas_not_in_sync"])
         assert (outside.reasons, outside.details["replicas_not_in_sync"]) == ([], 1)
+
+
+async def test_broker_is_unready_while_it_loads_transactions(tmp_path: Path) -> None:
+    settings = {"transaction_state_log_num_partitions": "1"}
+    async with running(tmp_path, **settings) as broker, Client.connect(broker) as client:
+        for transactional_id in ("a", "b"):
+            request = InitProducerIdRequest(transactional_id, transaction_timeout_ms=1000)
+            while (await client.ask(request, 4)).error_code:
+                await client.ask(FindCoordinatorRequest(key_type=1, coordinator_keys=[transactional_id]), 4)
+    clock = SimulatedClock()
+    slowly = {"pykbroker_http_listener": "0", "transaction_state_log_load_buffer_size": "1"}  # a batch at a time
+    async with running(tmp_path, clock=clock, **settings, **slowly) as broker:
+        status, body = await health(broker, "/readyz")
+        assert (status, body["reasons"]) == (503, ["1 partitions of the transaction coordinator are being loaded"])
+        clock.advance(1)
+        assert (await health(broker, "/readyz"))[0] == 200
 
 
 async def test_broker_is_unready_while_it_loads_groups(tmp_path: Path) -> None:
