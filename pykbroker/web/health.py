@@ -5,7 +5,8 @@ Rules
 - *Healthy* is a broker that answers, which its event loop does, and that has a log directory left. What else is wrong
   with it a restart would not cure, or make worse.
 - *Ready* is one that is registered and not fenced, does not stop, sees changes of the metadata and acts on them, serves
-  each partition that is to be here, has loaded the groups and transactions that it coordinates, and has no offline log directory.
+  each partition that is to be here, has loaded the groups and transactions that it coordinates, and has no offline log
+  directory.
 - Replicas that are not in sync yet are told, but are no reason: a broker that copies much data serves what it leads.
 
 Sources: the probes of Kubernetes; Kafka's BrokerState.

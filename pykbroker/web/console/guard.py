@@ -4,7 +4,8 @@ Rules
 - Unless `pykbroker.http.console.remote.enable`: the client is on this machine, calls it localhost or by a loopback
   address, and does not ask for somebody else, as a proxy does that says so.
 - With it: the client calls the broker by an address, localhost, a host of `advertised.listeners` or one of
-  `pykbroker.http.console.hosts`. Any web page may have its own name lead to any address (DNS rebinding); these it cannot.
+  `pykbroker.http.console.hosts`. Any web page may have a name of its own lead to any address (DNS rebinding), and none
+  of these.
 - What the API is asked by a browser has to come from the console's own pages; a link to these may be anywhere.
 - What writes needs `pykbroker.http.console.write.enable` and JSON, which no foreign form can send.
 - Every answer carries the headers below: no scripts but the console's own, no frames, no guessing of types.
@@ -98,7 +99,6 @@ class Guard:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return Refusal(415, "NOT_JSON", "What is to be changed is told in JSON.")
         return None
-
 
     def _is_own_name(self, host: str) -> bool:
         """Tell whether nobody else decides where this name leads."""
