@@ -64,7 +64,7 @@ class WebServer:
         context.dispatcher = metering
         collector = metrics.BrokerCollector(services, metering, server, self._loop)
         routes: list[BaseRoute] = [
-            *metrics.routes(metrics.Scrapes(collector, self._end_offsets)),
+            *metrics.routes(metrics.Scrapes(collector, self._end_offsets, services.clock)),
             *health.routes(services, self._loop),
         ]
         if faults is not None:

@@ -58,7 +58,8 @@ def url(broker: Broker, path: str = "") -> str:
 
 async def get(broker: Broker, path: str, **headers: str) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as client:
-        return await client.get(url(broker, path), headers=headers, timeout=20)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await client.get(url(broker, path), headers=sent, timeout=20)
 
 
 async def scrape(broker: Broker) -> Scraped:

@@ -71,7 +71,8 @@ async def _answer(channel: Channel, app: ASGIApp, message: Message) -> None:
         await app(scope, receive, send)
     except Exception:  # of one question: the others go on, and the broker counts a status of 500 as a bug
         logger.exception("bug in %s %s", head["method"], head["path"])
-    await channel.send(Message({"number": head["number"], "status": status, "media_type": media_type}, bytes(body)))
+    with contextlib.suppress(OSError):  # nobody is there any more: `serve` finds out
+        await channel.send(Message({"number": head["number"], "status": status, "media_type": media_type}, bytes(body)))
 
 
 def main() -> None:
