@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -44,6 +45,9 @@ class BrokerFamilies:
         yield from self._cluster()
         yield from self._log_dirs()
         yield from self._fetch_sessions()
+        for name, size in _disk_bytes().items():
+            documentation = "Bytes that this process had the disks do so with."
+            yield gauge(f"kafka_server_kafkaserver_linux_disk_{name}", documentation, size)
 
     def _counters(self) -> Families:
         metrics = self._services.metrics
@@ -104,6 +108,21 @@ class BrokerFamilies:
             "Partitions that fetch sessions remember.",
             sessions.count_partitions(),
         )
+        yield counter(
+            f"{prefix}_incrementalfetchsessionevictions_total",
+            "Fetch sessions that made room for others.",
+            sessions.evictions_total,
+        )
+
+
+def _disk_bytes() -> dict[str, int]:
+    """Return what Linux counts for this process; nothing elsewhere."""
+    try:
+        lines = Path("/proc/self/io").read_text().splitlines()
+    except OSError:
+        return {}
+    counts = dict(line.split(": ") for line in lines)
+    return {name: int(counts[name]) for name in ("read_bytes", "write_bytes")}
 
 
 def _version() -> str:

@@ -10,7 +10,7 @@ from pykbroker.handlers.context import Services
 from pykbroker.histogram import Histogram
 from pykbroker.server.listener import Server
 from pykbroker.server.metering import FETCH, PRODUCE, ApiStats, MeteringDispatcher, TopicStats
-from pykbroker.web.families import NO_LABELS, Families, Labels, counter, gauge, labels, summary
+from pykbroker.web.families import NO_LABELS, Families, Labels, counter, gauge, labels, summary, zeros
 from pykbroker.web.loop_monitor import LoopMonitor
 
 DELETE_RECORDS = 21
@@ -22,6 +22,10 @@ _TIMES: dict[str, tuple[str, Callable[[ApiStats], Histogram]]] = {
         lambda stats: stats.local_us,
     ),
     "remotetimems": ("Time that a request had to wait.", lambda stats: stats.remote_us),
+}
+_NO_TIMES = {
+    "requestqueuetimems": "Always 0: requests are started as they are read.",
+    "responsequeuetimems": "Always 0: answers are sent as they are made.",
 }
 _TOPIC_COUNTS: dict[str, tuple[str, Callable[[TopicStats], int]]] = {
     "totalproducerequests": ("Partitions in produce requests.", lambda stats: stats.produce_requests),
@@ -64,6 +68,8 @@ class RequestFamilies:
                 f"{documentation} Without a topic: of all topics.",
                 [(of, value(stats)) for of, stats in counted],
             )
+        for name in ("producemessageconversions", "fetchmessageconversions"):
+            yield counter(f"{prefix}_{name}_total", "Always 0: as in Kafka 4, there are no old formats.", 0)
         yield counter(
             f"{prefix}_replicationbytesout_total",
             "Bytes of batches that followers got.",
@@ -92,6 +98,8 @@ class RequestFamilies:
                 now_ms=now_ms,
                 unit=1000,
             )
+        for name, documentation in _NO_TIMES.items():
+            yield zeros(f"{prefix}_{name}", documentation, ((of, stats.total_us.count) for of, stats in apis))
         yield summary(
             f"{prefix}_requestbytes",
             "Bytes of a request.",
@@ -115,6 +123,17 @@ class RequestFamilies:
             f"{prefix}_connection_count",
             "Clients that are connected.",
             [(labels(listener=name, networkProcessor=0), count) for name, count in listeners.items()],
+        )
+        accepted = self._server.accepted_total
+        yield counter(
+            f"{prefix}_connection_creation_total",
+            "Clients that were ever connected.",
+            [(labels(listener=name, networkProcessor=0), accepted[name]) for name in listeners],
+        )
+        yield counter(
+            f"{prefix}_connection_close_total",
+            "Clients that are not connected any more.",
+            [(labels(listener=name, networkProcessor=0), accepted[name] - count) for name, count in listeners.items()],
         )
         yield gauge(
             f"{prefix}_connections_software",
