@@ -25,6 +25,7 @@ from collections.abc import Callable, Collection, Iterable
 from struct import Struct
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -40,6 +41,7 @@ from wire.errors import ErrorCode
 from wire.schema import Records, Uuid
 
 if TYPE_CHECKING:
+    from pykbroker.replication.fetch_session import FetchSession
     from wire.messages.fetch import FetchRequest, FetchResponse
     from wire.messages.produce import ProduceRequest, ProduceResponse
 
@@ -108,6 +110,7 @@ class MeteringDispatcher(RequestDispatcher):
         self._services = services
         self._monotonic_ms = services.clock.monotonic_ms
         self._response_errors = ResponseErrors()
+        self._in_sessions: WeakKeyDictionary[FetchSession, Counter[tuple[str, Uuid]]] = WeakKeyDictionary()
         self._handled: Any = None  # the request that the handler was given, of a fetch
 
     # A dispatcher's methods
@@ -258,13 +261,19 @@ class MeteringDispatcher(RequestDispatcher):
                     stats.fetch_requests += len(topic.partitions)
 
     def _fetch_requests(self, request: "FetchRequest | Any", response: "FetchResponse | Any") -> None:
-        """Count which partitions a consumer asked for: within a session, those that the session remembers."""
-        names: Counter[tuple[str, Uuid]] = Counter()
+        """Count which partitions a consumer asked for: within a session, those that the session remembers.
+
+        Sessions are there so that not all partitions are looked at each time; so they are not, unless one changed.
+        """
         session = self._services.fetch_sessions.get(response.session_id)
-        if session is not None:
-            names.update((entry.topic, entry.topic_id) for entry in session.partitions.values())
+        if session is None:
+            names = Counter({(topic.topic, topic.topic_id): len(topic.partitions) for topic in request.topics})
         else:
-            names.update({(topic.topic, topic.topic_id): len(topic.partitions) for topic in request.topics})
+            known = self._in_sessions.get(session)
+            if known is None or request.topics or request.forgotten_topics_data:
+                known = Counter((entry.topic, entry.topic_id) for entry in session.partitions.values())
+                self._in_sessions[session] = known
+            names = known
         for (name, topic_id), count in names.items():
             for stats in self._stats_of(name, topic_id):
                 stats.fetch_requests += count

@@ -24,15 +24,11 @@ pytestmark = pytest.mark.anyio
 async def test_broker_that_works_is_healthy_and_ready(tmp_path: Path) -> None:
     async with running(tmp_path, pykbroker_http_listener="0") as broker, Client.connect(broker) as client:
         await create_topic(client, "t")
-        assert await health(broker, "/healthz") == (
+        status, alive = await health(broker, "/healthz")
+        assert isinstance(alive.pop("event_loop_lag_ms"), float)
+        assert (status, alive) == (
             200,
-            {
-                "status": "healthy",
-                "reasons": [],
-                "event_loop_lag_ms": pytest.approx(0, abs=5000),
-                "offline_log_directories": {},
-                "bugs_total": 0,
-            },
+            {"status": "healthy", "reasons": [], "offline_log_directories": {}, "bugs_total": 0},
         )
         cluster = broker.services.cluster
         assert await health(broker, "/readyz") == (

@@ -13,7 +13,7 @@ from tests.support.running import running, until
 from tests.web.http import get, scrape
 from wire.errors import ErrorCode
 from wire.messages.brokers import ApiVersionsRequest
-from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
 from wire.messages.metadata import MetadataRequest
 from wire.messages.offsets import DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic
 from wire.messages.topics import DeleteTopicsRequest
@@ -121,6 +121,17 @@ async def test_fetches_within_a_session_count_all_that_it_remembers(tmp_path: Pa
         await client.ask(FetchRequest(max_wait_ms=0, session_id=opened.session_id, session_epoch=1), 13)
         scraped = await scrape(broker)
         assert scraped.value(f"{IN}_totalfetchrequests_total", topic="t") == 6
+        # One partition less, and then a request that says nothing new.
+        forgotten = [ForgottenTopic(topic_id=topic_id, partitions=[2])]
+        for epoch, forgets in ((2, forgotten), (3, [])):
+            again = FetchRequest(
+                max_wait_ms=0,
+                session_id=opened.session_id,
+                session_epoch=epoch,
+                forgotten_topics_data=forgets,
+            )
+            await client.ask(again, 13)
+        assert (await scrape(broker)).value(f"{IN}_totalfetchrequests_total", topic="t") == 6 + 2 + 2
         assert scraped.value("kafka_server_fetchsessioncache_numincrementalfetchsessions") == 1
         assert scraped.value("kafka_server_fetchsessioncache_numincrementalfetchpartitionscached") == 3
 
