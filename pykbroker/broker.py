@@ -50,10 +50,11 @@ from pykbroker.transaction_parts import TransactionParts
 from pykbroker.waiters import Wakeups
 from wire.primitives import uuid_text
 
-if TYPE_CHECKING:  # they are imported when somebody orders faults
+if TYPE_CHECKING:  # they are imported where they are wanted
     from pykbroker.faults.broker import FaultyBroker
     from pykbroker.faults.control import Faults
     from pykbroker.faults.seams import Seams
+    from pykbroker.web.starting import StartingHealth
 
 __all__ = ["Broker", "StartError"]
 
@@ -110,6 +111,7 @@ class Broker:
         self._exit = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._http_listener: Listener | None = None
+        self._starting: StartingHealth  # while there is an HTTP listener, and nobody else answers
         self.http_address: tuple[str, int] | None = None  # where HTTP is served, if it is
         self._advertised: list[Endpoint] = []
 
@@ -192,6 +194,8 @@ class Broker:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         clock.on_bug = self._on_bug
+        if config.pykbroker_http_listener:
+            self._bind_http()
         log_dirs = self._open_log_dirs()
         self._bind()
 
@@ -298,6 +302,8 @@ class Broker:
         if self._http_listener is not None:
             from pykbroker.web.server import WebServer
 
+            self._starting.stop()
+
             web = WebServer(
                 self._http_listener,
                 self.services,
@@ -370,12 +376,11 @@ class Broker:
         ]
         if any(endpoint.host in ("0.0.0.0", "::") for endpoint in self._advertised):
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
-        if self.config.pykbroker_http_listener:
-            self._bind_http()
-        elif self.config.pykbroker_http_console_enable:
+        if self.config.pykbroker_http_console_enable and not self.config.pykbroker_http_listener:
             logger.warning("there is no console without pykbroker.http.listener")
 
     def _bind_http(self) -> None:
+        """Open the listener of HTTP, where probes are answered from now on: recovering logs may take minutes."""
         from pykbroker.config_tables.http_listener import parse_http_listener
 
         try:
@@ -391,6 +396,10 @@ class Broker:
         )
         self._exit.callback(self._http_listener.socket.close)
         self.http_address = self._http_listener.address
+        from pykbroker.web.starting import StartingHealth
+
+        self._starting = StartingHealth(self._http_listener.socket)
+        self._exit.callback(self._starting.stop)
 
     def _reachable_here(self) -> tuple[str, int]:
         """Where this machine reaches the listener by which brokers reach each other: it tells addresses that are good

@@ -281,10 +281,11 @@ class BrokerConfig:
     pykbroker_http_max_connections: int = integer(100, at_least(1), internal=True)
     pykbroker_http_leader_timeout_ms: int = integer(2000, at_least(1), internal=True)
     pykbroker_http_end_offsets_max_age_ms: int = integer(5000, at_least(0), internal=True)
-    # The web console: whether it is served; to others than this machine; whether it may change anything; and how many
-    # live traces may be looked at.
+    # The web console: whether it is served; to others than this machine, and by which names these may call it; whether
+    # it may change anything; and how many live traces may be looked at.
     pykbroker_http_console_enable: bool = boolean(False, internal=True)
     pykbroker_http_console_remote_enable: bool = boolean(False, internal=True)
+    pykbroker_http_console_hosts: list[str] = strings([], internal=True)
     pykbroker_http_console_write_enable: bool = boolean(False, internal=True)
     pykbroker_http_console_max_traces: int = integer(4, at_least(1), internal=True)
 

@@ -172,8 +172,13 @@ def batch_crc(batch: RecordBytes) -> int:
 def read_records(batch: RecordBytes, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> list[Record]:
     """Decompress one whole batch and return its records with their offsets and timestamps.
 
-    Raises: ProtocolError where the batch is malformed, or longer than `max_bytes` when decompressed.
+    Raises: ProtocolError where the batch is malformed, LimitError where it has more than `max_bytes` decompressed.
     """
+    return list(iter_records(batch, max_bytes))
+
+
+def iter_records(batch: RecordBytes, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> Iterator[Record]:
+    """Yield what `read_records` returns. Raises: the same, perhaps after records were yielded."""
     header = read_batch_header(batch)
     if header.size != len(batch) or header.record_count < 0:
         raise ProtocolError("record batch of the wrong length or count")
@@ -185,17 +190,15 @@ def read_records(batch: RecordBytes, max_bytes: int = MAX_DECOMPRESSED_BYTES) ->
     if header.record_count * 7 > len(body):  # the smallest record takes seven bytes
         raise ProtocolError(f"{header.record_count} records do not fit into {len(body)} bytes")
     timestamp = header.max_timestamp if header.timestamp_type == TimestampType.LOG_APPEND_TIME else None
-    records = []
     pos = 0
     try:
         for _ in range(header.record_count):
             record, pos = _read_record(body, pos, header.base_offset, header.base_timestamp, timestamp)
-            records.append(record)
+            yield record
     except (IndexError, UnicodeDecodeError) as error:
         raise ProtocolError(f"malformed record: {error}") from None
     if pos != len(body):
         raise ProtocolError(f"{len(body) - pos} bytes follow the last record")
-    return records
 
 
 def _read_record(

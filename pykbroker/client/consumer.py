@@ -44,6 +44,7 @@ from wire.records import (
     TimestampType,
     batch_crc,
     iter_batches,
+    iter_records,
     read_end_txn_marker,
     read_records,
 )
@@ -72,7 +73,7 @@ class ConsumedRecord(NamedTuple):
 
 
 @attrs.define(eq=False)
-class _Fetched:
+class Fetched:
     """What an answer brought of one partition."""
 
     tp: TopicPartition
@@ -110,7 +111,7 @@ class Consumer:
         self._polled: Iterator[ConsumedRecord] = iter(())  # what an iteration has still to yield
         self._tasks: TaskGroup
         # Nothing waits in the stream: who fetches waits until it is taken.
-        self._arrived, self._arrivals = anyio.create_memory_object_stream[_Fetched | Exception](0)
+        self._arrived, self._arrivals = anyio.create_memory_object_stream[Fetched | Exception](0)
 
     async def __aenter__(self) -> "Consumer":
         self._tasks = anyio.create_task_group()
@@ -147,14 +148,27 @@ class Consumer:
 
         Raises: KafkaError, OSError.
         """
+        arrived = await self._receive()
+        if arrived is None:
+            return None
+        records = list(self._records(arrived))
+        self.positions[arrived.tp] = arrived.next_offset
+        return records
+
+    async def poll_batches(self) -> Fetched | None:
+        """Do what `poll` does, and leave the records as they are (visible_batches). Raises: KafkaError, OSError."""
+        arrived = await self._receive()
+        if arrived is not None:
+            self.positions[arrived.tp] = arrived.next_offset
+        return arrived
+
+    async def _receive(self) -> Fetched | None:
         if not self._left:
             return None
         arrived = await self._arrivals.receive()
         if isinstance(arrived, Exception):
             raise arrived
-        records = list(self._records(arrived))
-        self.positions[arrived.tp] = arrived.next_offset
-        return records
+        return arrived
 
     @property
     def _left(self) -> bool:
@@ -252,9 +266,9 @@ class Consumer:
             topics=[FetchTopic(name, partitions=partitions) for name, partitions in by_topic.items()],
         )
 
-    def _sort(self, answer: Any, lost: set[TopicPartition]) -> list[_Fetched | Exception]:
+    def _sort(self, answer: Any, lost: set[TopicPartition]) -> list[Fetched | Exception]:
         """Take the records out of an answer, and note the partitions that this broker does not serve (any more)."""
-        arrived: list[_Fetched | Exception] = []
+        arrived: list[Fetched | Exception] = []
         for topic in answer.responses:
             for told in topic.partitions:
                 tp = TopicPartition(topic.topic, told.partition_index)
@@ -270,7 +284,7 @@ class Consumer:
                     arrived.append(self._take(tp, told))
         return arrived
 
-    def _take(self, tp: TopicPartition, told: Any) -> _Fetched:
+    def _take(self, tp: TopicPartition, told: Any) -> Fetched:
         """Copy what the connection's buffer holds, and move on."""
         records = bytes(told.records)
         first_offset = next_offset = self._fetched_to[tp]
@@ -278,7 +292,7 @@ class Consumer:
             next_offset = header.last_offset + 1
         self._fetched_to[tp] = max(first_offset, next_offset)
         aborted = sorted((each.first_offset, each.producer_id) for each in told.aborted_transactions or ())
-        return _Fetched(
+        return Fetched(
             tp,
             records,
             first_offset,
@@ -296,7 +310,7 @@ class Consumer:
         position = min(max(self._fetched_to[tp], beginning), end)
         self._fetched_to[tp] = position
         self._out_of_range.discard(tp)
-        await self._arrived.send(_Fetched(tp, b"", position, position, [], beginning, end, end))
+        await self._arrived.send(Fetched(tp, b"", position, position, [], beginning, end, end))
         return self._is_at_end(tp, position)
 
     async def _pause(self) -> None:
@@ -308,12 +322,12 @@ class Consumer:
 
     # Records
 
-    def _records(self, fetched: _Fetched) -> Iterator[ConsumedRecord]:
+    def _records(self, fetched: Fetched) -> Iterator[ConsumedRecord]:
         tp, until = fetched.tp, self._until.get(fetched.tp)
-        for header, batch in self._visible_batches(fetched):
+        for header, batch in visible_batches(fetched):
             if self._checks_crcs and header.crc != batch_crc(batch):
                 raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{tp}: the batch at offset {header.base_offset}")
-            for record in read_records(batch):
+            for record in iter_records(batch, self._client.settings.max_decompressed_bytes):
                 if record.offset < fetched.first_offset:
                     continue
                 if until is not None and record.offset >= until:
@@ -336,18 +350,19 @@ class Consumer:
                     fetched.high_watermark,
                 )
 
-    def _visible_batches(self, fetched: _Fetched) -> Iterator[tuple[BatchHeader, memoryview]]:
-        """Leave out control batches, and with read_committed those of aborted transactions."""
-        to_come = list(reversed(fetched.aborted))
-        aborting: set[int] = set()
-        for header, batch in iter_batches(fetched.records):
-            while to_come and to_come[-1][0] <= header.last_offset:
-                aborting.add(to_come.pop()[1])
-            if header.is_control:
-                if header.producer_id in aborting and _is_abort(batch):
-                    aborting.discard(header.producer_id)
-            elif not (header.is_transactional and header.producer_id in aborting):
-                yield header, batch
+
+def visible_batches(fetched: Fetched) -> Iterator[tuple[BatchHeader, memoryview]]:
+    """Leave out control batches, and with read_committed those of aborted transactions."""
+    to_come = list(reversed(fetched.aborted))
+    aborting: set[int] = set()
+    for header, batch in iter_batches(fetched.records):
+        while to_come and to_come[-1][0] <= header.last_offset:
+            aborting.add(to_come.pop()[1])
+        if header.is_control:
+            if header.producer_id in aborting and _is_abort(batch):
+                aborting.discard(header.producer_id)
+        elif not (header.is_transactional and header.producer_id in aborting):
+            yield header, batch
 
 
 def _is_abort(batch: memoryview) -> bool:

@@ -93,15 +93,22 @@ async def list_groups(client: Client) -> list[ListedGroup]:
     """Raises: KafkaError, OSError where a broker that should be there cannot be asked."""
     groups = []
     for broker_id in sorted((await client.metadata([])).brokers):
-
-        async def ask(broker_id: int = broker_id) -> Any:
-            answer = await client.ask_broker(broker_id, Question.of(ListGroupsRequest()))
-            check(answer.error_code)
-            return answer
-
-        for told in (await client.retry(ask)).groups:
-            groups.append(ListedGroup(told.group_id, told.protocol_type, told.group_state, told.group_type, broker_id))
+        groups += await list_groups_of(client, broker_id)
     return sorted(groups, key=lambda group: group.id)
+
+
+async def list_groups_of(client: Client, broker_id: int) -> list[ListedGroup]:
+    """Return the groups that one broker coordinates. Raises: KafkaError, OSError."""
+
+    async def ask() -> Any:
+        answer = await client.ask_broker(broker_id, Question.of(ListGroupsRequest()))
+        check(answer.error_code)
+        return answer
+
+    return [
+        ListedGroup(told.group_id, told.protocol_type, told.group_state, told.group_type, broker_id)
+        for told in (await client.retry(ask)).groups
+    ]
 
 
 async def describe_group(client: Client, group_id: str) -> Group:

@@ -28,6 +28,7 @@ class ClientSettings:
     fetch_max_wait_ms: int = 500
     fetch_max_bytes: int = 50 * 1024 * 1024
     max_partition_fetch_bytes: int = 1024 * 1024
+    max_decompressed_bytes: int = 256 * 1024 * 1024  # of one batch
     session_timeout_ms: int = 45_000
     heartbeat_interval_ms: int = 3_000
     rebalance_timeout_ms: int = 60_000

@@ -154,6 +154,8 @@ pykbroker.http.end.offsets.max.age.ms: Time in ms for which such end offsets are
 pykbroker.http.console.enable: Whether the web console is served by HTTP.
 pykbroker.http.console.write.enable: Whether the console may produce records; else it only shows.
 pykbroker.http.console.remote.enable: Whether the console is also served on an address that is not loopback.
+pykbroker.http.console.hosts: Names by which others may call the console, besides addresses, localhost and those of
+    advertised.listeners.
 pykbroker.http.console.max.traces: Most browsers that may watch the protocol at a time.
 pykbroker.telemetry.enable: Whether clients are told that they may push metrics, and what they push is kept for a while.
 pykbroker.telemetry.max.clients: Most clients of which is known what they were asked for.

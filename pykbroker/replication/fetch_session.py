@@ -98,6 +98,7 @@ class FetchSessions:
         self._clock = clock
         self._max_sessions = max_sessions
         self._eviction_ms = eviction_ms
+        self.evictions_total = 0
         self._sessions: dict[int, FetchSession] = {}  # least recently used first
 
     def __len__(self) -> int:
@@ -172,6 +173,7 @@ class FetchSessions:
             return False
         oldest = next(iter(self._sessions.values()))
         if now - oldest.last_used_ms > self._eviction_ms:
+            self.evictions_total += 1
             self._end(oldest)
             return True
         evictable = (
@@ -182,6 +184,7 @@ class FetchSessions:
         smallest = min(evictable, key=lambda session: (session.is_privileged, len(session.partitions)), default=None)
         if smallest is None or (len(smallest.partitions) >= size and smallest.is_privileged == is_privileged):
             return False
+        self.evictions_total += 1
         self._end(smallest)
         return True
 

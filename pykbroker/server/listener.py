@@ -106,6 +106,7 @@ class Server:
         self._context = context
         self._connections: dict[Connection, str] = {}
         self._per_host: Counter[str] = Counter()
+        self.accepted_total: Counter[str] = Counter()  # by listener
         self._per_listener: Counter[str] = Counter()
         self._rates: ConnectionRates | None = None
         self._refused: dict[socket.socket, Timer] = {}  # closed when their time is up
@@ -218,6 +219,7 @@ class Server:
         connection = self._new_connection(client, info)
         self._connections[connection] = info.host
         self._per_listener[info.listener] += 1
+        self.accepted_total[info.listener] += 1
         self._per_host[info.host] += 1
         metrics.connections += 1
         metrics.connections_total += 1

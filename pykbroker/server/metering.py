@@ -10,7 +10,7 @@ Rules
 - Times are those of Kafka's RequestMetrics as far as we have them: *local* until the handler has returned, *remote* as
   long as an answer was parked or a handler awaited something, *total* both. Requests are not queued here.
 - A fetch counts twice, as Fetch and as FetchConsumer or FetchFollower.
-- All error codes of a response count, also NONE.
+- All error codes of a response count, also NONE. Where the only answer is to close the connection, none does.
 - What another dispatcher has started is finished without being counted: dispatchers are exchanged while requests wait.
 - A topic's failed requests are those that Kafka counts: errors that a client is expected to meet (another leader, an
   offset out of range) are none.
@@ -25,10 +25,11 @@ from collections.abc import Callable, Collection, Iterable
 from struct import Struct
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import attrs
 
-from pykbroker.errors import KafkaError, StorageError
+from pykbroker.errors import CloseConnection, KafkaError, StorageError
 from pykbroker.handlers.context import ConnectionInfo, Services
 from pykbroker.handlers.fetch import replica_id_of
 from pykbroker.histogram import Histogram
@@ -40,6 +41,7 @@ from wire.errors import ErrorCode
 from wire.schema import Records, Uuid
 
 if TYPE_CHECKING:
+    from pykbroker.replication.fetch_session import FetchSession
     from wire.messages.fetch import FetchRequest, FetchResponse
     from wire.messages.produce import ProduceRequest, ProduceResponse
 
@@ -108,6 +110,7 @@ class MeteringDispatcher(RequestDispatcher):
         self._services = services
         self._monotonic_ms = services.clock.monotonic_ms
         self._response_errors = ResponseErrors()
+        self._in_sessions: WeakKeyDictionary[FetchSession, Counter[tuple[str, Uuid]]] = WeakKeyDictionary()
         self._handled: Any = None  # the request that the handler was given, of a fetch
 
     # A dispatcher's methods
@@ -119,6 +122,9 @@ class MeteringDispatcher(RequestDispatcher):
         returned_ms = self._monotonic_ms()
         key, version = _key_and_version(frame)
         names = self._names(key)
+        api = API_BY_KEY[key]
+        if not api.min_version <= version <= api.max_version:
+            version = 0  # as which ApiVersions is answered; others than ours would be labels without end
         size, local_us = len(frame), _us(returned_ms - began_ms)
         for name in names:
             self.requests[name, version] += 1
@@ -194,6 +200,8 @@ class MeteringDispatcher(RequestDispatcher):
             self._produce_began(request)
         elif key == FETCH:
             self._handled = request
+        if isinstance(outcome, CloseConnection):
+            return  # an error that clients are told of by nothing else, or a fault by order
         if isinstance(outcome, KafkaError):
             self.errors[API_BY_KEY[key].name, outcome.code.name] += 1
         elif isinstance(outcome, Exception):
@@ -253,13 +261,19 @@ class MeteringDispatcher(RequestDispatcher):
                     stats.fetch_requests += len(topic.partitions)
 
     def _fetch_requests(self, request: "FetchRequest | Any", response: "FetchResponse | Any") -> None:
-        """Count which partitions a consumer asked for: within a session, those that the session remembers."""
-        names: Counter[tuple[str, Uuid]] = Counter()
+        """Count which partitions a consumer asked for: within a session, those that the session remembers.
+
+        Sessions are there so that not all partitions are looked at each time; so they are not, unless one changed.
+        """
         session = self._services.fetch_sessions.get(response.session_id)
-        if session is not None:
-            names.update((entry.topic, entry.topic_id) for entry in session.partitions.values())
+        if session is None:
+            names = Counter({(topic.topic, topic.topic_id): len(topic.partitions) for topic in request.topics})
         else:
-            names.update({(topic.topic, topic.topic_id): len(topic.partitions) for topic in request.topics})
+            known = self._in_sessions.get(session)
+            if known is None or request.topics or request.forgotten_topics_data:
+                known = Counter((entry.topic, entry.topic_id) for entry in session.partitions.values())
+                self._in_sessions[session] = known
+            names = known
         for (name, topic_id), count in names.items():
             for stats in self._stats_of(name, topic_id):
                 stats.fetch_requests += count

@@ -98,6 +98,11 @@ class TransactionCoordinator:
             transactional_id, unless_created=self._config.transaction_state_log_num_partitions
         )
 
+    @property
+    def loading(self) -> int:
+        """How many shards are not complete yet."""
+        return self._shards.loading
+
     def shards(self) -> "list[TransactionShard]":
         """Return all shards. Raises: COORDINATOR_LOAD_IN_PROGRESS, if one is not complete."""
         return self._shards.all()

@@ -1,8 +1,8 @@
 """Where partitions that others lead end: asked of their leaders, and remembered for as long as a scrape is recent.
 
 Owns: a connection to each leader that was asked. Rules
-- One request to each leader, all at the same time, and no more than `pykbroker.http.leader.timeout.ms` for all of it:
-  what a leader does not tell in time is left out.
+- All leaders are asked at the same time, each for MAX_AT_ONCE partitions at a time, and no more than
+  `pykbroker.http.leader.timeout.ms` for all of it: what a leader does not tell in time is left out.
 - An answer is good for `pykbroker.http.end.offsets.max.age.ms`.
 - One call at a time; whoever calls sees to that.
 
@@ -10,7 +10,7 @@ Not here: the end of what this broker leads (Partition.high_watermark).
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
 
@@ -27,6 +27,7 @@ logger = logging.getLogger("pykbroker.web")
 
 LIST_OFFSETS_VERSION = 10
 LATEST = -1
+MAX_AT_ONCE = 1000  # partitions in one request
 CONSUMER = -1  # asks for the high watermark, not for the log end offset
 
 
@@ -39,14 +40,18 @@ class EndOffsets:
         self._peers: dict[int, Peer] = {}
         self._known: dict[TopicPartition, tuple[int, float]] = {}  # offset, and when it was told
 
-    async def of(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the high watermark of each partition whose leader tells it."""
+    async def of(
+        self, wanted: Iterable[TopicPartition], pause: Callable[[], Awaitable[None]]
+    ) -> dict[TopicPartition, int]:
+        """Return the high watermark of each partition whose leader tells it; `pause` gives others a turn."""
         now_ms = self._clock.monotonic_ms()
         oldest_ms = now_ms - self._config.pykbroker_http_end_offsets_max_age_ms
         self._known = {key: known for key, known in self._known.items() if known[1] > oldest_ms}
         asked: dict[int, list[TopicPartition]] = {}
         partitions = list(wanted)
-        for topic_partition in partitions:
+        for number, topic_partition in enumerate(partitions):
+            if number % MAX_AT_ONCE == 0:
+                await pause()
             image = self._cluster.image.partition(*topic_partition)
             if topic_partition not in self._known and image is not None and image.leader != NO_BROKER:
                 asked.setdefault(image.leader, []).append(topic_partition)
@@ -54,7 +59,7 @@ class EndOffsets:
         with anyio.move_on_after(self._config.pykbroker_http_leader_timeout_ms / 1000):
             async with anyio.create_task_group() as tasks:
                 for leader_id, of_leader in asked.items():
-                    tasks.start_soon(self._ask, leader_id, of_leader)
+                    tasks.start_soon(self._ask_for_all, leader_id, of_leader)
         return {key: self._known[key][0] for key in partitions if key in self._known}
 
     async def aclose(self) -> None:
@@ -63,6 +68,10 @@ class EndOffsets:
     async def _close(self, broker_ids: Iterable[int]) -> None:
         for broker_id in broker_ids:
             await self._peers.pop(broker_id).aclose()
+
+    async def _ask_for_all(self, leader_id: int, partitions: list[TopicPartition]) -> None:
+        for first in range(0, len(partitions), MAX_AT_ONCE):
+            await self._ask(leader_id, partitions[first : first + MAX_AT_ONCE])
 
     async def _ask(self, leader_id: int, partitions: Iterable[TopicPartition]) -> None:
         from wire.messages.offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic

@@ -1,49 +1,92 @@
-"""How metric families are written down, for all that export some."""
+"""Metric families, as all that export some write them down: samples are read only while the text is made.
 
-from collections.abc import Iterable, Mapping, Sequence
+    yield gauge("kafka_log_log_size", "Bytes of a log.", ((labels(topic=..., partition=...), size) for ...))
 
-from prometheus_client import Metric
+Rules: labels are text already, `name="value",…`, since most of them are used in many families; who builds something
+long before its families yields PAUSE, so that others have their turn.
+
+Not here: the text (exposition).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 from pykbroker.histogram import Histogram
 
-Labels = Mapping[str, str]
-Samples = Iterable[tuple[Labels, float]]
+Labels: TypeAlias = str
+Value: TypeAlias = int | float
+Samples: TypeAlias = Iterable[tuple[Labels, Value]]
 
-NO_LABELS: Labels = {}
-QUANTILES = (0.5, 0.75, 0.95, 0.98, 0.99, 0.999)  # those of Kafka's histograms
+NO_LABELS: Labels = ""
+PAUSE = None
+# Those of Kafka's histograms, as the exporter's rules write them: "0." and what stands before "thPercentile".
+QUANTILES = {"0.50": 0.5, "0.75": 0.75, "0.95": 0.95, "0.98": 0.98, "0.99": 0.99, "0.999": 0.999}
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
-def gauge(name: str, documentation: str, samples: Samples | float) -> Metric:
-    return _family(name, documentation, "gauge", name, samples)
+class Family(NamedTuple):
+    name: str  # of a counter without its `_total`
+    documentation: str
+    kind: str
+    samples: Iterable[tuple[str, Labels, Value]]  # each with its own name
 
 
-def counter(name: str, documentation: str, samples: Samples | float) -> Metric:
+Families: TypeAlias = Iterator[Family | None]  # None: PAUSE
+
+
+def labels(values: Mapping[str, object] | None = None, /, **more: object) -> Labels:
+    """Write labels down; what the broker did not choose is escaped."""
+    named = {**(values or {}), **more}
+    return ",".join(f'{name}="{str(value).translate(_ESCAPES)}"' for name, value in named.items())
+
+
+def partition_labels(topic: str, index: int) -> Labels:
+    """The same for names that have been checked."""
+    return f'topic="{topic}",partition="{index}"'
+
+
+def gauge(name: str, documentation: str, samples: Samples | Value) -> Family:
+    return Family(name, documentation, "gauge", _named(name, samples))
+
+
+def counter(name: str, documentation: str, samples: Samples | Value) -> Family:
     """`name` ends in `_total`."""
-    return _family(name.removesuffix("_total"), documentation, "counter", name, samples)
+    return Family(name.removesuffix("_total"), documentation, "counter", _named(name, samples))
 
 
 def summary(
     name: str, documentation: str, samples: Iterable[tuple[Labels, Histogram]], *, now_ms: float, unit: float = 1
-) -> Metric:
+) -> Family:
     """One value of the histograms is `1 / unit` of what the name says."""
-    family = Metric(name, documentation, "summary")
-    for labels, histogram in samples:
-        for quantile, value in zip(QUANTILES, histogram.quantiles(QUANTILES, now_ms), strict=True):
-            family.add_sample(name, {**labels, "quantile": str(quantile)}, value / unit)
-        family.add_sample(f"{name}_sum", dict(labels), histogram.sum / unit)
-        family.add_sample(f"{name}_count", dict(labels), histogram.count)
-    return family
+
+    def written() -> Iterator[tuple[str, Labels, Value]]:
+        for of, histogram in samples:
+            before = f"{of}," if of else ""
+            values = histogram.quantiles(QUANTILES.values(), now_ms)
+            for quantile, value in zip(QUANTILES, values, strict=True):
+                yield name, f'{before}quantile="{quantile}"', value / unit
+            yield f"{name}_sum", of, histogram.sum / unit
+            yield f"{name}_count", of, histogram.count
+
+    return Family(name, documentation, "summary", written())
 
 
-def partition_labels(partitions: Iterable[tuple[str, int]]) -> Sequence[Labels]:
-    """Make the labels of each partition once; families may share them."""
-    return [{"topic": topic, "partition": str(index)} for topic, index in partitions]
+def zeros(name: str, documentation: str, counts: Iterable[tuple[Labels, int]]) -> Family:
+    """A summary of what happens so many times, and never takes any time."""
+
+    def written() -> Iterator[tuple[str, Labels, Value]]:
+        for of, count in counts:
+            for quantile in QUANTILES:
+                yield name, f'{of},quantile="{quantile}"', 0
+            yield f"{name}_sum", of, 0
+            yield f"{name}_count", of, count
+
+    return Family(name, documentation, "summary", written())
 
 
-def _family(name: str, documentation: str, kind: str, sample_name: str, samples: Samples | float) -> Metric:
-    family = Metric(name, documentation, kind)
+def _named(name: str, samples: Samples | Value) -> Iterator[tuple[str, Labels, Value]]:
     if isinstance(samples, int | float):
-        samples = ((NO_LABELS, samples),)
-    for labels, value in samples:
-        family.add_sample(sample_name, labels, value)  # type: ignore[arg-type]  # nobody changes them
-    return family
+        yield name, NO_LABELS, samples
+        return
+    for of, value in samples:
+        yield name, of, value

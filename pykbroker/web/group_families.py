@@ -7,20 +7,33 @@ them counts nothing twice
 - of the brokers, and of how many partitions topics have, the controller tells.
 
 A group's lag is the high watermark of a partition minus the committed offset, for what the group has committed. Where
-another broker leads the partition and does not answer, there is no lag.
+another broker leads the partition and does not answer, there is no lag, and no sum.
 Sources: kafka_exporter's README and dashboard; the MBeans of Kafka's GroupMetadataManager.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-
-from prometheus_client import Metric
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 from pykbroker.cluster.image import NO_BROKER, PartitionImage
-from pykbroker.errors import KafkaError
 from pykbroker.handlers.context import Services
+from pykbroker.replication.partition import Partition
 from pykbroker.topic_partition import TopicPartition
-from pykbroker.web.families import Labels, Samples, gauge
+from pykbroker.web.families import PAUSE, Families, Family, Labels, gauge, labels, partition_labels
+
+ROWS_AT_ONCE = 500
+
+
+class Committed(NamedTuple):
+    """What a group that this broker coordinates has committed of a topic."""
+
+    group_id: str
+    topic: str
+    partitions: list[int]
+    offsets: list[int]  # of each of these
+
+
+EndOffsetOf: TypeAlias = Callable[[TopicPartition], int | None]  # of partitions that others lead
 
 _STATES = {
     "preparingrebalance": "PreparingRebalance",
@@ -35,165 +48,173 @@ class GroupFamilies:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def partitions_led_elsewhere(self) -> list[TopicPartition]:
-        """Return the partitions that groups here have committed offsets of, as far as another broker leads them."""
-        image, me = self._services.cluster.image, self._services.cluster.broker_id
-        found: dict[TopicPartition, None] = {}
-        for _, offsets in self._committed():
-            for topic_partition in offsets:
-                state = image.partition(*topic_partition)
-                if state is not None and state.leader not in (me, NO_BROKER):
-                    found[topic_partition] = None
-        return list(found)
+    def committed(self) -> Iterator[Sequence[Committed]]:
+        """Yield what groups have committed, some of it at a time."""
+        rows: list[Committed] = []
+        size = 0
+        for shard in self._services.groups.served():
+            for group_id in list(shard.groups):
+                for topic, committed in shard.read_offsets(group_id, require_stable=False).items():
+                    offsets = [each.offset for each in committed.values()]
+                    rows.append(Committed(group_id, topic, list(committed), offsets))
+                    size += len(offsets)
+                if size >= ROWS_AT_ONCE:
+                    yield rows
+                    rows, size = [], 0
+        yield rows
 
-    def collect(self, end_offsets: Mapping[TopicPartition, int]) -> Iterator[Metric]:
-        """`end_offsets`: of partitions that others lead."""
+    def led_elsewhere(self, committed: Iterable[Committed]) -> Iterator[TopicPartition]:
+        """Yield the partitions of these, each once, that another broker leads."""
+        image, me = self._services.cluster.image, self._services.cluster.broker_id
+        seen: dict[str, set[int]] = {}
+        for row in committed:
+            indexes = set(row.partitions) - seen.setdefault(row.topic, set())
+            seen[row.topic] |= indexes
+            for index in indexes:
+                state = image.partition(row.topic, index)
+                if state is not None and state.leader not in (me, NO_BROKER):
+                    yield TopicPartition(row.topic, index)
+
+    def collect(self, committed: Iterable[Committed], end_offset_of: EndOffsetOf) -> Families:
+        partitions = {each.topic_partition: each for each in self._services.replicas.partitions() if each.is_leader}
+        yield PAUSE
         yield from self._cluster()
-        yield from self._topics()
-        yield from self._consumer_groups(end_offsets)
+        yield from self._topics(partitions)
+        yield from self._consumer_groups(committed, partitions, end_offset_of)
         yield from self._coordinator()
 
-    def _cluster(self) -> Iterator[Metric]:
+    def _cluster(self) -> Families:
         cluster, listener = self._services.cluster, self._services.config.inter_broker_listener_effective
         brokers = cluster.image.alive_brokers() if cluster.is_controller else []
-        yield gauge(
-            "kafka_brokers", "Brokers of the cluster; the controller tells.", [({}, len(brokers))] if brokers else []
-        )
+        yield gauge("kafka_brokers", "Brokers of the cluster; the controller tells.", len(brokers) if brokers else [])
         addresses = []
         for broker in brokers:
             endpoint = broker.listeners.get(listener) or next(iter(broker.listeners.values()), None)
             if endpoint is not None:
-                addresses.append({"id": str(broker.id), "address": f"{endpoint.host}:{endpoint.port}"})
-        yield gauge("kafka_broker_info", "A broker of the cluster; always 1.", [(labels, 1) for labels in addresses])
+                addresses.append(labels(id=broker.id, address=f"{endpoint.host}:{endpoint.port}"))
+        yield gauge("kafka_broker_info", "A broker of the cluster; always 1.", [(of, 1) for of in addresses])
 
-    def _topics(self) -> Iterator[Metric]:
+    def _topics(self, partitions: Mapping[TopicPartition, Partition]) -> Families:
         cluster = self._services.cluster
         topics = cluster.image.topics.values() if cluster.is_controller else ()
         yield gauge(
             "kafka_topic_partitions",
             "Partitions of a topic; the controller tells.",
-            [({"topic": topic.name}, len(topic.partitions)) for topic in topics],
+            ((labels(topic=topic.name), len(topic.partitions)) for topic in topics),
         )
-        states = self._states()
-        labels: list[Labels] = [{"topic": key.topic, "partition": str(key.partition)} for key, _ in states]
+        mine = {cluster.broker_id, NO_BROKER} if cluster.is_controller else {cluster.broker_id}
+        of_each: list[Labels] = []
+        states: list[PartitionImage] = []
+        of_led: list[Labels] = []
+        led: list[Partition] = []
+        for topic in cluster.image.topics.values():
+            yield PAUSE
+            for index, state in enumerate(topic.partitions):
+                if state.leader in mine:
+                    of_each.append(partition_labels(topic.name, index))
+                    states.append(state)
+                    partition = partitions.get(TopicPartition(topic.name, index))
+                    if partition is not None:
+                        of_led.append(of_each[-1])
+                        led.append(partition)
 
-        def family(name: str, documentation: str, values: Iterator[int]) -> Metric:
-            return gauge(f"kafka_topic_partition_{name}", documentation, zip(labels, values, strict=True))
+        def family(name: str, documentation: str, values: Iterator[int]) -> Family:
+            return gauge(f"kafka_topic_partition_{name}", documentation, zip(of_each, values, strict=True))
 
-        yield from self._offsets(states, labels)
+        yield gauge(
+            "kafka_topic_partition_current_offset",
+            "Where consumers find the end of a partition.",
+            zip(of_led, (partition.high_watermark for partition in led), strict=True),
+        )
+        yield gauge(
+            "kafka_topic_partition_oldest_offset",
+            "The first offset of a partition.",
+            zip(of_led, (partition.log.log_start_offset for partition in led), strict=True),
+        )
         yield gauge(
             "kafka_topic_partition_leader",
             "The broker that leads a partition.",
-            [
-                (each, state.leader)
-                for each, (_, state) in zip(labels, states, strict=True)
-                if state.leader != NO_BROKER
-            ],
+            _known(of_each, (None if state.leader == NO_BROKER else state.leader for state in states)),
         )
-        yield family("replicas", "Replicas of a partition.", (len(state.replicas) for _, state in states))
-        yield family("in_sync_replica", "Replicas in sync.", (len(state.isr) for _, state in states))
+        yield family("replicas", "Replicas of a partition.", (len(state.replicas) for state in states))
+        yield family("in_sync_replica", "Replicas in sync.", (len(state.isr) for state in states))
         yield family(
             "leader_is_preferred",
             "1: its first replica leads.",
-            (int(state.leader == state.replicas[0]) for _, state in states),
+            (int(state.leader == state.replicas[0]) for state in states),
         )
         yield family(
             "under_replicated_partition",
             "1: fewer replicas are in sync than there are.",
-            (int(len(state.isr) < len(state.replicas)) for _, state in states),
+            (int(len(state.isr) < len(state.replicas)) for state in states),
         )
-
-    def _states(self) -> list[tuple[TopicPartition, PartitionImage]]:
-        """Return the partitions that this broker tells of."""
-        cluster = self._services.cluster
-        mine = {cluster.broker_id, NO_BROKER} if cluster.is_controller else {cluster.broker_id}
-        return [
-            (TopicPartition(topic.name, index), state)
-            for topic in cluster.image.topics.values()
-            for index, state in enumerate(topic.partitions)
-            if state.leader in mine
-        ]
-
-    def _offsets(self, states: list[tuple[TopicPartition, PartitionImage]], labels: list[Labels]) -> Iterator[Metric]:
-        current: list[tuple[Labels, float]] = []
-        oldest: list[tuple[Labels, float]] = []
-        for each, (topic_partition, _) in zip(labels, states, strict=True):
-            try:
-                partition = self._services.replicas.partition(*topic_partition)
-            except KafkaError:  # its log directory is offline, or it has no leader and no replica here
-                continue
-            if partition.is_leader:
-                current.append((each, partition.high_watermark))
-                oldest.append((each, partition.log.log_start_offset))
-        yield gauge("kafka_topic_partition_current_offset", "Where consumers find the end of a partition.", current)
-        yield gauge("kafka_topic_partition_oldest_offset", "The first offset of a partition.", oldest)
 
     # Groups
 
-    def _committed(self) -> Iterator[tuple[str, dict[TopicPartition, int]]]:
-        """Yield each group that this broker coordinates, with its committed offsets."""
-        for shard in self._services.groups.served():
-            for group_id in shard.groups:
-                offsets = shard.read_offsets(group_id, require_stable=False)
-                yield (
-                    group_id,
-                    {
-                        TopicPartition(topic, index): committed.offset
-                        for topic, partitions in offsets.items()
-                        for index, committed in partitions.items()
-                    },
-                )
+    def _consumer_groups(
+        self,
+        committed: Iterable[Committed],
+        partitions: Mapping[TopicPartition, Partition],
+        end_offset_of: EndOffsetOf,
+    ) -> Families:
+        """A sum of lags is left out where a part of it is not known: alerts would take it for less than it is.
 
-    def _consumer_groups(self, end_offsets: Mapping[TopicPartition, int]) -> Iterator[Metric]:
-        current: list[tuple[Labels, float]] = []
-        lags: list[tuple[Labels, float]] = []
-        current_sums: Counter[tuple[str, str]] = Counter()
-        lag_sums: Counter[tuple[str, str]] = Counter()
-        for group_id, offsets in self._committed():
-            for topic_partition, offset in offsets.items():
-                topic, index = topic_partition
-                labels = {"consumergroup": group_id, "topic": topic, "partition": str(index)}
-                current.append((labels, offset))
-                current_sums[group_id, topic] += offset
-                end_offset = self._end_offset(topic_partition, end_offsets)
-                if end_offset is not None:
-                    lag = max(end_offset - offset, 0)
-                    lags.append((labels, lag))
-                    lag_sums[group_id, topic] += lag
+        Lists of texts and numbers, not of pairs: tens of thousands of objects would set off the garbage collector.
+        """
+        of_each: list[Labels] = []
+        offsets: list[int] = []
+        lags: list[int | None] = []
+        of_sums: list[Labels] = []
+        offset_sums: list[int] = []
+        lag_sums: list[int | None] = []
+        for row in committed:
+            yield PAUSE
+            of_topic = labels(consumergroup=row.group_id, topic=row.topic)
+            first = len(lags)
+            for index, offset in zip(row.partitions, row.offsets, strict=True):
+                tp = TopicPartition(row.topic, index)
+                partition = partitions.get(tp)
+                end_offset = end_offset_of(tp) if partition is None else partition.high_watermark
+                of_each.append(f'{of_topic},partition="{index}"')
+                lags.append(None if end_offset is None else max(end_offset - offset, 0))
+            offsets += row.offsets
+            of_sums.append(of_topic)
+            offset_sums.append(sum(row.offsets))
+            known = [lag for lag in lags[first:] if lag is not None]
+            lag_sums.append(sum(known) if len(known) == len(row.offsets) else None)
+        current = zip(of_each, offsets, strict=True)
         yield gauge("kafka_consumergroup_current_offset", "The offset that a group has committed.", current)
-        yield gauge("kafka_consumergroup_current_offset_sum", "The same, of all partitions.", _by_topic(current_sums))
-        yield gauge("kafka_consumergroup_lag", "Records that a group has not committed yet.", lags)
-        yield gauge("kafka_consumergroup_lag_sum", "The same, of all partitions.", _by_topic(lag_sums))
+        yield gauge(
+            "kafka_consumergroup_current_offset_sum",
+            "The same, of all partitions.",
+            zip(of_sums, offset_sums, strict=True),
+        )
+        yield gauge("kafka_consumergroup_lag", "Records that a group has not committed yet.", _known(of_each, lags))
+        yield gauge(
+            "kafka_consumergroup_lag_sum",
+            "The same, of all partitions; absent where one of them is not known.",
+            _known(of_sums, lag_sums),
+        )
         yield gauge(
             "kafka_consumergroup_members",
             "Members of a group.",
             [
-                ({"consumergroup": group_id}, len(group.members))
+                (labels(consumergroup=group_id), len(group.members))
                 for shard in self._services.groups.served()
                 for group_id, group in shard.groups.items()
             ],
         )
+        name = "kafka_coordinator_group_groupmetadatamanager_numoffsets"
+        yield gauge(name, "Offsets that groups on this broker have committed.", len(offsets))
 
-    def _end_offset(self, topic_partition: TopicPartition, elsewhere: Mapping[TopicPartition, int]) -> int | None:
-        try:
-            partition = self._services.replicas.partition(*topic_partition)
-        except KafkaError:
-            return elsewhere.get(topic_partition)
-        return partition.high_watermark if partition.is_leader else elsewhere.get(topic_partition)
-
-    def _coordinator(self) -> Iterator[Metric]:
+    def _coordinator(self) -> Families:
         shards = self._services.groups.served()
         states = Counter(str(group.state) for shard in shards for group in shard.groups.values())
         prefix = "kafka_coordinator_group_groupmetadatamanager"
         yield gauge(f"{prefix}_numgroups", "Groups that this broker coordinates.", states.total())
         for name, state in _STATES.items():
             yield gauge(f"{prefix}_numgroups{name}", f"Groups that are {state}.", states[state])
-        yield gauge(
-            f"{prefix}_numoffsets",
-            "Offsets that they have committed.",
-            sum(len(offsets) for _, offsets in self._committed()),
-        )
 
 
-def _by_topic(sums: Mapping[tuple[str, str], int]) -> Samples:
-    return [({"consumergroup": group_id, "topic": topic}, value) for (group_id, topic), value in sums.items()]
+def _known(of_each: Iterable[Labels], values: Iterable[int | None]) -> Iterator[tuple[Labels, int]]:
+    return ((of, value) for of, value in zip(of_each, values, strict=True) if value is not None)

@@ -5,7 +5,8 @@ Rules
 - *Healthy* is a broker that answers, which its event loop does, and that has a log directory left. What else is wrong
   with it a restart would not cure, or make worse.
 - *Ready* is one that is registered and not fenced, does not stop, sees changes of the metadata and acts on them, serves
-  each partition that is to be here, has loaded the groups that it coordinates, and has no offline log directory.
+  each partition that is to be here, has loaded the groups and transactions that it coordinates, and has no offline log
+  directory.
 - Replicas that are not in sync yet are told, but are no reason: a broker that copies much data serves what it leads.
 
 Sources: the probes of Kubernetes; Kafka's BrokerState.
@@ -20,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from pykbroker.handlers.context import Services
 from pykbroker.topic_partition import TopicPartition
+from pykbroker.transaction_parts import TRANSACTION_TOPIC
 from pykbroker.web.loop_monitor import LoopMonitor
 
 
@@ -63,6 +65,9 @@ def readiness(services: Services) -> Health:
         reasons.append(f"{not_leading} partitions are not led yet")
     if services.groups.loading:
         reasons.append(f"{services.groups.loading} partitions of the group coordinator are being loaded")
+    # Whoever has the topic has a coordinator already; without it, none is made for this.
+    if TRANSACTION_TOPIC in cluster.image.topics and services.transactions.loading:
+        reasons.append(f"{services.transactions.loading} partitions of the transaction coordinator are being loaded")
     offline = services.log_dirs.offline
     if offline:
         reasons.append(

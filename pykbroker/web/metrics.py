@@ -1,112 +1,134 @@
 """GET /metrics: what Prometheus scrapes.
 
 Owns: the collectors, and what they need while they are there. Rules
-- Families are built when somebody scrapes, from plain ints and the broker's state, each in one go. They become text in
-  a thread, a few at a time, so that others have their turn and the memory of all samples is never taken at once.
-- One scrape at a time; others wait, as many as there may be HTTP connections.
+- Families are built when somebody scrapes, from plain ints and the broker's state, and become text on the event loop,
+  in steps of about MAX_STEP_MS: others have their turn in between, and nobody else wants the interpreter meanwhile, as
+  a thread would. Only compressing is left to a thread, since that lets go of the interpreter.
+- One scrape at a time; others wait, as many as there may be HTTP connections. Sending is nobody else's wait.
 
-Not here: the families themselves (..._families), the server (server).
+Not here: the families themselves (..._families), their text (exposition), the server (server).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import AsyncIterator, Iterable
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
-from prometheus_client import CollectorRegistry, GCCollector, Metric, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from pykbroker.clock import Clock
 from pykbroker.handlers.context import Services
 from pykbroker.server.listener import Server
 from pykbroker.server.metering import MeteringDispatcher
-from pykbroker.topic_partition import TopicPartition
 from pykbroker.web.broker_families import BrokerFamilies
 from pykbroker.web.end_offsets import EndOffsets
-from pykbroker.web.group_families import GroupFamilies
+from pykbroker.web.exposition import pieces
+from pykbroker.web.families import PAUSE, Families, Family, labels
+from pykbroker.web.group_families import Committed, EndOffsetOf, GroupFamilies
 from pykbroker.web.loop_monitor import LoopMonitor
 from pykbroker.web.replica_families import ReplicaFamilies
 from pykbroker.web.request_families import RequestFamilies
 from pykbroker.web.traffic import Traffic
 
-MAX_SAMPLES_AT_ONCE = 1000  # beyond that no further family is taken into the same step
-_END = b"# EOF\n"
+MAX_STEP_MS = 1.0
+SENT_BYTES = 128 * 1024  # that are compressed, and sent, at a time
+_GZIP = 16 + zlib.MAX_WBITS
 
 
-class BrokerCollector(Collector):
-    """All families of one broker. `end_offsets` are those of partitions that others lead, as of the last scrape."""
+class BrokerCollector:
+    """All families of one broker."""
 
-    def __init__(
-        self,
-        services: Services,
-        metering: MeteringDispatcher,
-        server: Server,
-        loop: LoopMonitor,
-    ) -> None:
-        self.end_offsets: dict[TopicPartition, int] = {}
+    def __init__(self, services: Services, metering: MeteringDispatcher, server: Server, loop: LoopMonitor) -> None:
         self.groups = GroupFamilies(services)
+        self.broker = BrokerFamilies(services)
         self._traffic = Traffic(services.cluster, services.replicas)
         self._replicas = ReplicaFamilies(services, self._traffic)
         self._requests = RequestFamilies(services, metering, server, loop)
-        self._broker = BrokerFamilies(services)
-
-    def collect(self) -> Iterator[Metric]:
-        self._traffic.settle()
-        yield from self._replicas.collect()
-        yield from self._requests.collect()
-        yield from self._broker.collect()
-        yield from self.groups.collect(self.end_offsets)
-
-
-class Scrapes:
-    def __init__(self, collector: BrokerCollector, end_offsets: EndOffsets) -> None:
-        self._collector = collector
-        self._end_offsets = end_offsets
         self._registry = CollectorRegistry()
-        self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+
+    def collect(self, committed: Iterable[Committed], end_offset_of: EndOffsetOf) -> Families:
+        for _ in self._traffic.settling():
+            yield PAUSE
+        yield from self._replicas.collect()
+        yield from self._requests.collect()
+        yield from self.broker.collect()
+        yield from self.groups.collect(committed, end_offset_of)
+        for metric in self._registry.collect():
+            samples = [(sample.name, labels(sample.labels), sample.value) for sample in metric.samples]
+            yield Family(metric.name, metric.documentation, metric.type, samples)
+
+
+class Scrapes:
+    def __init__(self, collector: BrokerCollector, end_offsets: EndOffsets, clock: Clock) -> None:
+        self._collector = collector
+        self._end_offsets = end_offsets
+        self._clock = clock
         self._lock = anyio.Lock()
 
     async def answer(self, request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        _, content_type = choose_encoder(request.headers.get("accept", ""))
+        is_compressed = "gzip" in request.headers.get("accept-encoding", "")
         async with self._lock:
-            elsewhere = self._collector.groups.partitions_led_elsewhere()
-            self._collector.end_offsets = await self._end_offsets.of(elsewhere)
-            text = await self._text(encode)
-        return Response(text, headers={"content-type": content_type})
+            parts = await self._parts(
+                is_open_metrics=content_type.startswith("application/openmetrics"), is_compressed=is_compressed
+            )
+        headers = {"content-type": content_type, "vary": "accept-encoding", "content-length": str(sum(map(len, parts)))}
+        if is_compressed:
+            headers["content-encoding"] = "gzip"
+        return StreamingResponse(_each(parts), headers=headers)
 
-    async def _text(self, encode: Callable[[Collector], bytes]) -> bytes:
-        parts = []
-        for families in _batches(self._registry.collect()):
-            parts.append(await anyio.to_thread.run_sync(encode, _Collected(families)))
-        # Each part of OpenMetrics says that it is the last.
-        return b"".join(part.removesuffix(_END) for part in parts) + (_END if parts[-1].endswith(_END) else b"")
+    async def _parts(self, *, is_open_metrics: bool, is_compressed: bool) -> list[bytes]:
+        turns = _Turns(self._clock)
+        await self._collector.broker.look_at_volumes()
+        committed: list[Committed] = []
+        for each in self._collector.groups.committed():
+            committed += each
+            await turns.pause()
+        led_elsewhere = self._collector.groups.led_elsewhere(committed)
+        known = await self._end_offsets.of(led_elsewhere, turns.pause)
+        compressor = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+        parts: list[bytes] = []
+        text: list[str] = []
+        size = 0
+        for piece in pieces(self._collector.collect(committed, known.get), is_open_metrics=is_open_metrics):
+            text.append(piece)
+            size += len(piece)
+            if size >= SENT_BYTES:
+                parts.append("".join(text).encode())
+                text, size = [], 0
+                if is_compressed:
+                    parts.append(await anyio.to_thread.run_sync(compressor.compress, parts.pop()))
+            await turns.pause()
+        parts.append("".join(text).encode())
+        if is_compressed:
+            parts.append(compressor.compress(parts.pop()) + compressor.flush())
+        return parts
 
 
-class _Collected(Collector):
-    """Families that are there already, in the form that an encoder takes."""
+class _Turns:
+    """Gives others a turn when the event loop was had for long enough."""
 
-    def __init__(self, families: Sequence[Metric]) -> None:
-        self._families = families
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_ms = clock.monotonic_ms()
 
-    def collect(self) -> Sequence[Metric]:
-        return self._families
+    async def pause(self) -> None:
+        if self._clock.monotonic_ms() - self._began_ms >= MAX_STEP_MS:
+            await anyio.lowlevel.checkpoint()
+            self._began_ms = self._clock.monotonic_ms()
 
 
-def _batches(families: Iterable[Metric]) -> Iterator[list[Metric]]:
-    batch: list[Metric] = []
-    size = 0
-    for family in families:
-        batch.append(family)
-        size += len(family.samples)
-        if size > MAX_SAMPLES_AT_ONCE:
-            yield batch
-            batch, size = [], 0
-    yield batch
+async def _each(parts: list[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
 
 
 def routes(scrapes: Scrapes) -> list[BaseRoute]:

@@ -1,18 +1,17 @@
 """Families about replicas, logs and the cluster's metadata, by the names that the JMX exporter gives Kafka's.
 
-Each broker tells of what it has: of its logs, of the partitions that it leads. What the controller knows of the cluster
-(`kafka_controller_...`) every broker tells, as every controller of a Kafka does, from its own copy of the metadata.
+Each broker tells of what it has: of its logs, of the partitions that it leads. Of the cluster as a whole
+(`kafka_controller_kafkacontroller_...`) only the controller tells, so that the sum over all brokers, and the highest of
+them, are both right: dashboards take either.
 Sources: the MBeans of Kafka 4.4 and the exporter's example for KRaft (tests/data/jmx_exporter_names.tsv).
 """
 
 from collections.abc import Iterator, Sequence
 
-from prometheus_client import Metric
-
 from pykbroker.cluster.image import NO_BROKER
 from pykbroker.handlers.context import Services
 from pykbroker.replication.partition import Partition
-from pykbroker.web.families import Labels, counter, gauge, partition_labels
+from pykbroker.web.families import NO_LABELS, PAUSE, Families, Family, Labels, counter, gauge, labels, partition_labels
 from pykbroker.web.traffic import Traffic
 
 RUNNING, FENCED, STOPPING = 3, 2, 6  # states of a broker, as Kafka numbers them
@@ -23,9 +22,10 @@ class ReplicaFamilies:
         self._services = services
         self._traffic = traffic
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Families:
         partitions = list(self._services.replicas.partitions())
         led = [partition for partition in partitions if partition.is_leader]
+        yield PAUSE
         yield from self._traffic_families()
         yield from self._replica_manager(partitions, led)
         yield from _of_led(led)
@@ -41,20 +41,20 @@ class ReplicaFamilies:
             return FENCED
         return STOPPING if me.is_stopping else RUNNING
 
-    def _traffic_families(self) -> Iterator[Metric]:
+    def _traffic_families(self) -> Families:
         traffic = self._traffic
-        topics: list[Labels] = [{}, *({"topic": name} for name in traffic.topics)]
+        topics: list[Labels] = [NO_LABELS, *(labels(topic=name) for name in traffic.topics)]
         counted = [traffic.all_topics, *traffic.topics.values()]
         prefix = "kafka_server_brokertopicmetrics"
         yield counter(
             f"{prefix}_messagesin_total",
             "Records that leaders on this broker took; without a topic: of all topics.",
-            [(labels, each.messages_in) for labels, each in zip(topics, counted, strict=True)],
+            [(of, each.messages_in) for of, each in zip(topics, counted, strict=True)],
         )
         yield counter(
             f"{prefix}_bytesin_total",
             "Bytes of batches that leaders on this broker took; without a topic: of all topics.",
-            [(labels, each.bytes_in) for labels, each in zip(topics, counted, strict=True)],
+            [(of, each.bytes_in) for of, each in zip(topics, counted, strict=True)],
         )
         yield counter(
             f"{prefix}_replicationbytesin_total",
@@ -62,12 +62,13 @@ class ReplicaFamilies:
             traffic.replication_bytes_in,
         )
 
-    def _replica_manager(self, partitions: Sequence[Partition], led: Sequence[Partition]) -> Iterator[Metric]:
+    def _replica_manager(self, partitions: Sequence[Partition], led: Sequence[Partition]) -> Families:
         image, me = self._services.cluster.image, self._services.cluster.broker_id
-        states = [(each, image.partition(*each.topic_partition)) for each in led]
+        states = (image.partition(*each.topic_partition) for each in led)
         reassigning = sum(
-            state is not None and bool(state.adding_replicas or state.removing_replicas) for _, state in states
+            state is not None and bool(state.adding_replicas or state.removing_replicas) for state in states
         )
+        yield PAUSE
         assigned = sum(me in state.replicas for topic in image.topics.values() for state in topic.partitions)
         prefix = "kafka_server_replicamanager"
         yield gauge(f"{prefix}_partitioncount", "Replicas on this broker.", len(partitions))
@@ -101,9 +102,9 @@ class ReplicaFamilies:
         yield counter(f"{prefix}_isrshrinks_total", "Led partitions whose ISR shrank.", self._traffic.isr_shrinks)
         yield counter(f"{prefix}_isrexpands_total", "Led partitions whose ISR grew.", self._traffic.isr_expands)
 
-    def _log_dirs(self) -> Iterator[Metric]:
+    def _log_dirs(self) -> Families:
         directories = self._services.log_dirs.directories
-        offline = [({"logDirectory": each.absolute_path}, int(each.offline is not None)) for each in directories]
+        offline = [(labels(logDirectory=each.absolute_path), int(each.offline is not None)) for each in directories]
         yield gauge("kafka_log_logmanager_logdirectoryoffline", "1: the log directory failed.", offline)
         yield gauge(
             "kafka_log_logmanager_offlinelogdirectorycount",
@@ -111,14 +112,11 @@ class ReplicaFamilies:
             sum(value for _, value in offline),
         )
 
-    def _fetchers(self) -> Iterator[Metric]:
+    def _fetchers(self) -> Families:
         lags = [
             (
-                {
-                    "clientId": f"ReplicaFetcherThread-{number}-{leader_id}",
-                    "topic": followed.partition.topic_partition.topic,
-                    "partition": str(followed.partition.topic_partition.partition),
-                },
+                f'clientId="ReplicaFetcherThread-{number}-{leader_id}",'
+                + partition_labels(*followed.partition.topic_partition),
                 followed.lag,
             )
             for leader_id, number, followed in self._services.replicas.followed()
@@ -129,29 +127,32 @@ class ReplicaFamilies:
         yield gauge(
             "kafka_server_replicafetchermanager_maxlag",
             "The largest lag of a follower here.",
-            [({"clientId": "Replica"}, max((lag for _, lag in lags), default=0))],
+            [(labels(clientId="Replica"), max((lag for _, lag in lags), default=0))],
         )
 
-    def _controller(self) -> Iterator[Metric]:
+    def _controller(self) -> Families:
         cluster = self._services.cluster
         image = cluster.image
         brokers = image.brokers.values()
         states = [state for topic in image.topics.values() for state in topic.partitions]
+        yield PAUSE
         prefix = "kafka_controller_kafkacontroller"
         yield gauge(f"{prefix}_activecontrollercount", "1 on the controller.", int(cluster.is_controller))
-        yield gauge(
-            f"{prefix}_activebrokercount", "Brokers that are not fenced.", sum(not broker.fenced for broker in brokers)
-        )
-        yield gauge(f"{prefix}_fencedbrokercount", "Brokers that are.", sum(broker.fenced for broker in brokers))
-        yield gauge(f"{prefix}_globaltopiccount", "Topics of the cluster.", len(image.topics))
-        yield gauge(f"{prefix}_globalpartitioncount", "Partitions of the cluster.", len(states))
-        yield gauge(
-            f"{prefix}_offlinepartitionscount",
+
+        def family(name: str, documentation: str, value: int) -> Family:
+            return gauge(f"{prefix}_{name}", documentation, value if cluster.is_controller else ())
+
+        yield family("activebrokercount", "Brokers that are not fenced.", sum(not broker.fenced for broker in brokers))
+        yield family("fencedbrokercount", "Brokers that are.", sum(broker.fenced for broker in brokers))
+        yield family("globaltopiccount", "Topics of the cluster.", len(image.topics))
+        yield family("globalpartitioncount", "Partitions of the cluster.", len(states))
+        yield family(
+            "offlinepartitionscount",
             "Partitions of the cluster without a leader.",
             sum(state.leader == NO_BROKER for state in states),
         )
-        yield gauge(
-            f"{prefix}_preferredreplicaimbalancecount",
+        yield family(
+            "preferredreplicaimbalancecount",
             "Partitions of the cluster that another than the first replica leads.",
             sum(state.leader != state.replicas[0] for state in states),
         )
@@ -168,11 +169,12 @@ class ReplicaFamilies:
         )
 
 
-def _of_led(led: Sequence[Partition]) -> Iterator[Metric]:
-    labels = partition_labels(each.topic_partition for each in led)
+def _of_led(led: Sequence[Partition]) -> Families:
+    of_each = [partition_labels(*each.topic_partition) for each in led]
+    yield PAUSE
 
-    def family(name: str, documentation: str, values: Iterator[int]) -> Metric:
-        return gauge(f"kafka_cluster_partition_{name}", documentation, zip(labels, values, strict=True))
+    def family(name: str, documentation: str, values: Iterator[int]) -> Family:
+        return gauge(f"kafka_cluster_partition_{name}", documentation, zip(of_each, values, strict=True))
 
     yield family("replicascount", "Replicas of a led partition.", (len(each.replicas) for each in led))
     yield family("insyncreplicascount", "Those in sync.", (len(each.isr) for each in led))
@@ -188,11 +190,12 @@ def _of_led(led: Sequence[Partition]) -> Iterator[Metric]:
     )
 
 
-def _logs(partitions: Sequence[Partition]) -> Iterator[Metric]:
-    labels = partition_labels(each.topic_partition for each in partitions)
+def _logs(partitions: Sequence[Partition]) -> Families:
+    of_each = [partition_labels(*each.topic_partition) for each in partitions]
+    yield PAUSE
 
-    def family(name: str, documentation: str, values: Iterator[int]) -> Metric:
-        return gauge(f"kafka_log_log_{name}", documentation, zip(labels, values, strict=True))
+    def family(name: str, documentation: str, values: Iterator[int]) -> Family:
+        return gauge(f"kafka_log_log_{name}", documentation, zip(of_each, values, strict=True))
 
     yield family("size", "Bytes of the segments of a log.", (each.log.size_bytes for each in partitions))
     yield family("logendoffset", "The offset of a log's next record.", (each.log.log_end_offset for each in partitions))

@@ -4,15 +4,13 @@ Not here: how requests are counted (server/metering).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-
-from prometheus_client import Metric
+from collections.abc import Callable
 
 from pykbroker.handlers.context import Services
 from pykbroker.histogram import Histogram
 from pykbroker.server.listener import Server
 from pykbroker.server.metering import FETCH, PRODUCE, ApiStats, MeteringDispatcher, TopicStats
-from pykbroker.web.families import Labels, counter, gauge, summary
+from pykbroker.web.families import NO_LABELS, Families, Labels, counter, gauge, labels, summary, zeros
 from pykbroker.web.loop_monitor import LoopMonitor
 
 DELETE_RECORDS = 21
@@ -24,6 +22,10 @@ _TIMES: dict[str, tuple[str, Callable[[ApiStats], Histogram]]] = {
         lambda stats: stats.local_us,
     ),
     "remotetimems": ("Time that a request had to wait.", lambda stats: stats.remote_us),
+}
+_NO_TIMES = {
+    "requestqueuetimems": "Always 0: requests are started as they are read.",
+    "responsequeuetimems": "Always 0: answers are sent as they are made.",
 }
 _TOPIC_COUNTS: dict[str, tuple[str, Callable[[TopicStats], int]]] = {
     "totalproducerequests": ("Partitions in produce requests.", lambda stats: stats.produce_requests),
@@ -47,67 +49,71 @@ class RequestFamilies:
         self._server = server
         self._loop = loop
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Families:
         yield from self._topics()
         yield from self._requests()
         yield from self._waiting()
         yield from self._connections()
         yield from self._event_loop()
 
-    def _topics(self) -> Iterator[Metric]:
+    def _topics(self) -> Families:
         metering = self._metering
         metering.forget(self._services.cluster.image.topics)
-        counted: list[tuple[Labels, TopicStats]] = [({}, metering.all_topics)]
-        counted += [({"topic": name}, stats) for name, stats in metering.topics.items()]
+        counted: list[tuple[Labels, TopicStats]] = [(NO_LABELS, metering.all_topics)]
+        counted += [(labels(topic=name), stats) for name, stats in metering.topics.items()]
         prefix = "kafka_server_brokertopicmetrics"
         for name, (documentation, value) in _TOPIC_COUNTS.items():
             yield counter(
                 f"{prefix}_{name}_total",
                 f"{documentation} Without a topic: of all topics.",
-                [(labels, value(stats)) for labels, stats in counted],
+                [(of, value(stats)) for of, stats in counted],
             )
+        for name in ("producemessageconversions", "fetchmessageconversions"):
+            yield counter(f"{prefix}_{name}_total", "Always 0: as in Kafka 4, there are no old formats.", 0)
         yield counter(
             f"{prefix}_replicationbytesout_total",
             "Bytes of batches that followers got.",
             metering.replication_bytes_out,
         )
 
-    def _requests(self) -> Iterator[Metric]:
+    def _requests(self) -> Families:
         metering, now_ms = self._metering, self._services.clock.monotonic_ms()
         prefix = "kafka_network_requestmetrics"
         yield counter(
             f"{prefix}_requests_total",
             "Requests by API and version; fetches also as FetchConsumer and FetchFollower.",
-            [({"request": name, "version": str(version)}, n) for (name, version), n in metering.requests.items()],
+            [(labels(request=name, version=version), n) for (name, version), n in metering.requests.items()],
         )
         yield counter(
             f"{prefix}_errors_total",
             "Error codes in responses, NONE among them.",
-            [({"request": name, "error": error}, n) for (name, error), n in metering.errors.items()],
+            [(labels(request=name, error=error), n) for (name, error), n in metering.errors.items()],
         )
-        apis = [({"request": name}, stats) for name, stats in metering.apis.items()]
+        apis = [(labels(request=name), stats) for name, stats in metering.apis.items()]
         for name, (documentation, value) in _TIMES.items():
             yield summary(
                 f"{prefix}_{name}",
                 documentation,
-                [(labels, value(stats)) for labels, stats in apis],
+                [(of, value(stats)) for of, stats in apis],
                 now_ms=now_ms,
                 unit=1000,
             )
+        for name, documentation in _NO_TIMES.items():
+            yield zeros(f"{prefix}_{name}", documentation, ((of, stats.total_us.count) for of, stats in apis))
         yield summary(
             f"{prefix}_requestbytes",
             "Bytes of a request.",
-            [(labels, stats.request_bytes) for labels, stats in apis],
+            [(of, stats.request_bytes) for of, stats in apis],
             now_ms=now_ms,
         )
 
-    def _waiting(self) -> Iterator[Metric]:
-        waiting = [({"delayedOperation": name}, self._metering.parked[key]) for name, key in _PURGATORIES.items()]
+    def _waiting(self) -> Families:
+        waiting = [(labels(delayedOperation=name), self._metering.parked[key]) for name, key in _PURGATORIES.items()]
         prefix = "kafka_server_delayedoperationpurgatory"
         yield gauge(f"{prefix}_numdelayedoperations", "Requests that wait for something.", waiting)
         yield gauge(f"{prefix}_purgatorysize", "The same: none is remembered longer than it waits.", waiting)
 
-    def _connections(self) -> Iterator[Metric]:
+    def _connections(self) -> Families:
         connected = list(self._server.connected())
         listeners = Counter({endpoint.listener: 0 for endpoint in self._services.config.client_endpoints})
         listeners.update(info.listener for info in connected)
@@ -116,26 +122,37 @@ class RequestFamilies:
         yield gauge(
             f"{prefix}_connection_count",
             "Clients that are connected.",
-            [({"listener": name, "networkProcessor": "0"}, count) for name, count in listeners.items()],
+            [(labels(listener=name, networkProcessor=0), count) for name, count in listeners.items()],
+        )
+        accepted = self._server.accepted_total
+        yield counter(
+            f"{prefix}_connection_creation_total",
+            "Clients that were ever connected.",
+            [(labels(listener=name, networkProcessor=0), accepted[name]) for name in listeners],
+        )
+        yield counter(
+            f"{prefix}_connection_close_total",
+            "Clients that are not connected any more.",
+            [(labels(listener=name, networkProcessor=0), accepted[name] - count) for name, count in listeners.items()],
         )
         yield gauge(
             f"{prefix}_connections_software",
             "Clients that are connected, by what they call themselves.",
             [
                 (
-                    {
-                        "clientSoftwareName": name,
-                        "clientSoftwareVersion": version,
-                        "listener": listener,
-                        "networkProcessor": "0",
-                    },
+                    labels(
+                        clientSoftwareName=name,
+                        clientSoftwareVersion=version,
+                        listener=listener,
+                        networkProcessor=0,
+                    ),
                     count,
                 )
                 for (listener, name, version), count in software.items()
             ],
         )
 
-    def _event_loop(self) -> Iterator[Metric]:
+    def _event_loop(self) -> Families:
         idle = self._loop.idle_ratio
         documentation = "Part of the last half second in which the event loop had nothing to do."
         # Two sets of rules for the JMX exporter that many use make different names of one MBean.
@@ -145,7 +162,7 @@ class RequestFamilies:
         yield summary(
             "pykbroker_event_loop_lag_seconds",
             "How much later than it was to a timer fired.",
-            [({}, self._loop.lag_us)],
+            [(NO_LABELS, self._loop.lag_us)],
             now_ms=self._services.clock.monotonic_ms(),
             unit=1_000_000,
         )

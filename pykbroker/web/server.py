@@ -64,7 +64,7 @@ class WebServer:
         context.dispatcher = metering
         collector = metrics.BrokerCollector(services, metering, server, self._loop)
         routes: list[BaseRoute] = [
-            *metrics.routes(metrics.Scrapes(collector, self._end_offsets)),
+            *metrics.routes(metrics.Scrapes(collector, self._end_offsets, services.clock)),
             *health.routes(services, self._loop),
         ]
         if faults is not None:
@@ -75,7 +75,7 @@ class WebServer:
         if services.config.pykbroker_http_console_enable:
             from pykbroker.web.console import console
 
-            self._console = console.Console(services.config, context, bootstrap, network)
+            self._console = console.Console(services.config, context, bootstrap)
             routes += self._console.routes()
         app: Any = Starlette(routes=routes, exception_handlers={Exception: self._on_bug})  # an ASGIFramework to anycorn
         self._http = HttpServer(

@@ -4,7 +4,7 @@ Owns: counters by topic of records and bytes that leaders here took; of bytes th
 shrank and grew, and of elections.
 
 Rules
-- `settle` adds up how far each log has come since the last time. It runs when somebody reads, and for a partition
+- `settling` adds up how far each log has come since the last time. It runs when somebody reads, and for a partition
   whenever this broker begins or ceases to lead it, so that what it did in either role is counted as that.
 - The records of a partition are the growth of its log end offset, markers of transactions included, as in Kafka; its
   bytes are what was written to its segments.
@@ -16,18 +16,23 @@ Rules
 Not here: requests (server/metering). Sources: Kafka's BrokerTopicStats, Partition, QuorumControllerMetrics.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import attrs
 
 from pykbroker.cluster.image import NO_BROKER, ImageDelta, MetadataImage, PartitionImage
 from pykbroker.cluster.membership import Cluster
+from pykbroker.errors import KafkaError
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_manager import ReplicaManager
 from pykbroker.topic_partition import TopicPartition
 
 if TYPE_CHECKING:
     from pykbroker.log.partition_log import PartitionLog
+
+SETTLED_AT_ONCE = 200
 
 
 @attrs.define
@@ -64,13 +69,16 @@ class Traffic:
         replicas.on_leadership.append(self._on_leadership)
         cluster.on_image.append(self._on_image)
 
-    def settle(self) -> None:
-        """Bring the counters up to date."""
-        here = set()
-        for partition in self._replicas.partitions():
-            here.add(partition.topic_partition)
-            self._settle(partition)
-        for gone in self._seen.keys() - here:
+    def settling(self) -> Iterator[None]:
+        """Bring the counters up to date, some partitions at a time."""
+        here = [partition.topic_partition for partition in self._replicas.partitions()]
+        for number, (topic, index) in enumerate(here):
+            with contextlib.suppress(KafkaError):  # it is gone since
+                self._settle(self._replicas.partition(topic, index))
+            if number % SETTLED_AT_ONCE == 0:
+                yield
+        here = [partition.topic_partition for partition in self._replicas.partitions()]
+        for gone in self._seen.keys() - set(here):
             del self._seen[gone]
         for topic in self.topics.keys() - self._cluster.image.topics.keys():
             del self.topics[topic]

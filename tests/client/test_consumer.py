@@ -19,7 +19,8 @@ from tests.client.support import QUICK, create
 from tests.support.client import partition_of
 from tests.support.cluster import cluster_of
 from tests.support.running import DEADLINE_S, running
-from wire.errors import ErrorCode
+from wire.compression import Codec
+from wire.errors import ErrorCode, LimitError
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.messages.transactions import EndTxnRequest, InitProducerIdRequest
 from wire.records import Record, build_batch
@@ -220,6 +221,18 @@ async def test_read_committed_leaves_out_what_was_aborted(tmp_path: Path) -> Non
         assert await read(IsolationLevel.READ_COMMITTED) == committed
         everything = [b"aborted 0", *committed, b"open 7"]
         assert await read(IsolationLevel.READ_UNCOMMITTED) == everything
+
+
+async def test_batch_that_decompresses_to_too_much_is_an_error_and_is_not_read(tmp_path: Path) -> None:
+    settings = ClientSettings(max_decompressed_bytes=100_000)
+    async with running(tmp_path) as broker, Client(broker.bootstrap, settings=settings) as client:
+        await create(client, "t")
+        async with Producer(client, codec=Codec.ZSTD) as producer:
+            await producer.send("t", bytes(200_000), partition=0)
+        async with Consumer(client, {TP: 0}) as consumer:
+            with pytest.raises(LimitError):
+                await consumer.poll()
+            assert consumer.positions == {TP: 0}  # nobody has seen it
 
 
 async def test_partitions_that_are_added_are_read_from_their_beginning(tmp_path: Path) -> None:

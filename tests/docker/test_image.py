@@ -60,6 +60,32 @@ def test_container_without_settings_serves_localhost(image: Image) -> None:
         assert container.log[-1] == "pykbroker stopped bugs_total=0"
 
 
+ASK = """
+import sys, urllib.request
+for path in ("/healthz", "/readyz", "/metrics", "/console/", "/console/api/topics"):
+    with urllib.request.urlopen("http://localhost:9644" + path, timeout=60) as answer:
+        print(path, answer.status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
+@pytest.mark.xdist_group("docker")
+def test_metrics_health_and_console_are_switched_on_by_variables(image: Image) -> None:
+    """As docs/DOCKER.md says it."""
+    variables = {"KAFKA_PYKBROKER_HTTP_LISTENER": "0.0.0.0:9644", "KAFKA_PYKBROKER_HTTP_CONSOLE_ENABLE": "true"}
+    with image.start(variables) as container:
+        container.wait_for(*STARTED)
+        assert container.run_outside(sys.executable, "-c", ASK).splitlines() == [
+            "/healthz 200",
+            "/readyz 200",
+            "/metrics 200",
+            "/console/ 200",
+            "/console/api/topics 200",
+        ]
+    assert "9644" in image.stage.others["EXPOSE"].split()
+
+
 # What Testcontainers for Java and Rust put into a container of apache/kafka, and how it is run there.
 COMBINED = {
     "CLUSTER_ID": "4L6g3nShT-eMCtK--X86sw",

@@ -111,6 +111,16 @@ def test_storage_has_nothing_to_format_and_makes_ids(tool: Tool) -> None:
     assert len(tool("storage", "random-uuid").stdout) == len(f"{CLUSTER_ID}\n")
 
 
+def test_what_cannot_be_meant_is_said_in_one_line(broker: tuple[str, str], tool: Tool) -> None:
+    for address in ("localhost", ":9092", "localhost:x"):
+        failed = tool("topics", "--bootstrap-server", address, "--list")
+        assert (failed.returncode, failed.stderr) == (1, f"kafka-topics: Invalid url in bootstrap.servers: {address}\n")
+    failed = tool("topics", "--bootstrap-server", broker[1], "--create", "--topic", "u", "--config", "retention.ms")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("kafka-topics: Invalid topic config: ")
+    assert "u" not in tool("topics", "--bootstrap-server", broker[1], "--list").stdout.split()
+
+
 def test_health_check_fails_where_no_broker_is(tool: Tool) -> None:
     failed = tool("topics", "--bootstrap-server", "127.0.0.1:1", "--list")
     assert failed.returncode == 1

@@ -5,8 +5,9 @@
         await page.wait_for("document.querySelector('table')")
         assert page.complaints == []
 
-It needs Chromium, as Debian's package `chromium` has it; `CHROMIUM` names another. With the environment variable
-`PYKBROKER_SCREENSHOTS`, `Page.screenshot` writes into that folder.
+It needs Chromium, as Debian's package `chromium` has it; `CHROMIUM` names another. `Page.screenshot` writes into a
+folder beside the profile, or into the one that `PYKBROKER_SCREENSHOTS` names; a page that never becomes what a test
+waits for is among them, and the failure says where.
 """
 
 import base64
@@ -29,7 +30,8 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 
 
 class Page:
-    def __init__(self, reads_fd: int, writes_fd: int) -> None:
+    def __init__(self, reads_fd: int, writes_fd: int, screenshots: Path) -> None:
+        self._screenshots = screenshots
         self.complaints: list[str] = []  # what the page logs as an error, does not catch, or may not load
         self._reads_fd = reads_fd
         self._writes_fd = writes_fd
@@ -111,7 +113,8 @@ class Page:
                 await anyio.sleep(POLL_S)
             return
         text = await self.evaluate("document.body.innerText")
-        raise AssertionError(f"never true: {expression}; complaints: {self.complaints}; the page: {text}")
+        seen = await self.screenshot("failure")
+        raise AssertionError(f"never true: {expression}; complaints: {self.complaints}; see {seen}; the page: {text}")
 
     async def text(self, selector: str = "body") -> str:
         text: str = await self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
@@ -125,12 +128,14 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    async def screenshot(self, name: str) -> None:
-        folder = os.environ.get("PYKBROKER_SCREENSHOTS")
-        if folder:
-            shot = await self.call("Page.captureScreenshot", format="png")
-            await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
-            await (anyio.Path(folder) / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+    async def screenshot(self, name: str) -> Path:
+        """Write what is seen into a file, and return where that is."""
+        shot = await self.call("Page.captureScreenshot", format="png")
+        image = base64.b64decode(shot["data"])
+        assert image.startswith(b"\x89PNG")
+        await anyio.Path(self._screenshots).mkdir(parents=True, exist_ok=True)
+        await (anyio.Path(self._screenshots) / f"{name}.png").write_bytes(image)
+        return self._screenshots / f"{name}.png"
 
 
 @contextlib.asynccontextmanager
@@ -158,7 +163,8 @@ async def browser(profile: Path) -> AsyncIterator[Page]:
         for fd in (our_reads, our_writes):
             os.set_blocking(fd, False)
             stack.callback(os.close, fd)
-        page = Page(our_reads, our_writes)
+        screenshots = Path(os.environ.get("PYKBROKER_SCREENSHOTS") or profile.parent / "screenshots")
+        page = Page(our_reads, our_writes, screenshots)
         try:
             await page.attach()
             yield page

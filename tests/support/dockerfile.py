@@ -49,7 +49,7 @@ class Stage:
     command: list[str] = attrs.field(factory=list)
     user: str = "root"
     workdir: str = "/"
-    others: dict[str, str] = attrs.field(factory=dict)  # VOLUME, EXPOSE
+    others: dict[str, str] = attrs.field(factory=dict)  # VOLUME, EXPOSE, LABEL
 
 
 @attrs.define
@@ -93,7 +93,7 @@ def _apply(stage: Stage, keyword: str, rest: str) -> None:
             stage.user = rest
         case "WORKDIR":
             stage.workdir = rest
-        case "VOLUME" | "EXPOSE":
+        case "VOLUME" | "EXPOSE" | "LABEL":
             stage.others[keyword] = rest
         case _:
             raise AssertionError(f"{keyword} is not known here")

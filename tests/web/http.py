@@ -31,8 +31,9 @@ class Scraped:
 
     @property
     def names(self) -> set[str]:
-        """All names that a query may use, also of families without samples now."""
-        return {name for name, _ in self.samples} | {family.name for family in self.families}
+        """All names that a query may use: of samples, and of gauges that have none now."""
+        empty = {family.name for family in self.families if family.type == "gauge" and not family.samples}
+        return {name for name, _ in self.samples} | empty
 
     def value(self, name: str, **labels: str) -> float:
         """The sample with just these labels."""
@@ -63,7 +64,7 @@ def client_of(broker: Broker) -> httpx.AsyncClient:
 
 async def get(broker: Broker, path: str, **headers: str) -> httpx.Response:
     async with client_of(broker) as client:
-        return await client.get(path, headers=headers)
+        return await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
 async def scrape(broker: Broker) -> Scraped:

@@ -177,3 +177,81 @@ async def test_trace_shows_a_request_and_each_byte_of_it(tmp_path: Path) -> None
         with anyio.fail_after(20):
             while broker.dispatcher is not untraced:
                 await anyio.sleep(0.01)
+
+
+async def offsets(page: Page) -> list[int]:
+    cells = "[...document.querySelectorAll('tbody tr')].map(row => Number(row.cells[1].innerText))"
+    found: list[int] = await page.evaluate(cells)
+    return found
+
+
+async def choose(page: Page, selector: str, value: str) -> None:
+    """Set a field as a person does."""
+    await page.evaluate(f"""
+        var field = document.querySelector('{selector}');
+        field.value = '{value}';
+        field.dispatchEvent(new Event(field.tagName === 'SELECT' ? 'change' : 'input'))
+    """)
+
+
+async def test_records_are_paged_searched_and_read_from_an_offset(tmp_path: Path) -> None:
+    async with console(tmp_path) as (broker, client, page):
+        async with Producer(client) as producer:
+            for number in range(10):
+                await producer.send("payments", b"payment %d" % number, partition=5)
+        await page.open(url(broker, "/console/#/topics/payments/records"))
+        await page.wait_for("document.querySelectorAll('tbody tr').length === 10")  # of all partitions
+        await choose(page, "#limit", "4")
+        await page.evaluate("document.querySelector('#read').click()")
+        await page.wait_for("document.querySelectorAll('tbody tr').length === 4")
+        assert await offsets(page) == [9, 8, 7, 6]
+        assert await page.evaluate("document.querySelector('#newer').disabled")
+        await page.evaluate("document.querySelector('#older').click()")
+        await page.wait_for("document.querySelector('tbody tr').cells[1].innerText === '5'")
+        assert await offsets(page) == [5, 4, 3, 2]
+        await page.evaluate("document.querySelector('#newer').click()")
+        await page.wait_for("document.querySelector('tbody tr').cells[1].innerText === '6'")
+        assert await offsets(page) == [6, 7, 8, 9]
+        await choose(page, "#partition", "5")
+        await choose(page, "#start", "offset")
+        await choose(page, "#offset", "3")
+        await page.evaluate("document.querySelector('#committed').click(); document.querySelector('#read').click()")
+        await page.wait_for("document.querySelector('tbody tr').cells[1].innerText === '3'")
+        assert await offsets(page) == [3, 4, 5, 6]
+        assert "Partition 5 has offsets 0 to 10 (exclusive)." in await page.text()
+        await choose(page, "#start", "end")
+        await choose(page, "#contains", "payment 2")
+        await page.evaluate("document.querySelector('#read').click()")
+        await page.wait_for("document.querySelectorAll('tbody tr').length === 1")
+        assert await offsets(page) == [2]
+        await page.evaluate("location.hash = '#/topics/__consumer_offsets/records'")
+        await page.wait_for("document.body.innerText.includes('OffsetCommitKey')")
+
+
+async def test_groups_are_filtered_and_the_trace_stops_and_starts(tmp_path: Path) -> None:
+    async with console(tmp_path) as (broker, client, page):
+        await commit_offsets(client, "another", {TopicPartition("orders", 0): CommittedOffset(1)})
+        await page.open(url(broker, "/console/#/groups"))
+        await page.wait_for("document.querySelectorAll('tbody tr').length === 2")
+        await choose(page, "#filter", "other")
+        await page.wait_for("document.querySelectorAll('tbody tr').length === 1")
+        assert (await page.text("tbody a")) == "another"
+        untraced = broker.dispatcher
+        await page.evaluate("location.hash = '#/trace'")
+        with anyio.fail_after(20):
+            while broker.dispatcher is untraced:
+                await anyio.sleep(0.01)
+        await client.metadata(["orders"])
+        await page.wait_for("document.querySelectorAll('.frames tbody tr').length === 2")
+        await page.evaluate("document.querySelector('#trace-switch').click()")
+        await page.wait_for("document.querySelector('#trace-state').innerText === 'stopped: 2 frames'")
+        with anyio.fail_after(20):
+            while broker.dispatcher is not untraced:
+                await anyio.sleep(0.01)
+        await page.evaluate("document.querySelector('.frames tbody tr').click()")  # it is kept
+        await page.wait_for("document.querySelector('.tree')?.innerText.includes('topics')")
+        line = "document.querySelectorAll('.tree div')[5]"
+        await page.evaluate(f"{line}.focus()")  # by the keyboard
+        await page.wait_for("document.querySelector('.hex mark')")
+        await page.evaluate("document.querySelector('#trace-switch').click()")
+        await page.wait_for("document.querySelector('#trace-state').innerText.startsWith('tracing: 0')")

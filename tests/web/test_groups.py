@@ -158,11 +158,18 @@ async def test_coordinator_alone_tells_lag_also_of_partitions_that_others_lead(c
     for node_id in found.keys() - {coordinator}:
         assert not found[node_id].values(LAG)
         assert not found[node_id].values("kafka_consumergroup_members")
-    # A leader that is gone leaves out its own partition, and holds up nobody for long.
+    # A leader that is gone leaves out its own partition and what it is a part of, and holds up nobody for long.
+    await cluster.create_topic("of-all", [(1,), (2,), (3,)])
+    await commit(cluster.brokers[coordinator], "both", {("of-all", index): 0 for index in range(3)})
+    sums = {"name": f"{LAG}_sum", "consumergroup": "both", "topic": "of-all"}
+    assert (await scrape(cluster.brokers[coordinator])).value(**sums) == 0
     gone = coordinator % 3 + 1
     await cluster.stop(gone)
-    left = (await scrape(cluster.brokers[coordinator])).values(LAG)
+    scraped_again = await scrape(cluster.brokers[coordinator])
+    left = {labels: lag for labels, lag in scraped_again.values(LAG).items() if labels[0] == "readers"}
     assert left == {("readers", "0", f"of-{leader}"): 2 * leader - 1 for leader in (1, 2, 3) if leader != gone}
+    assert len([labels for labels in scraped_again.values(LAG) if labels[0] == "both"]) == 2
+    assert not scraped_again.has(**sums)
 
 
 @pytest.mark.anyio
@@ -218,9 +225,12 @@ async def test_loss_of_a_broker_shows_in_isrs_and_a_replica_without_leader_is_to
     assert found[1].value("kafka_server_replicamanager_underreplicatedpartitions") == 1
     assert found[1].value("kafka_cluster_partition_insyncreplicascount", topic="t", partition="0") == 1
     assert found[1].value("kafka_topic_partition_under_replicated_partition", topic="t", partition="0") == 1
-    assert found[1].value("kafka_controller_kafkacontroller_offlinepartitionscount") == 1
-    assert found[1].value("kafka_controller_kafkacontroller_fencedbrokercount") == 1
     controller = next(node_id for node_id, each in cluster.brokers.items() if each.services.cluster.is_controller)
+    for name, value in (("offlinepartitionscount", 1), ("fencedbrokercount", 1), ("activebrokercount", 2)):
+        full_name = f"kafka_controller_kafkacontroller_{name}"
+        assert {node_id: each.value(full_name) for node_id, each in found.items() if each.has(full_name)} == {
+            controller: value
+        }
     told = {
         node_id
         for node_id, each in found.items()

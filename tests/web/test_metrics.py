@@ -1,6 +1,7 @@
 """What /metrics says after traffic that is known."""
 
 import re
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.running import running, until
 from tests.web.http import get, scrape
 from wire.errors import ErrorCode
 from wire.messages.brokers import ApiVersionsRequest
-from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
 from wire.messages.metadata import MetadataRequest
 from wire.messages.offsets import DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic
 from wire.messages.topics import DeleteTopicsRequest
@@ -120,6 +121,17 @@ async def test_fetches_within_a_session_count_all_that_it_remembers(tmp_path: Pa
         await client.ask(FetchRequest(max_wait_ms=0, session_id=opened.session_id, session_epoch=1), 13)
         scraped = await scrape(broker)
         assert scraped.value(f"{IN}_totalfetchrequests_total", topic="t") == 6
+        # One partition less, and then a request that says nothing new.
+        forgotten = [ForgottenTopic(topic_id=topic_id, partitions=[2])]
+        for epoch, forgets in ((2, forgotten), (3, [])):
+            again = FetchRequest(
+                max_wait_ms=0,
+                session_id=opened.session_id,
+                session_epoch=epoch,
+                forgotten_topics_data=forgets,
+            )
+            await client.ask(again, 13)
+        assert (await scrape(broker)).value(f"{IN}_totalfetchrequests_total", topic="t") == 6 + 2 + 2
         assert scraped.value("kafka_server_fetchsessioncache_numincrementalfetchsessions") == 1
         assert scraped.value("kafka_server_fetchsessioncache_numincrementalfetchpartitionscached") == 3
 
@@ -172,11 +184,28 @@ async def test_requests_are_counted_by_version_with_times_and_sizes(tmp_path: Pa
         for name in ("totaltimems", "localtimems", "remotetimems", "requestbytes"):
             assert scraped.value(f"{REQUESTS}_{name}_count", request="Metadata") == 4
         quantiles = [labels[0] for labels in scraped.values(f"{REQUESTS}_totaltimems") if labels[1] == "Metadata"]
-        assert quantiles == ["0.5", "0.75", "0.95", "0.98", "0.99", "0.999"]
+        assert quantiles == ["0.50", "0.75", "0.95", "0.98", "0.99", "0.999"]
         size = len(client.encode(MetadataRequest(topics=[]), 9)) - 4
-        assert scraped.value(f"{REQUESTS}_requestbytes", request="Metadata", quantile="0.5") == pytest.approx(
+        assert scraped.value(f"{REQUESTS}_requestbytes", request="Metadata", quantile="0.50") == pytest.approx(
             size, rel=1 / 16
         )
+
+
+async def test_versions_that_nobody_serves_are_no_labels(tmp_path: Path) -> None:
+    async with running(tmp_path, pykbroker_http_listener="0") as broker, Client.connect(broker) as client:
+        for version in (*range(100, 110), -1, 32767):
+            await client.send_bytes(struct.pack(">ihhihb", 11, 18, version, 7, -1, 0))
+            answer = await client.receive_frame()
+            assert answer[:6] == struct.pack(">ih", 7, ErrorCode.UNSUPPORTED_VERSION)
+        counted = (await scrape(broker)).values(f"{REQUESTS}_requests_total")
+        assert counted == {("ApiVersions", "0"): 12}
+
+
+async def test_connection_that_is_closed_for_an_answer_is_no_server_error(tmp_path: Path) -> None:
+    async with running(tmp_path, pykbroker_http_listener="0") as broker, Client.connect(broker) as client:
+        await client.send(produce_of("nothing", b"1", acks=0), version=9)
+        assert await client.is_closed()
+        assert (await scrape(broker)).values(f"{REQUESTS}_errors_total") == {}
 
 
 async def test_time_of_a_request_that_waited_is_remote_time(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ Rules
 - A list has at most MAX_TOPICS topics, a topic at most MAX_PARTITIONS partitions; `left_out` says how many more.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
+import anyio
 from starlette.requests import Request
 
 from pykbroker.client import Client, NotServedError
@@ -17,7 +19,7 @@ from pykbroker.client.metadata import NOBODY, ClusterMetadata, PartitionMetadata
 from pykbroker.client.offsets import BEGINNING, END, list_offsets_or_errors
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
-from pykbroker.web.console.api import BadQuestionError, Json, required
+from pykbroker.web.console.api import BadRequestError, Json, text_param
 
 MAX_TOPICS = 5000
 MAX_PARTITIONS = 1000
@@ -44,6 +46,16 @@ class ClusterPages:
     async def brokers(self, request: Request) -> Mapping[str, Json]:
         metadata = await self._client.metadata()
         controller = await active_controller(self._client)
+        dirs: dict[int, list[Mapping[str, Json]]] = {}
+
+        async def ask_dirs(broker_id: int) -> None:
+            with contextlib.suppress(KafkaError, OSError, NotServedError):
+                found = await log_dirs(self._client, broker_id)
+                dirs[broker_id] = [{"path": each.path, "error": each.error.name, "bytes": each.bytes} for each in found]
+
+        async with anyio.create_task_group() as tasks:
+            for broker_id in metadata.brokers:
+                tasks.start_soon(ask_dirs, broker_id)
         partitions = [each for topic in metadata.topics.values() for each in topic.partitions]
         return {
             "brokers": [
@@ -55,18 +67,11 @@ class ClusterPages:
                     "leads": sum(each.leader == broker.id for each in partitions),
                     "replicas": sum(broker.id in each.replicas for each in partitions),
                     "not_in_sync": sum(broker.id in each.replicas and broker.id not in each.isr for each in partitions),
-                    "log_dirs": await self._log_dirs(broker.id),
+                    "log_dirs": dirs.get(broker.id),
                 }
                 for broker in sorted(metadata.brokers.values(), key=lambda broker: broker.id)
             ]
         }
-
-    async def _log_dirs(self, broker_id: int) -> list[Mapping[str, Json]] | None:
-        try:
-            dirs = await log_dirs(self._client, broker_id)
-        except (KafkaError, OSError, NotServedError):
-            return None
-        return [{"path": each.path, "error": each.error.name, "bytes": each.bytes} for each in dirs]
 
     async def topics(self, request: Request) -> Mapping[str, Json]:
         metadata = await self._client.metadata()
@@ -93,7 +98,7 @@ class ClusterPages:
         return {
             **_topic(topic, _leader_sizes([topic], sizes).get(name)),
             "left_out": len(topic.partitions) - len(shown),
-            "partitions_told": [
+            "partitions": [
                 {
                     **_partition(each),
                     "beginning": _number(beginnings.get(TopicPartition(name, each.index))),
@@ -106,10 +111,10 @@ class ClusterPages:
 
     async def configs(self, request: Request) -> Mapping[str, Json]:
         try:
-            kind = ResourceType[required(request, "type").upper()]
+            kind = ResourceType[text_param(request, "type").upper()]
         except KeyError:
-            raise BadQuestionError("type is none of topic, broker, group, client_metrics") from None
-        resource = Resource(kind, required(request, "name"))
+            raise BadRequestError("type is none of topic, broker, group, client_metrics") from None
+        resource = Resource(kind, text_param(request, "name"))
         entries = await describe_configs(self._client, resource, include_documentation=True)
         return {
             "configs": [
@@ -127,12 +132,15 @@ class ClusterPages:
         }
 
     async def _sizes(self, metadata: ClusterMetadata, topic: str | None) -> Sizes:
-        sizes = {}
-        for broker_id in metadata.brokers:
-            try:
+        sizes: dict[int, Mapping[TopicPartition, int]] = {}
+
+        async def ask(broker_id: int) -> None:
+            with contextlib.suppress(KafkaError, OSError, NotServedError):
                 sizes[broker_id] = await replica_sizes(self._client, broker_id, topic)
-            except (KafkaError, OSError, NotServedError):
-                continue
+
+        async with anyio.create_task_group() as tasks:
+            for broker_id in metadata.brokers:
+                tasks.start_soon(ask, broker_id)
         return sizes
 
 
@@ -145,7 +153,7 @@ def _topic(topic: TopicMetadata, size: int | None) -> Mapping[str, Json]:
         "name": topic.name,
         "id": topic.id.hex(),
         "is_internal": topic.is_internal,
-        "partitions": len(topic.partitions),
+        "partition_count": len(topic.partitions),
         "replication_factor": topic.replication_factor,
         "under_replicated": sum(each.is_under_replicated for each in topic.partitions),
         "without_leader": sum(each.leader == NOBODY for each in topic.partitions),

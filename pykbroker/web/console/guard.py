@@ -1,8 +1,11 @@
 """Who may use the console: checked for every request, before anything of it runs.
 
 Rules
-- Unless `pykbroker.http.console.remote.enable`: the client is on this machine, and calls it localhost or by a loopback
-  address. The latter because any web page may have its own name lead to 127.0.0.1 (DNS rebinding).
+- Unless `pykbroker.http.console.remote.enable`: the client is on this machine, calls it localhost or by a loopback
+  address, and does not ask for somebody else, as a proxy does that says so.
+- With it: the client calls the broker by an address, localhost, a host of `advertised.listeners` or one of
+  `pykbroker.http.console.hosts`. Any web page may have a name of its own lead to any address (DNS rebinding), and none
+  of these.
 - What the API is asked by a browser has to come from the console's own pages; a link to these may be anywhere.
 - What writes needs `pykbroker.http.console.write.enable` and JSON, which no foreign form can send.
 - Every answer carries the headers below: no scripts but the console's own, no frames, no guessing of types.
@@ -22,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pykbroker.config import BrokerConfig
 
 READING = ("GET", "HEAD")
+OF_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 POLICY: Sequence[tuple[str, str]] = (
     (
         "content-security-policy",
@@ -74,6 +78,14 @@ class Guard:
                 )
             if not is_loopback(_name_of(headers.get("host", ""))):
                 return Refusal(403, "WRONG_HOST", "Call the console by the name localhost, or by its address.")
+            if any(name in headers for name in OF_PROXIES):
+                return Refusal(
+                    403, "NOT_LOCAL", "A proxy asks for somebody else: that needs pykbroker.http.console.remote.enable."
+                )
+        elif not self._is_own_name(_name_of(headers.get("host", ""))):
+            return Refusal(
+                403, "WRONG_HOST", "Call the console by its address, or add this name to pykbroker.http.console.hosts."
+            )
         if not is_api(scope):
             return None
         if not is_same_origin(headers):
@@ -87,6 +99,21 @@ class Guard:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return Refusal(415, "NOT_JSON", "What is to be changed is told in JSON.")
         return None
+
+    def _is_own_name(self, host: str) -> bool:
+        """Tell whether nobody else decides where this name leads."""
+        config = self._config
+        names = {endpoint.host.lower() for endpoint in config.advertised_endpoints}
+        names.update(name.lower() for name in config.pykbroker_http_console_hosts)
+        return host.lower() in {"localhost", *names} - {""} or _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -14,7 +14,7 @@ export async function ask(path, query = {}, signal = undefined) {
   return answer(fetch(`${ROOT}${path}${parameters ? `?${parameters}` : ""}`, { signal, headers: { accept: "application/json" } }));
 }
 
-export async function tell(path, body, signal = undefined) {
+export async function post(path, body, signal = undefined) {
   return answer(fetch(`${ROOT}${path}`, {
     method: "POST", signal, headers: { "content-type": "application/json" }, body: JSON.stringify(body),
   }));
@@ -31,13 +31,13 @@ async function answer(asked) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("NO_ANSWER", "The broker does not answer.");
   }
-  let told;
+  let body;
   try {
-    told = await response.json();
+    body = await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("NO_JSON", `The broker answers with status ${response.status}.`);
   }
-  if (!response.ok) throw new ApiError(told.error, told.message);
-  return told;
+  if (!response.ok) throw new ApiError(body.error, body.message);
+  return body;
 }

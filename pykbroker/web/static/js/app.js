@@ -22,6 +22,9 @@ const PAGES = [
   [/^trace$/, trace.show],
 ];
 
+const MAY_PASS = ["NO_ANSWER", "NO_BROKER", "NO_JSON", "NO_WORKER"]; // errors of a broker that is gone for a moment
+const RETRY_MS = 2000;
+
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 let leaving = new AbortController();
@@ -36,7 +39,7 @@ async function go() {
     return;
   }
   markNavigation(path);
-  complain(null);
+  showError(null);
   const found = PAGES.find(([pattern]) => pattern.test(path));
   const page = {
     main, signal, parts: path.split("/").map(decoded), query: new URLSearchParams(query ?? ""), cluster: null,
@@ -54,7 +57,8 @@ async function go() {
   } catch (error) {
     if (!signal.aborted) {
       main.replaceChildren(h("h1", {}, "This cannot be shown"), h("p", { class: "quiet" }, error.name ?? ""));
-      complain(error);
+      showError(error);
+      if (MAY_PASS.includes(error.name)) setTimeout(() => signal.aborted || go(), RETRY_MS);
     }
   } finally {
     if (!signal.aborted) main.removeAttribute("aria-busy");
@@ -69,22 +73,23 @@ function decoded(text) {
   }
 }
 
-/** Look now, and again after each pause until the page ends. A look that fails is told, and tried again. */
+/** Look now, and again after each pause until the page ends. A look that fails shows an error, and is tried again. */
 async function every(ms, look, signal) {
-  await look();
+  const attempt = async () => {
+    try {
+      await look();
+      if (!signal.aborted) showError(null);
+    } catch (error) {
+      if (!signal.aborted) showError(error);
+    }
+  };
   const again = async () => {
     if (signal.aborted) return;
-    if (!document.hidden) {
-      try {
-        await look();
-        if (!signal.aborted) complain(null);
-      } catch (error) {
-        if (!signal.aborted) complain(error);
-      }
-    }
+    if (!document.hidden) await attempt();
     if (!signal.aborted) setTimeout(again, ms);
   };
-  setTimeout(again, ms);
+  await attempt();
+  if (!signal.aborted) setTimeout(again, ms);
 }
 
 function markNavigation(path) {
@@ -104,7 +109,7 @@ function showCluster(cluster) {
     `broker ${cluster.node_id} of ${cluster.brokers} · cluster ${cluster.cluster_id}${mode}`;
 }
 
-export function complain(error) {
+export function showError(error) {
   banner.hidden = error === null;
   banner.textContent = error === null ? "" : error.message;
 }

@@ -2,13 +2,13 @@
 
 import { ask } from "./api.js";
 import { configsOf } from "./configs.js";
-import { bytes, h, number, table, to } from "./dom.js";
+import { bytes, h, number, replace, table, to } from "./dom.js";
 
 export async function list(page) {
   page.title("Brokers");
   await page.every(5000, async () => {
     const { brokers } = await ask("brokers", {}, page.signal);
-    page.main.replaceChildren(h("h1", {}, "Brokers"), table([
+    replace(page.main, h("h1", {}, "Brokers"), table([
       ["Id", "number", (broker) => h("a", { href: to("brokers", broker.id) }, broker.id)],
       ["Address", "mono", (broker) => broker.address],
       ["Role", "narrow", (broker) => (broker.is_controller ? "controller" : "–")],

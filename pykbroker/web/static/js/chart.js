@@ -33,12 +33,12 @@ export class LiveChart {
   }
 
   /** Add what was seen at a time; series beyond MAX_SERIES are drawn as one. */
-  add(timeMs, told) {
-    const entries = Object.entries(told);
+  add(timeMs, series) {
+    const entries = Object.entries(series);
     const values = new Map(entries.slice(0, MAX_SERIES - 1));
     const others = entries.slice(MAX_SERIES - 1);
     if (others.length === 1) values.set(...others[0]);
-    else if (others.length) values.set(`${others.length} others`, others.reduce((sum, [, value]) => sum + value, 0));
+    else if (others.length) values.set(`${others.length} others`, total(others));
     this.points.push({ time: timeMs / 1000, values });
     if (this.points.length > MAX_POINTS) this.points.shift();
     const names = [...new Set(this.points.flatMap((point) => [...point.values.keys()]))].slice(0, MAX_SERIES);
@@ -85,4 +85,9 @@ export class LiveChart {
   #colour(index) {
     return (matchMedia("(prefers-color-scheme: dark)").matches ? DARK : LIGHT)[index];
   }
+}
+
+/** The sum of some series; null where one of them is not known. */
+function total(entries) {
+  return entries.some(([, value]) => value === null) ? null : entries.reduce((sum, [, value]) => sum + value, 0);
 }

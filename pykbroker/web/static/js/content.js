@@ -5,11 +5,11 @@ import { bytes, h } from "./dom.js";
 export const VIEWS = [["auto", "automatic"], ["text", "text"], ["json", "JSON"], ["hex", "hex"]];
 const HEX_LINE = 16;
 
-/** An element for what the API tells of some bytes: null, or { base64, bytes }; JSON on one line if it is to be short. */
-export function content(told, view, style = "") {
-  if (told === null) return h("span", { class: "quiet" }, "null");
-  const data = Uint8Array.from(atob(told.base64), (character) => character.charCodeAt(0));
-  const rest = told.bytes > data.length ? `\n… ${bytes(told.bytes)} in all` : "";
+/** An element for what the API says of some bytes: null, or { base64, bytes }; JSON on one line if it is to be short. */
+export function content(payload, view, style = "") {
+  if (payload === null) return h("span", { class: "quiet" }, "null");
+  const data = Uint8Array.from(atob(payload.base64), (character) => character.charCodeAt(0));
+  const rest = payload.bytes > data.length ? `\n… ${bytes(payload.bytes)} in all` : "";
   return h("pre", { class: style }, shown(data, view, style === "short") + rest);
 }
 

@@ -39,6 +39,32 @@ export function clickable(act) {
   };
 }
 
+/** Put new children in the place of the old ones, where they differ: what is alike stays, with its focus and selection. */
+export function replace(parent, ...children) {
+  const wanted = children.filter((child) => child !== "" && child !== null).map(asNode);
+  wanted.forEach((child, index) => {
+    const old = parent.childNodes[index];
+    if (old === undefined) parent.append(child);
+    else renew(old, child);
+  });
+  while (parent.childNodes.length > wanted.length) parent.lastChild.remove();
+}
+
+function renew(old, wanted) {
+  if (old.isEqualNode(wanted)) return;
+  if (old.nodeName !== wanted.nodeName || !(old instanceof HTMLElement) || !alike(old, wanted)) {
+    old.replaceWith(wanted);
+    return;
+  }
+  replace(old, ...wanted.childNodes);
+}
+
+/** Whether two elements have the same attributes. Listeners are not seen: rows that act are made anew. */
+function alike(one, other) {
+  return !one.classList.contains("clickable") && one.attributes.length === other.attributes.length
+    && [...one.attributes].every(({ name, value }) => other.getAttribute(name) === value);
+}
+
 export function facts(...pairs) {
   return h("div", { class: "facts" }, pairs.map(([name, value, style = ""]) =>
     h("div", { class: "fact" }, h("b", { class: style }, value), h("span", {}, name))));

@@ -1,4 +1,4 @@
-// One frame: its annotated tree, and beside it the bytes; pointing at a line marks what it was read from.
+// One frame: its annotated tree, and beside it the bytes; pointing at a line, or going to it by the keyboard, marks what it was read from.
 
 import { printable } from "./content.js";
 import { bytes, check, h, leftOut, number } from "./dom.js";
@@ -6,10 +6,10 @@ import { bytes, check, h, leftOut, number } from "./dom.js";
 const LINE = 16;
 const WINDOW = 1024; // bytes that are drawn at a time
 
-export function frameDetail(frame, told, close) {
+export function frameDetail(frame, explained, close) {
   const hex = h("div", { class: "hex" });
   const tree = h("div", { class: "tree" });
-  const buffers = told.buffers.map((buffer) => ({ ...buffer, data: bytesOf(buffer.hex) }));
+  const buffers = explained.buffers.map((buffer) => ({ ...buffer, data: bytesOf(buffer.hex) }));
   const point = (row, line) => {
     tree.querySelector(".chosen")?.classList.remove("chosen");
     line.classList.add("chosen");
@@ -18,20 +18,20 @@ export function frameDetail(frame, told, close) {
   };
   const parts = check("lengths and other parts", { change: () => fill() });
   const fill = () => {
-    const shown = told.rows.filter((row) => parts.firstChild.checked || !row.is_part);
+    const shown = explained.rows.filter((row) => parts.firstChild.checked || !row.is_part);
     tree.replaceChildren(...shown.map((row) => treeLine(row, point)));
   };
   fill();
   hex.replaceChildren(...hexView(buffers[0], 0, 0));
   return h("div", { class: "panel detail" },
     h("div", { class: "bar" },
-      h("b", {}, `${frame.is_request ? "→" : "←"} ${told.title}`), h("span", { class: "quiet" }, `${bytes(frame.bytes)}, #${frame.correlation_id}`),
+      h("b", {}, `${frame.is_request ? "→" : "←"} ${explained.title}`), h("span", { class: "quiet" }, `${bytes(frame.bytes)}, #${frame.correlation_id}`),
       parts, h("button", { click: close, "aria-label": "Close" }, "✕")),
-    tree, told.is_cut ? h("p", { class: "quiet padded" }, "The rest of the tree is not shown.") : null, hex);
+    tree, explained.is_cut ? h("p", { class: "quiet padded" }, "The rest of the tree is not shown.") : null, hex);
 }
 
 function treeLine(row, point) {
-  const line = h("div", { mouseenter: () => point(row, line) },
+  const line = h("div", { tabindex: 0, mouseenter: () => point(row, line), focus: () => point(row, line) },
     h("span", { class: "offset" }, row.start),
     h("span", { class: "name" }, row.name), h("span", { class: "type" }, `: ${row.type}`),
     row.value === null ? null : [" = ", h("span", { class: "value" }, row.value)],

@@ -1,6 +1,6 @@
 // Producing one record; only there where the broker lets the console write.
 
-import { tell, topicPath } from "./api.js";
+import { post, topicPath } from "./api.js";
 import { base64OfHex } from "./content.js";
 import { h, labelled, select } from "./dom.js";
 
@@ -24,14 +24,14 @@ export function produceForm(topic, partitions, signal, onSent) {
     event.preventDefault();
     button.disabled = true;
     try {
-      const sent = await tell(topicPath(topic, "/records"), {
+      const sent = await post(topicPath(topic, "/records"), {
         partition: partition.value === "" ? null : Number(partition.value),
         key: encoded(key.value, keyFormat.value),
         value: encoded(value.value, valueFormat.value),
         headers: headersOf(headers.value),
       }, signal);
       said.className = "good";
-      said.textContent = `It is in: partition ${sent.partition}, offset ${sent.offset}.`;
+      said.textContent = `Produced to partition ${sent.partition}, offset ${sent.offset}.`;
       onSent(sent);
     } catch (error) {
       said.className = "bad";

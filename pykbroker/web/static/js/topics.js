@@ -2,29 +2,29 @@
 
 import { ask, topicPath } from "./api.js";
 import { configsOf } from "./configs.js";
-import { bytes, check, facts, h, labelled, leftOut, number, table, to } from "./dom.js";
+import { bytes, check, facts, h, labelled, leftOut, number, replace, table, to } from "./dom.js";
 
 export async function list(page) {
   page.title("Topics");
-  let told = { topics: [], left_out: 0 };
+  let response = { topics: [], left_out: 0 };
   const filter = h("input", { type: "search", placeholder: "part of a name", input: () => fill() });
-  const internal = check("internal ones, too", { change: () => fill() });
+  const internal = check("Show internal topics", { change: () => fill() });
   const place = h("div");
   const fill = () => {
-    const shown = told.topics.filter((topic) =>
+    const shown = response.topics.filter((topic) =>
       topic.name.includes(filter.value) && (!topic.is_internal || internal.firstChild.checked));
-    place.replaceChildren(table([
+    replace(place, table([
       ["Topic", "", (topic) => [h("a", { href: to("topics", topic.name) }, topic.name), topic.is_internal ? h("span", { class: "tag" }, "internal") : null]],
-      ["Partitions", "number", (topic) => number(topic.partitions)],
+      ["Partitions", "number", (topic) => number(topic.partition_count)],
       ["Replicas", "number", (topic) => number(topic.replication_factor)],
       ["State", "nowrap", health],
       ["Size", "number", (topic) => bytes(topic.bytes)],
       ["", "nowrap", (topic) => h("a", { href: to("topics", topic.name, "records") }, "Records")],
-    ], shown, { empty: "No topic here yet." }), leftOut(told.left_out, "topics") ?? "");
+    ], shown, { empty: "No topic here yet." }), leftOut(response.left_out, "topics") ?? "");
   };
   page.main.replaceChildren(h("h1", {}, "Topics"), h("div", { class: "bar" }, labelled("Filter", filter), internal), place);
   await page.every(5000, async () => {
-    told = await ask("topics", {}, page.signal);
+    response = await ask("topics", {}, page.signal);
     fill();
   });
 }
@@ -38,9 +38,9 @@ export async function one(page) {
   page.main.append(configs);
   await page.every(3000, async () => {
     const topic = await ask(topicPath(name), {}, page.signal);
-    const held = topic.partitions_told.map((each) => (each.end === null || each.beginning === null ? 0 : each.end - each.beginning));
-    place.replaceChildren(
-      facts(["partitions", number(topic.partitions)], ["replication factor", number(topic.replication_factor)],
+    const held = topic.partitions.map((each) => (each.end === null || each.beginning === null ? 0 : each.end - each.beginning));
+    replace(place,
+      facts(["partitions", number(topic.partition_count)], ["replication factor", number(topic.replication_factor)],
         ["offsets held", number(held.reduce((sum, each) => sum + each, 0))], ["size", bytes(topic.bytes)], ["state", health(topic)]),
       h("p", {}, h("a", { href: to("topics", name, "records") }, page.cluster.is_writable ? "Browse and produce records" : "Browse records")),
       h("h2", {}, "Partitions"),
@@ -57,10 +57,10 @@ function partitions(name, topic) {
     ["Epoch", "number", (each) => each.leader_epoch],
     ["Replicas", "", (each) => each.replicas.join(", ")],
     ["ISR", "", (each) => h("span", { class: each.isr.length < each.replicas.length ? "warn" : "" }, each.isr.join(", "))],
-    ["Begins", "number", (each) => number(each.beginning)],
-    ["Ends", "number", (each) => number(each.end)],
+    ["Start offset", "number", (each) => number(each.beginning)],
+    ["End offset", "number", (each) => number(each.end)],
     ["Size", "number", (each) => bytes(each.bytes)],
-  ], topic.partitions_told);
+  ], topic.partitions);
 }
 
 function health(topic) {

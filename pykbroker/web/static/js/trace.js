@@ -1,13 +1,15 @@
 // The live trace: a line for each request and answer, as they come, and each byte of the one that is chosen.
 //
-// The broker traces only while the stream is open: Stop, or leaving the page, closes it. Frames that were seen can be
-// looked at afterwards, as long as the broker keeps them.
+// The broker traces only while the stream is open: Stop, or leaving the page, closes it, and so does a tab that nobody has
+// looked at for HIDDEN_MS; it goes on when somebody does. Frames that were seen can be looked at afterwards, as long as
+// the broker keeps them.
 
 import { ask, traceUrl } from "./api.js";
 import { bytes, check, clickable, h, labelled, number } from "./dom.js";
 import { frameDetail } from "./frame.js";
 
 const MAX_LINES = 500;
+const HIDDEN_MS = 30000;
 
 export async function show(page) {
   page.title("Trace");
@@ -15,7 +17,7 @@ export async function show(page) {
   const state = h("span", { role: "status", id: "trace-state" });
   const button = h("button", { class: "main", id: "trace-switch", click: () => (source ? stop() : start()) }, "Stop");
   const filter = h("input", { type: "search", placeholder: "Fetch, a client, a field …", input: () => refilter() });
-  const own = check("the console's own requests, too", { change: () => start() });
+  const own = check("Show the console's own requests", { change: () => start() });
   const detail = h("div");
   const split = h("div", { class: "split" }, h("div", { class: "panel frames" }, h("table", {},
     h("thead", {}, h("tr", {}, ["Time (UTC)", "Client", "", "Message", "Bytes", "Took", "Fields"].map((title) => h("th", { class: title === "Fields" ? "fields" : "" }, title)))), body)), detail);
@@ -23,11 +25,13 @@ export async function show(page) {
   let stream = null;
   let count = 0;
   let lost = 0;
+  let isPaused = false; // stopped because nobody looks
 
   const start = () => {
     source?.close();
     body.replaceChildren();
     [count, lost] = [0, 0];
+    isPaused = false;
     source = new EventSource(traceUrl(own.querySelector("input").checked));
     source.addEventListener("stream", (event) => {
       if (stream !== null && body.children.length) body.replaceChildren(); // it began anew: the old frames are gone
@@ -42,7 +46,7 @@ export async function show(page) {
     source.addEventListener("error", () => {
       if (source?.readyState === EventSource.CLOSED) {
         stop();
-        state.textContent = "The broker does not trace now: it is gone, or too many look at its trace.";
+        state.textContent = "No trace: the broker is gone, or has as many live traces as it may.";
       }
     });
     button.textContent = "Stop";
@@ -68,8 +72,8 @@ export async function show(page) {
       row.setAttribute("aria-selected", "true");
       split.classList.add("open");
       try {
-        const told = await ask(`trace/${stream}/${frame.number}`, {}, page.signal);
-        detail.replaceChildren(frameDetail(frame, told, () => {
+        const explained = await ask(`trace/${stream}/${frame.number}`, {}, page.signal);
+        detail.replaceChildren(frameDetail(frame, explained, () => {
           split.classList.remove("open");
           detail.replaceChildren();
         }));
@@ -88,7 +92,22 @@ export async function show(page) {
     for (const row of body.children) row.hidden = !matches(row);
   };
 
-  page.signal.addEventListener("abort", () => source?.close());
+  let hiding = null;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiding);
+    if (document.hidden && source) {
+      hiding = setTimeout(() => {
+        stop();
+        isPaused = true;
+      }, HIDDEN_MS);
+    } else if (isPaused) {
+      start();
+    }
+  }, { signal: page.signal });
+  page.signal.addEventListener("abort", () => {
+    clearTimeout(hiding);
+    source?.close();
+  });
   page.main.replaceChildren(h("h1", {}, `Trace of broker ${page.cluster.node_id}`),
     h("div", { class: "bar" }, button, labelled("Filter", filter), own, h("label", { class: "check" }, state)), split);
   start();
