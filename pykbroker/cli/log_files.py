@@ -19,13 +19,11 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from pykbroker.cli.output import named_bytes
 from wire import codec
 from wire.errors import ProtocolError
 from wire.messages.control_records import AbortedTxn, ProducerSnapshot
-from wire.primitives import uuid_text
 from wire.records import (
     BATCH_HEADER_SIZE,
     BATCH_OVERHEAD,
@@ -39,8 +37,7 @@ from wire.records import (
     read_end_txn_marker,
     read_records,
 )
-from wire.schema import Kind, spec_of
-from wire.study.contents import CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE, internal_records
+from wire.study.internal_records import as_plain, record_explainer
 
 Entry = dict[str, object]
 Decoder = Callable[[Record], Entry]
@@ -195,7 +192,7 @@ def _transactions(path: Path) -> Iterator[Entry]:
         except ProtocolError:
             yield _damage(position, "an entry that is cut short")
             return
-        yield {"kind": "aborted", **as_json(entry)}
+        yield {"kind": "aborted", **as_plain(entry)}
 
 
 def _snapshot(path: Path) -> Iterator[Entry]:
@@ -207,7 +204,7 @@ def _snapshot(path: Path) -> Iterator[Entry]:
         yield _damage(0, f"not a snapshot of producers: {error}")
         return
     for entry in snapshot.producer_entries:
-        yield {"kind": "producer", **as_json(entry)}
+        yield {"kind": "producer", **as_plain(entry)}
 
 
 # Internal topics
@@ -215,51 +212,20 @@ def _snapshot(path: Path) -> Iterator[Entry]:
 
 def decoder_of(path: Path) -> Decoder | None:
     """Return what decodes the records of a segment, by the name of its folder: `<topic>-<partition>`."""
-    topic = path.absolute().parent.name.rpartition("-")[0]
-    return decoder_for(topic) if topic in (CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE) else None
+    return decoder_for(path.absolute().parent.name.rpartition("-")[0])
 
 
-def decoder_for(topic: str) -> Decoder:
-    types = internal_records(topic)
-    if topic == CONSUMER_OFFSETS:
-        types = {**types, 0: types[1]}  # the first form of a committed offset's key; its values are those of the second
+def decoder_for(topic: str) -> Decoder | None:
+    """Return what decodes the records of this topic; None where they are their producers' own."""
+    explain = record_explainer(topic)
+    if explain is None:
+        return None
 
     def decode(record: Record) -> Entry:
-        key = record.key or b""
-        try:
-            (key_type,) = _VERSION.unpack_from(key)
-            key_class, value_class = types[key_type]
-            told: Entry = {"key": {"type": key_class.__name__, **as_json(codec.decode(key_class, 0, key, 2)[0])}}
-            if record.value is None:
-                return told | {"value": None}
-            (version,) = _VERSION.unpack_from(record.value)
-            value, _ = codec.decode(value_class, version, record.value, 2)
-            return told | {"value": {"version": version, **as_json(value)}}
-        except (ProtocolError, struct.error, KeyError):  # of a newer broker, perhaps
+        explained = explain(record.key or b"", record.value)
+        if explained is None:  # of a newer broker, perhaps
             return _plain_record(record)
+        key, value = explained
+        return {"key": key, "value": value}
 
     return decode
-
-
-def as_json(message: object) -> Entry:
-    """Return a message as a dict: bytes as hex, ids of topics in Kafka's form."""
-    return {
-        field.name: _value_as_json(getattr(message, field.name), field.kind, field.element)
-        for field in spec_of(type(message)).fields
-    }
-
-
-def _value_as_json(value: Any, kind: Kind, element: object) -> object:
-    if value is None:
-        return None
-    match kind:
-        case Kind.ARRAY:
-            inner = element if isinstance(element, Kind) else Kind.STRUCT
-            return [_value_as_json(each, inner, None) for each in value]
-        case Kind.STRUCT:
-            return as_json(value)
-        case Kind.UUID:
-            return uuid_text(value)
-        case Kind.BYTES | Kind.RECORDS:
-            return bytes(value).hex()
-    return value
