@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import pytest
 
-from pykbroker.cluster import controller
+from pykbroker.cluster import partition_changes
 from pykbroker.cluster.membership import Cluster
 from pykbroker.groups.offsets import CommittedOffset, Key, OffsetStore
 from pykbroker.log.producer_state import ProducerStates
@@ -49,7 +49,7 @@ def acknowledge_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def elect_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elect outside of the ISR although the topic does not allow it."""
-    monkeypatch.setattr(controller, "allows_unclean_election", lambda *_: True)
+    monkeypatch.setattr(partition_changes, "allows_unclean_election", lambda *_: True)
 
 
 def show_what_is_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
