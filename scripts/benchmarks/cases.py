@@ -37,8 +37,6 @@ CLUSTER_CASES: Mapping[str, LoadCase] = {
 CLUSTER_STANDARD = ("librdkafka-produce-100", "librdkafka-produce-1k", "produce-latency", "failover-kill")
 RESOURCE_CASES = ("start", "memory-idle", "memory-connections", "memory-partitions")
 SINK_CASES: Mapping[str, Callable[[Effort], dict[str, float]]] = {
-    "librdkafka-produce-100": partial(no_broker.librdkafka, row="librdkafka-produce-100", record_bytes=100),
-    "librdkafka-produce-1k": partial(no_broker.librdkafka, row="librdkafka-produce-1k", record_bytes=1024),
     "produce-1m": partial(no_broker.produce, row="produce-1m", batch_bytes=1 << 20, in_flight=8),
     "produce-16k": partial(no_broker.produce, row="produce-16k", batch_bytes=1 << 14, in_flight=64),
     "produce-single": partial(no_broker.produce, row="produce-single", batch_bytes=0, in_flight=64),

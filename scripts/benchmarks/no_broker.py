@@ -10,28 +10,12 @@ from pathlib import Path
 from support import frames
 from support.connection import Connection
 
-from benchmarks import librdkafka as native_client
-from benchmarks import load, native, raw
-from benchmarks.sink import Sink, acknowledge, answer_all, send_file
+from benchmarks import load, raw
+from benchmarks.sink import Sink, answer_all, send_file
 from benchmarks.subject import Effort
 
 TOPIC = "compare-000000000000"
 ACKS = 1
-
-
-def librdkafka(effort: Effort, row: str, *, record_bytes: int) -> dict[str, float]:
-    with Sink(partial(acknowledge, partitions=effort.partitions)) as sink:
-        for part in (raw.WARM_UP, 1.0):
-            sent, seconds = native_client.produce(
-                f"{sink.address.host}:{sink.address.port}",
-                TOPIC,
-                partitions=effort.partitions,
-                record_bytes=record_bytes,
-                acks=str(ACKS),
-                seconds=effort.seconds * part,
-                max_records=effort.max_bytes // (record_bytes + native.MOST_RECORDS_BYTES),
-            )
-    return {row: sent / seconds}
 
 
 def produce(effort: Effort, row: str, *, batch_bytes: int, in_flight: int) -> dict[str, float]:

@@ -4,7 +4,6 @@
 
 - `answer_all` answers every request of one size with the same bytes and looks at nothing.
 - `send_file` answers every request with the next bytes of a file, by sendfile.
-- `acknowledge` speaks enough of the protocol for a producer, and throws away what it is sent.
 
 Each connection gets a process of its own, as a broker has one.
 """
@@ -20,23 +19,8 @@ from pathlib import Path
 from attrs import define, field
 from support.connection import Address
 
-from wire.catalog import APIS, request_class
-from wire.codec import MAX_ELEMENTS, decoder
-from wire.frame import API_VERSIONS, encode_response, read_request_header
-from wire.messages.brokers import ApiVersion, ApiVersionsResponse
-from wire.messages.metadata import (
-    MetadataRequest,
-    MetadataResponse,
-    MetadataResponseBroker,
-    MetadataResponsePartition,
-    MetadataResponseTopic,
-)
-from wire.messages.produce import PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse
-
 RECEIVE_BYTES = 1 << 20
-ACKNOWLEDGED = (0, 3, API_VERSIONS)  # Produce, Metadata
-CLUSTER_ID = "no-broker"
-NODE_ID = 1
+SOCKET_BYTES = 102_400  # as both brokers have it: what is received while it is in the processor's caches costs less
 
 Serve = Callable[[socket.socket], None]
 
@@ -72,6 +56,8 @@ def _accept(listener: socket.socket, serve: Serve) -> None:
         if os.fork() == 0:
             listener.close()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                connection.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
             serve(connection)
             os._exit(0)
         connection.close()
@@ -105,60 +91,3 @@ def _due(connection: socket.socket, request_size: int) -> Iterator[int]:
         if due := received // request_size - answered:
             answered += due
             yield due
-
-
-def acknowledge(connection: socket.socket, *, partitions: int) -> None:
-    """Say that every topic has so many partitions here, and that what is sent to them is written."""
-    frame = memoryview(bytearray(4 * RECEIVE_BYTES))
-    ends: dict[int, int] = {}
-    while _receive(connection, frame[:4]):
-        size = int.from_bytes(frame[:4], "big")
-        body = frame[4 : 4 + size]
-        _receive(connection, body)
-        key, version, correlation_id, _, _, pos = read_request_header(body)
-        if key == API_VERSIONS:
-            apis = [ApiVersion(api.key, api.min_version, api.max_version) for api in APIS if api.key in ACKNOWLEDGED]
-            response: object = ApiVersionsResponse(api_keys=apis)
-        else:
-            request, _ = decoder(request_class(key), version)(body, pos, len(body), [MAX_ELEMENTS])
-            response = (
-                _metadata(connection, request, partitions)
-                if isinstance(request, MetadataRequest)
-                else _written(request, ends)
-            )
-        connection.sendall(b"".join(encode_response(key, version, correlation_id, response)))  # type: ignore[arg-type]
-
-
-def _receive(connection: socket.socket, into: memoryview) -> bool:
-    """Fill it; False: the client is gone."""
-    filled = 0
-    while filled < len(into):
-        count = connection.recv_into(into[filled:])
-        if not count:
-            return False
-        filled += count
-    return True
-
-
-def _metadata(connection: socket.socket, request: MetadataRequest, partitions: int) -> MetadataResponse:
-    host, port = connection.getsockname()
-    led = [MetadataResponsePartition(0, index, NODE_ID, 0, [NODE_ID], [NODE_ID], []) for index in range(partitions)]
-    return MetadataResponse(
-        brokers=[MetadataResponseBroker(NODE_ID, host, port)],
-        cluster_id=CLUSTER_ID,
-        controller_id=NODE_ID,
-        topics=[MetadataResponseTopic(name=topic.name, partitions=led) for topic in request.topics or ()],
-    )
-
-
-def _written(request: ProduceRequest, ends: dict[int, int]) -> ProduceResponse:
-    topics = []
-    for topic in request.topic_data:
-        answers = []
-        for data in topic.partition_data:
-            assert data.records is not None
-            begins = ends.get(data.index, 0)
-            ends[data.index] = begins + int.from_bytes(data.records[57:61], "big")  # the count of its records
-            answers.append(PartitionProduceResponse(data.index, 0, begins))
-        topics.append(TopicProduceResponse(topic.name, topic.topic_id, answers))
-    return ProduceResponse(topics)
