@@ -246,7 +246,7 @@ class Recorder(Subscriber):
         while chunk.places and chunk.places[0][0] < end:
             _read(chunk, end)
         if start < end:
-            self._sink.write(chunk.view[start:end], is_behind=2 * len(self._full) > self._sink.max_chunks)
+            self._sink.write(chunk.view[start:end], is_behind=4 * len(self._full) > 3 * self._sink.max_chunks)
             chunk.written = end
         return start < end
 
