@@ -28,7 +28,7 @@ import attrs
 
 from pykbroker.cluster.changes import Change, fence_broker
 from pykbroker.cluster.image import ImageDelta, MetadataImage
-from pykbroker.cluster.partition_changes import put_partition
+from pykbroker.cluster.partition_changes import put_partition, settled
 from pykbroker.errors import KafkaError
 from pykbroker.faults.broker import FaultyBroker
 from pykbroker.faults.rules import ActiveFault, Fault, FaultError, FaultFields, FaultRules
@@ -140,13 +140,21 @@ class Faults:
             log.remove_producers()
 
     async def expire_broker(self, broker: int) -> None:
-        """End the session of a broker. It registers again as soon as it learns of that."""
+        """End the session of a broker: others lead what it led. It registers again as soon as it learns of that."""
 
         def change(image: MetadataImage) -> Change:
             registered = image.brokers.get(broker)
             if registered is None or registered.fenced:
                 raise FaultError(f"broker {broker} has no session")
-            return fence_broker(image, broker, registered.epoch)
+            made = fence_broker(image, broker, registered.epoch)
+            # Decided at once, as by Kafka's controller: the broker may be back before ours looks.
+            without = attrs.evolve(image, brokers={**image.brokers, broker: attrs.evolve(registered, fenced=True)})
+            for topic in without.topics.values():
+                for index, state in enumerate(topic.partitions):
+                    decided = settled(without, topic, index, unclean=False)
+                    if decided != state:
+                        made += put_partition(image, topic, index, decided)
+            return made
 
         await self.propose(change)
 

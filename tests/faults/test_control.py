@@ -287,8 +287,11 @@ async def test_clock_goes_no_further_than_it_can(alone: AsyncCluster, ms: float)
 async def test_broker_whose_session_is_expired_registers_again(three: AsyncCluster) -> None:
     cluster = three.broker(2).services.cluster
     epoch = cluster.broker_epoch
+    await three.create_topic("t", 1, replication_factor=3)
+    assert await three.faults.move_leader("t", to=2) == 2
     await three.faults.expire_broker(2)
     await until(lambda: cluster.broker_epoch > epoch and not cluster.image.brokers[2].fenced)
+    assert leader_of(three, "t", seen_by=2) != 2  # others lead what it led, however soon it is back
     with pytest.raises(FaultError, match="broker 9 has no session"):
         await three.faults.expire_broker(9)
 
