@@ -46,8 +46,8 @@ class Outbox:
             self.unsent_bytes += len(chunks)
             self._pieces.append(chunks)
         else:
-            self.unsent_bytes += memory_of(chunks)
-            self._pieces.extend(chunks)
+            self.announce(chunks)
+            self.add_announced(chunks)
 
     def announce(self, chunks: bytes | list[Records]) -> None:
         """Count an answer that waits for its turn."""

@@ -1,4 +1,4 @@
-"""Commands, called in a thread of the test's process while its broker runs on a real socket."""
+"""Commands, called in a thread of the test's process while its broker runs on a real socket, and records for them."""
 
 import functools
 import json
@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from pykbroker.broker import Broker
 from pykbroker.cli.root import app
+from pykbroker.client import Client
+from pykbroker.client.producer import Producer
 
 
 @attrs.frozen
@@ -48,3 +50,14 @@ class Commands:
 def invoke(*words: str, environment: Mapping[str, str] | None = None) -> Done:
     result = CliRunner().invoke(app, list(words), env=environment, catch_exceptions=False)
     return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def words_of(value: object) -> str | None:
+    """The id of a parameter: what is typed."""
+    return " ".join(value) if isinstance(value, list) else None
+
+
+async def produce(client: Client, topic: str, *values: bytes, partition: int = 0, timestamp: int = 1000) -> None:
+    async with Producer(client) as producer:
+        for value in values:
+            await producer.send(topic, value, key=b"k" + value, partition=partition, timestamp=timestamp)

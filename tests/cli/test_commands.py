@@ -8,27 +8,16 @@ import pytest
 from pykbroker.client import Client, groups
 from pykbroker.client.producer import Producer
 from pykbroker.topic_partition import TopicPartition
-from tests.cli.support import Commands
+from tests.cli.support import Commands, produce, words_of
 from tests.client.support import QUICK, create
 from tests.support.running import running
 
 pytestmark = pytest.mark.anyio
 
 
-def words_of(value: object) -> str | None:
-    """The id of a parameter: what is typed."""
-    return " ".join(value) if isinstance(value, list) else None
-
-
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-async def produce(client: Client, topic: str, *values: bytes, partition: int = 0, timestamp: int = 1000) -> None:
-    async with Producer(client) as producer:
-        for value in values:
-            await producer.send(topic, value, key=b"k" + value, partition=partition, timestamp=timestamp)
 
 
 # Topics

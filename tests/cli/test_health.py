@@ -11,7 +11,7 @@ from pykbroker.cli.actions.known_offsets import known_offsets
 from pykbroker.client import Client
 from pykbroker.clock import SimulatedClock
 from pykbroker.topic_partition import TopicPartition
-from tests.cli.support import Commands, invoke
+from tests.cli.support import Commands, invoke, words_of
 from tests.client.gates import SaslGate
 from tests.client.support import Deaf, passing
 from tests.support.cluster import cluster_of
@@ -19,11 +19,6 @@ from tests.support.cluster import until as until_in_cluster
 from tests.support.running import running
 
 pytestmark = pytest.mark.anyio
-
-
-def words_of(value: object) -> str | None:
-    """The id of a parameter: what is typed."""
-    return " ".join(value) if isinstance(value, list) else None
 
 
 @pytest.fixture
