@@ -16,8 +16,8 @@ from apache_kafka import start_cluster
 from attrs import define
 from clients import Unavailable
 from cluster import Cluster, Place
-from crash.segments import tools
 from our_cluster import start_our_cluster
+from support import kafka_tools
 from support.connection import Address, Refused, served_topic
 from support.etcd import Etcd
 
@@ -129,6 +129,8 @@ def _stage(options: Options, folder: Path) -> Iterator[Stage]:
 
 def run(options: Options, folder: Path, events: Events) -> list[str]:
     """Do it all; return what is wrong. Raises: Unavailable, NoNetwork, Refused."""
+    if options.java:
+        kafka_tools.tools()  # they are there before anything is started
     with _stage(options, folder) as stage:
         cluster = stage.cluster
         events.write("cluster", name=cluster.name, bootstrap=cluster.bootstrap, pids=cluster.pids)
@@ -168,7 +170,7 @@ def _workers(options: Options, cluster: Cluster, recorder: Recorder, folder: Pat
         workers.append(NativeProducer(recorder, settings, TOPIC, options.partitions, options.rate, log))
     if options.java:
         rate = int(options.rate * options.partitions)
-        workers.append(JavaProducer(recorder, tools(), folder, cluster.bootstrap, options.acks, TOPIC, rate))
+        workers.append(JavaProducer(recorder, folder, cluster.bootstrap, options.acks, TOPIC, rate))
     workers.append(Reader(recorder, cluster.bootstrap, TOPIC, options.partitions))
     return workers
 

@@ -26,6 +26,7 @@ from typing import Protocol
 
 from attrs import define, field
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from support import kafka_tools
 
 from chaos_rig.history import History, Written, value_of
 
@@ -199,10 +200,9 @@ def native_settings(bootstrap: str, *, acks: str, codec: str, debug: str = "") -
 
 @define
 class JavaProducer(Worker):
-    """Kafka's own VerifiableProducer, `rate` records a second over all partitions. `jars`: those of Kafka's tools."""
+    """Kafka's own VerifiableProducer, `rate` records a second over all partitions."""
 
     recorder: Recorder
-    jars: Path
     directory: Path
     bootstrap: str
     acks: str
@@ -223,12 +223,11 @@ class JavaProducer(Worker):
             "reconnect.backoff.max.ms": RETRY_MAX_MS,
         }
         settings.write_text("".join(f"{name}={value}\n" for name, value in wanted.items()))
-        command = [
-            *("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{self.jars}/*"),
-            *("org.apache.kafka.tools.VerifiableProducer", "--topic", self.topic, "--throughput", str(self.rate)),
+        command = kafka_tools.java(
+            *("VerifiableProducer", "--topic", self.topic, "--throughput", str(self.rate)),
             *("--acks", "-1" if self.acks == "all" else self.acks, "--command-config", str(settings)),
             *("--value-prefix", str(self.recorder.new_producer(ENDLESS)), "--bootstrap-server", self.bootstrap),
-        ]
+        )
         with (self.directory / "verifiable-producer.log").open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True

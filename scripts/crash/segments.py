@@ -10,15 +10,14 @@ Sources: KIP-98 (record batches); kafka-dump-log, which dump() runs where java a
 from __future__ import annotations
 
 import mmap
-import shutil
 import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from clients import COMPAT, Unavailable, cache_directory, copy_jars
 from crc32c import crc32c
+from support import kafka_tools
 from support.frames import BATCH_HEADER
 
 CRC_START = 21
@@ -81,15 +80,8 @@ def dump(directories: Sequence[Path], *, deep: bool = True) -> list[str]:
     `deep`: read every record, and not only every batch.
     """
     files = [str(path) for directory in directories for path in sorted(directory.glob("*")) if path.suffix in DUMPED]
-    command = [
-        *("java", "-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{tools()}/*"),
-        *(
-            "org.apache.kafka.tools.DumpLogSegments",
-            *(["--deep-iteration"] if deep else []),
-            "--files",
-            ",".join(files),
-        ),
-    ]
+    options = ("--deep-iteration",) if deep else ()
+    command = kafka_tools.java("DumpLogSegments", *options, "--files", ",".join(files), heap="512m")
     # It prints a line per record: what is wrong is picked out as it comes.
     with (
         tempfile.TemporaryFile("w+") as said,
@@ -105,17 +97,3 @@ def dump(directories: Sequence[Path], *, deep: bool = True) -> list[str]:
             said.seek(0)
             lines.append(f"kafka-dump-log ended with status {status}: {said.read()[-1000:]}")
     return lines
-
-
-def tools() -> Path:
-    """Return the directory with the jars of Kafka's tools, downloaded by Maven the first time."""
-    missing = [name for name in ("mvn", "java") if shutil.which(name) is None]
-    if missing:
-        raise Unavailable(f"kafka-dump-log needs {' and '.join(missing)} on the PATH")
-    libs = cache_directory() / "kafka-tools"
-    if not (libs / ".complete").exists():
-        shutil.rmtree(libs, ignore_errors=True)
-        libs.mkdir(parents=True)
-        copy_jars(COMPAT / "kafka_tools" / "pom.xml", libs)
-        (libs / ".complete").touch()
-    return libs

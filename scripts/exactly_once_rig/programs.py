@@ -17,13 +17,12 @@ from pathlib import Path
 from attrs import define, field
 from chaos_rig.injector import JVM_STATUS
 from clients import Client, Runner, prepare
-from crash.segments import tools
+from support import kafka_tools
 
 from exactly_once_rig.checker import Attempt, Place, Read, Told
 
 JAVA = Path(__file__).resolve().parent / "java"
 END_TIMEOUT_S = 120.0
-_TOOL = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _LOGGED = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} (WARN|ERROR) (.*)")
 
 
@@ -103,11 +102,11 @@ def numbers_producer(directory: Path, bootstrap: str, topic: str, count: int, ra
     """Start kafka-producer-perf-test, which writes the numbers from 0 on in transactions. Raises: Unavailable."""
     program = Program("numbers-producer", directory)
     program.launch(
-        [
-            *(*_TOOL, "-cp", f"{tools()}/*", "org.apache.kafka.tools.ProducerPerformance"),
-            *("--bootstrap-server", bootstrap, "--topic", topic, "--num-records", str(count), "--payload-monotonic"),
-            *("--throughput", str(rate), "--transactional-id", "numbers", "--transaction-duration-ms", "500"),
-        ]
+        kafka_tools.java(
+            *("ProducerPerformance", "--bootstrap-server", bootstrap, "--topic", topic),
+            *("--num-records", str(count), "--payload-monotonic", "--throughput", str(rate)),
+            *("--transactional-id", "numbers", "--transaction-duration-ms", "500"),
+        )
     )
     return program
 
@@ -116,11 +115,10 @@ def numbers_consumer(directory: Path, bootstrap: str, topic: str) -> Program:
     """Start kafka-console-consumer on what is committed. Raises: Unavailable."""
     program = Program("numbers-consumer", directory, ends_on_sigterm=True)
     program.launch(
-        [
-            *(*_TOOL, "-cp", f"{tools()}/*", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
-            *("--bootstrap-server", bootstrap, "--topic", topic, "--from-beginning"),
-            *("--isolation-level", "read_committed"),
-        ]
+        kafka_tools.java(
+            *("consumer.ConsoleConsumer", "--bootstrap-server", bootstrap, "--topic", topic),
+            *("--from-beginning", "--isolation-level", "read_committed"),
+        )
     )
     return program
 
