@@ -41,10 +41,14 @@ class Commands:
 
     async def __call__(self, *words: str, status: int = 0) -> Done:
         """Run a command that is to end with this status, and never with a traceback."""
-        call = functools.partial(invoke, *words, environment={"PYKBROKER_BOOTSTRAP": self.bootstrap})
-        done = await anyio.to_thread.run_sync(call)
+        done = await self.tried(*words)
         assert done.status == status, done
         return done
+
+    async def tried(self, *words: str) -> Done:
+        """Run a command that may fail, though never with a traceback."""
+        call = functools.partial(invoke, *words, environment={"PYKBROKER_BOOTSTRAP": self.bootstrap})
+        return await anyio.to_thread.run_sync(call)
 
 
 def invoke(*words: str, environment: Mapping[str, str] | None = None) -> Done:
