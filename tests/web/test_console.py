@@ -91,47 +91,40 @@ async def test_nothing_is_written_unless_the_broker_is_told(tmp_path: Path) -> N
         assert (await json_of(http, "topics/t"))["partitions"][0]["end"] == 0
 
 
-@pytest.mark.parametrize(
-    ("headers", "status", "error"),
-    [
-        ({"origin": "http://evil.example"}, 403, "WRONG_ORIGIN"),
-        ({"origin": "null"}, 403, "WRONG_ORIGIN"),
-        ({"origin": "http://127.0.0.1:1"}, 403, "WRONG_ORIGIN"),
-        ({"sec-fetch-site": "cross-site"}, 403, "WRONG_ORIGIN"),
-        ({"sec-fetch-site": "same-site"}, 403, "WRONG_ORIGIN"),
-        ({"content-type": "text/plain"}, 415, "NOT_JSON"),
-        ({"content-type": "application/x-www-form-urlencoded"}, 415, "NOT_JSON"),
-        ({"host": "evil.example"}, 403, "WRONG_HOST"),
-    ],
-)
-async def test_foreign_pages_cannot_write(tmp_path: Path, headers: dict[str, str], status: int, error: str) -> None:
+async def test_foreign_pages_cannot_write(tmp_path: Path) -> None:
     async with console(tmp_path, pykbroker_http_console_write_enable="true") as (_, client, http):
         await create_topics(client, [NewTopic("t", 1, 1)])
         asked = {"content-type": "application/json", "origin": str(http.base_url).rstrip("/")}
         path, body = "/console/api/topics/t/records", json.dumps({"value": {"text": "x"}})
-        response = await http.post(path, content=body, headers=asked | headers)
-        assert (response.status_code, response.json()["error"]) == (status, error)
+        for name, value, expected in (
+            ("origin", "http://evil.example", (403, "WRONG_ORIGIN")),
+            ("origin", "null", (403, "WRONG_ORIGIN")),
+            ("origin", "http://127.0.0.1:1", (403, "WRONG_ORIGIN")),
+            ("sec-fetch-site", "cross-site", (403, "WRONG_ORIGIN")),
+            ("sec-fetch-site", "same-site", (403, "WRONG_ORIGIN")),
+            ("content-type", "text/plain", (415, "NOT_JSON")),
+            ("content-type", "application/x-www-form-urlencoded", (415, "NOT_JSON")),
+            ("host", "evil.example", (403, "WRONG_HOST")),
+        ):
+            response = await http.post(path, content=body, headers=asked | {name: value})
+            assert (response.status_code, response.json()["error"]) == expected, value
         assert (await json_of(http, "topics/t"))["partitions"][0]["end"] == 0
         assert (await http.post(path, content=body, headers=asked)).status_code == 200  # without them it works
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:9644", "localhost.evil.example", "10.0.0.1", "", "[::1"]
-)
-async def test_name_that_is_not_of_this_machine_is_refused(tmp_path: Path, host: str) -> None:
+async def test_name_that_is_not_of_this_machine_is_refused(tmp_path: Path) -> None:
     async with console(tmp_path) as (_, _, http):
-        for path in ("/console/", "/console/api/topics", "/console/static/js/app.js"):
-            response = await http.get(path, headers={"host": host})
-            assert response.status_code == 403
-            assert "localhost" in response.text
+        for host in ("evil.example", "evil.example:9644", "localhost.evil.example", "10.0.0.1", "", "[::1"):
+            for path in ("/console/", "/console/api/topics", "/console/static/js/app.js"):
+                response = await http.get(path, headers={"host": host})
+                assert response.status_code == 403, host
+                assert "localhost" in response.text
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "localhost:1234", "LOCALHOST", "127.0.0.1", "127.1.2.3:80", "[::1]:9644"]
-)
-async def test_names_of_this_machine_are_let_in(tmp_path: Path, host: str) -> None:
+async def test_names_of_this_machine_are_let_in(tmp_path: Path) -> None:
     async with console(tmp_path) as (_, _, http):
-        assert (await http.get("/console/api/cluster", headers={"host": host})).status_code == 200
+        for host in ("localhost", "localhost:1234", "LOCALHOST", "127.0.0.1", "127.1.2.3:80", "[::1]:9644"):
+            assert (await http.get("/console/api/cluster", headers={"host": host})).status_code == 200, host
 
 
 async def test_pages_of_others_cannot_read_either(tmp_path: Path) -> None:
