@@ -14,12 +14,11 @@ from collections.abc import Sequence
 
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
+from pykbroker.log import directory_names
 from pykbroker.log.storage import LogDirectory
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
 
-FUTURE_SUFFIX = "-future"
-NAME_MAX = 255
 _ALL = "*"
 _MAX_PREFERRED = 10_000
 
@@ -52,7 +51,7 @@ class DirectoryChoice:
 
         Raises: INVALID_TOPIC_EXCEPTION, LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR, INVALID_REPLICA_ASSIGNMENT.
         """
-        if len(f"{topic_partition}.{'0' * 32}{FUTURE_SUFFIX}") > NAME_MAX:
+        if not directory_names.can_be_moved(topic_partition):
             raise KafkaError(
                 ErrorCode.INVALID_TOPIC_EXCEPTION, f"the name of {topic_partition.topic} is too long to move"
             )

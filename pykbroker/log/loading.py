@@ -2,7 +2,7 @@
 
 Rules
 - Directories that were being deleted are removed. So are copies of moves that a stop interrupted: those begin anew.
-- What is named like no partition is left alone, as is Kafka's own metadata.
+- What is named like no partition is left alone: strays (log_dirs.py), and Kafka's own metadata.
 
 Not here: one partition's files (recovery.py), which of two directories counts (log_dirs.py).
 Sources: Kafka's LogManager.loadLogs.
@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from pykbroker.config import BrokerConfig
-from pykbroker.log import checkpoints
-from pykbroker.log.choice import FUTURE_SUFFIX
+from pykbroker.log import checkpoints, directory_names
+from pykbroker.log.directory_names import DELETE_SUFFIX, FUTURE_SUFFIX
 from pykbroker.log.storage import LogDirectory
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
 
 if TYPE_CHECKING:  # imported with the first partition: a new broker answers sooner without it
     from pykbroker.log.partition_log import PartitionLog
-
-DELETE_SUFFIX = "-delete"
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -50,12 +48,12 @@ def load(directory: LogDirectory, config: BrokerConfig) -> Contents:
         if not entry.is_dir():
             continue
         if entry.name.endswith((DELETE_SUFFIX, FUTURE_SUFFIX)):
-            moved = parse_directory_name(entry.name.rpartition(".")[0])
+            moved = directory_names.parse(entry.name.rpartition(".")[0])
             if moved is not None and entry.name.endswith(FUTURE_SUFFIX):
                 interrupted.append(moved)
             directory.flusher.remove_directory(entry.path)
             continue
-        topic_partition = parse_directory_name(entry.name)
+        topic_partition = directory_names.parse(entry.name)
         if topic_partition is None:
             continue
         log = load_log(
@@ -88,11 +86,3 @@ def load_log(
     log = PartitionLog(topic_partition, topic_id, config, directory)
     recovery.load(log, clean=clean, recovery_point=recovery_point, log_start_offset=log_start_offset)
     return log
-
-
-def parse_directory_name(name: str) -> TopicPartition | None:
-    """Return the partition that a directory is named after; None if it is something else, or Kafka's own metadata."""
-    topic, _, partition = name.rpartition("-")
-    if not topic or not partition.isdecimal() or topic == "__cluster_metadata":
-        return None
-    return TopicPartition(topic, int(partition))

@@ -7,6 +7,7 @@ Rules
 - A directory that fails goes offline, and its logs with it; the broker goes on with the others.
 - A deleted partition's directory is renamed `<topic>-<partition>.<hex>-delete` and removed after
   `file.delete.delay.ms`.
+- What the metadata does not know at start is not removed but renamed `-stray`, for people to look at.
 
 Not here: one partition's files (partition_log.py, recovery.py), where a partition goes (choice.py), locks
 (identity.py), what lies in a directory at start (loading.py), compaction (cleaner.py), moves (moves.py).
@@ -26,10 +27,10 @@ from typing import TYPE_CHECKING
 from pykbroker.clock import Clock, Timer
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
-from pykbroker.log import checkpoints, identity, loading
+from pykbroker.log import checkpoints, directory_names, identity, loading
 from pykbroker.log.choice import DirectoryChoice
+from pykbroker.log.directory_names import DELETE_SUFFIX, STRAY_SUFFIX
 from pykbroker.log.files import FilePool
-from pykbroker.log.loading import DELETE_SUFFIX
 from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.topic_config import TopicConfig
 from pykbroker.topic_partition import TopicPartition
@@ -42,9 +43,7 @@ if TYPE_CHECKING:  # imported with the first partition: a new broker answers soo
 
 logger = logging.getLogger(__name__)
 
-_STRAY_SUFFIX = "-stray"
 _OFFLINE_CHECK_MS = 500
-_NAME_MAX = 255
 _FOREVER_MS = 0x7FFFFFFFFFFFFFFF
 
 
@@ -216,9 +215,7 @@ class LogDirs:
             )
         is_better = log.log_end_offset > other.log_end_offset
         stray = other if is_better else log
-        stray.abandon()
-        aside = f"{stray.directory}.{os.urandom(16).hex()}{_STRAY_SUFFIX}"
-        os.rename(stray.directory, aside)
+        aside = directory_names.take_out_of_use(stray, STRAY_SUFFIX)
         logger.warning("%s was there twice, with fewer records in %s", log.topic_partition, aside)
         if is_better:
             self.choice.counts[other.log_directory] -= 1
@@ -289,20 +286,30 @@ class LogDirs:
 
     def delete(self, topic_partition: TopicPartition) -> None:
         """Take a partition's log out; its files go later. What is being read from them stays readable."""
+        self._remove_directory(self._forget(topic_partition))
+
+    def set_aside(self, topic_partition: TopicPartition) -> None:
+        """Take out a log that the metadata does not know. Its files stay, as Kafka's do: the metadata may be wrong."""
+        log = self._forget(topic_partition)
+        try:
+            aside = directory_names.take_out_of_use(log, STRAY_SUFFIX)
+        except OSError as error:
+            log.log_directory.failed(error)
+        else:
+            logger.warning("%s is no replica of this broker: its log is kept aside in %s", topic_partition, aside)
+
+    def _forget(self, topic_partition: TopicPartition) -> PartitionLog:
         log = self._logs.pop(topic_partition)
         if self._moves is not None:
             self._moves.cancel(topic_partition)
         self.stop_cleaning(log)
         self.choice.counts[log.log_directory] -= 1
-        self._remove_directory(log)
+        return log
 
     def _remove_directory(self, log: PartitionLog) -> None:
-        directory, topic_partition, path = log.log_directory, log.topic_partition, log.directory
-        log.abandon()
-        suffix = f"-{topic_partition.partition}.{os.urandom(16).hex()}{DELETE_SUFFIX}"
-        renamed = directory.path / f"{topic_partition.topic[: _NAME_MAX - len(suffix)]}{suffix}"
+        directory = log.log_directory
         try:
-            os.rename(path, renamed)
+            renamed = directory_names.take_out_of_use(log, DELETE_SUFFIX)
         except OSError as error:
             directory.failed(error)
             return

@@ -19,7 +19,6 @@ Sources: KIP-113; Kafka's ReplicaAlterLogDirsThread, LogManager.replaceCurrentWi
 """
 
 import logging
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -28,8 +27,7 @@ from attrs import define
 from pykbroker.clock import Clock, Timer
 from pykbroker.config import NO_RATE, BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
-from pykbroker.log import checkpoints
-from pykbroker.log.choice import FUTURE_SUFFIX
+from pykbroker.log import checkpoints, directory_names
 from pykbroker.log.partition_log import PartitionLog
 from pykbroker.log.storage import LogDirectory
 from pykbroker.quotas.replication_quotas import moves_quota
@@ -98,7 +96,7 @@ class LogMoves:
     def _new_future(self, log: PartitionLog, directory: LogDirectory) -> PartitionLog:
         """Make an empty log that begins with the first batch that is still readable. Raises: KAFKA_STORAGE_ERROR."""
         future = PartitionLog(log.topic_partition, log.topic_id, log.config, directory)
-        future.directory_name = f"{log.topic_partition}.{os.urandom(16).hex()}{FUTURE_SUFFIX}"
+        future.directory_name = directory_names.future(log.topic_partition)
         try:
             future.directory.mkdir()
             if log.topic_id is not None:

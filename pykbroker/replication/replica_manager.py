@@ -181,7 +181,7 @@ class ReplicaManager:
             for partition in self.partitions():
                 partition.conditions_changed()
         if is_first:
-            self._delete_strays()
+            self._set_strays_aside()
 
     def _delete_topic(self, topic: TopicImage) -> None:
         by_index = self._by_id.pop(topic.id, None)
@@ -240,19 +240,18 @@ class ReplicaManager:
         if was_leader or partition.is_leader:
             self._tell(partition, leads=partition.is_leader)
 
-    def _delete_strays(self) -> None:
-        """Remove logs of topics that were deleted while this broker was down."""
+    def _set_strays_aside(self) -> None:
+        """Take out logs of topics that were deleted while this broker was down, or whose replicas were moved away."""
         for log in self._log_dirs.all():
             topic_partition = log.topic_partition
             if topic_partition.partition not in self._partitions.get(topic_partition.topic, ()):
-                logger.warning("removing %s: the metadata has no such replica here", topic_partition)
-                self._log_dirs.delete(topic_partition)
+                self._log_dirs.set_aside(topic_partition)
 
     def _create(self, topic: TopicImage, index: int, config: TopicConfig) -> Partition:
         topic_partition = TopicPartition(topic.name, index)
         log = self._log_dirs.get(topic_partition)
         if log is not None and log.topic_id != topic.id:
-            self._log_dirs.delete(topic_partition)
+            self._log_dirs.set_aside(topic_partition)
             log = None
         if log is None:
             if self._is_starting and self._log_dirs.offline:

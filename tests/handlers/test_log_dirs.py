@@ -24,6 +24,9 @@ from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicPro
 from wire.records import Record, build_batch, iter_batches, read_records
 
 
+FILE_DELETE_DELAY_MS = 60_000
+
+
 def start(tmp_path: Path, **properties: str) -> HandlerRig:
     folders = f"{tmp_path / 'a'},{tmp_path / 'b'}"
     return HandlerRig(
@@ -221,6 +224,37 @@ def test_replica_that_is_there_twice_is_taken_from_where_there_is_more(tmp_path:
     assert fetch(rig) == (ErrorCode.NONE, [b"1"])
     assert [path.name[-6:] for path in (tmp_path / "b").glob("t-0*")] == ["-stray"]
     rig.close()
+
+
+@pytest.mark.parametrize(
+    "known_now",
+    [
+        pytest.param([], id="no such topic"),
+        pytest.param([topic("t", b"o" * 16, 1)], id="another topic of that name"),
+        pytest.param(
+            [topic("t", TOPIC_ID, 1, leader=ANOTHER_BROKER, replicas=(ANOTHER_BROKER,))], id="moved to another broker"
+        ),
+    ],
+)
+def test_log_that_the_metadata_does_not_know_at_start_is_kept_aside(
+    tmp_path: Path, known_now: list[TopicImage], caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = start(tmp_path)
+    rig.set_topics(topic("t", TOPIC_ID, 1))
+    produce(rig, b"precious")
+    segment = tmp_path / "a" / "t-0" / "00000000000000000000.log"
+    written = segment.read_bytes()
+    rig.close()
+    rig = start(tmp_path)
+    rig.set_topics(*known_now)
+    (aside,) = (tmp_path / "a").glob("t-0.*-stray")
+    assert str(aside) in caplog.text
+    assert all(replica.log.log_end_offset == 0 for replica in rig.replicas.partitions())
+    rig.clock.advance(FILE_DELETE_DELAY_MS)
+    rig.close()
+    rig = start(tmp_path)  # nor is it taken for anything later
+    rig.close()
+    assert (aside / segment.name).read_bytes() == written
 
 
 def test_moves_that_cannot_be_are_refused(rig: HandlerRig, tmp_path: Path) -> None:

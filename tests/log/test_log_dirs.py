@@ -14,7 +14,7 @@ import pytest
 from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError, StorageError
-from pykbroker.log.loading import parse_directory_name
+from pykbroker.log import directory_names
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.log.partition_log import PartitionLog
 from pykbroker.topic_partition import TopicPartition
@@ -146,7 +146,7 @@ def test_half_deleted_partition_is_removed_at_start(tmp_path: Path) -> None:
     ],
 )
 def test_directory_names_are_partitions_or_not(name: str, expected: tuple[str, int] | None) -> None:
-    assert parse_directory_name(name) == expected
+    assert directory_names.parse(name) == expected
 
 
 # --- retention
