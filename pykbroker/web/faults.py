@@ -8,6 +8,7 @@
 | GET /faults | the faults in force, with their hits |
 | POST /faults | put one in force: a JSON object of the fields of `Fault`; 201 with its id |
 | GET /faults/ID, DELETE /faults/ID | one of them |
+| GET /faults/ID/hits?at_least=N&timeout_ms=T | the number alone, as soon as it is N, by default 0 |
 | DELETE /faults | remove them all |
 | POST /faults/actions/NAME | what is no answer to a request: `rebalance`, ...; a JSON object of arguments |
 
@@ -25,7 +26,7 @@ Not here: what faults do (pykbroker/faults), the HTTP server (web/server).
 
 import inspect
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, NoReturn
 
@@ -35,9 +36,11 @@ from starlette.routing import BaseRoute, Route
 
 from pykbroker.errors import KafkaError, StartError
 from pykbroker.faults.control import Faults
-from pykbroker.faults.rules import ActiveFault, Fault, FaultError
+from pykbroker.faults.rules import MAX_NUMBER, ActiveFault, Fault, FaultError
 
 MAX_BODY_BYTES = 64 * 1024
+WAIT_MS, MAX_WAIT_MS = 10_000, 60_000  # for hits
+MAX_DIGITS = 10
 ENDINGS = ("stop", "kill", "restart")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -65,14 +68,18 @@ ACTIONS = (
 )
 
 
-def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
-    """Return what orders these faults. `served_by`: the broker with whose end this ends."""
+def routes(
+    faults: Faults, *, served_by: int | None = None, more: Mapping[str, Callable[..., Awaitable[object]]] | None = None
+) -> list[BaseRoute]:
+    """Return what orders these faults. `served_by`: the broker with whose end this ends; `more`: actions besides."""
+    actions = {name: getattr(faults, name) for name in ACTIONS} | dict(more or {})
 
     async def list_all(request: Request) -> Response:
         return JSONResponse([_told(active) for active in faults.rules])
 
     async def add(request: Request) -> Response:
-        return JSONResponse(_told(faults.add(Fault.of(await _object_in(request)))), 201)
+        active = faults.add(Fault.of(await _object_in(request)))
+        return JSONResponse(_told(active), 201, {"location": f"/faults/{active.id}"})
 
     async def remove_all(request: Request) -> Response:
         faults.clear()
@@ -81,6 +88,18 @@ def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
     async def tell(request: Request) -> Response:
         active = faults.rules.get(request.path_params["id"])
         return _missing(request) if active is None else JSONResponse(_told(active))
+
+    async def hits(request: Request) -> Response:
+        active = faults.rules.get(request.path_params["id"])
+        if active is None:
+            return _missing(request)
+        at_least = _number_in(request, "at_least", 0, MAX_NUMBER)
+        timeout_ms = _number_in(request, "timeout_ms", WAIT_MS, MAX_WAIT_MS)
+        try:
+            await active.wait(at_least, timeout_s=timeout_ms / 1000)
+        except TimeoutError:
+            return JSONResponse({"error": f"it was met {active.hits} times, and not {at_least}"}, 504)
+        return JSONResponse(active.hits)
 
     async def remove(request: Request) -> Response:
         active = faults.rules.get(request.path_params["id"])
@@ -91,9 +110,9 @@ def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
 
     async def act(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in ACTIONS:
-            return JSONResponse({"error": f"there is no action {name}; there are {', '.join(ACTIONS)}"}, 404)
-        action = getattr(faults, name)
+        action = actions.get(name)
+        if action is None:
+            return JSONResponse({"error": f"there is no action {name}; there are {', '.join(actions)}"}, 404)
         positional, named = _arguments(action, name, await _object_in(request))
         if served_by is not None and name in ENDINGS and named.get("broker") in (None, served_by):
             raise FaultError(
@@ -107,6 +126,7 @@ def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
         Route("/faults", _answered(remove_all), methods=["DELETE"]),
         Route("/faults/{id:int}", _answered(tell), methods=["GET"]),
         Route("/faults/{id:int}", _answered(remove), methods=["DELETE"]),
+        Route("/faults/{id:int}/hits", _answered(hits), methods=["GET"]),
         Route("/faults/actions/{name}", _answered(act), methods=["POST"]),
     ]
 
@@ -135,6 +155,14 @@ def _told(active: ActiveFault) -> dict[str, Any]:
 
 def _missing(request: Request) -> Response:
     return JSONResponse({"error": f"there is no fault {request.path_params['id']}"}, 404)
+
+
+def _number_in(request: Request, name: str, default: int, most: int) -> int:
+    """Return a number of the query. Raises: FaultError."""
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) <= most):
+        raise FaultError(f"{name} is a whole number from 0 to {most}, and not {text!r}")
+    return int(text)
 
 
 async def _object_in(request: Request) -> dict[str, Any]:
