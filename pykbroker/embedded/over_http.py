@@ -21,7 +21,7 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from pykbroker.config import BrokerConfig
@@ -52,7 +52,7 @@ async def serving(kafka: AsyncCluster, where: str) -> AsyncIterator[tuple[str, i
 
 def application(kafka: AsyncCluster) -> Any:  # Any: it is an ASGIFramework to anycorn
     async def tell_cluster(request: Request) -> Response:
-        return JSONResponse({"bootstrap": kafka.bootstrap, "brokers": kafka.brokers, "bugs": kafka.bugs})
+        return faults.Answer({"bootstrap": kafka.bootstrap, "brokers": kafka.brokers, "bugs": kafka.bugs})
 
     async def tell_readiness(request: Request) -> Response:
         reasons = [
@@ -63,7 +63,7 @@ def application(kafka: AsyncCluster) -> Any:  # Any: it is an ASGIFramework to a
         if not kafka.brokers:
             reasons = ["no broker runs"]
         told = {"status": "not ready" if reasons else "ready", "reasons": reasons}
-        return JSONResponse(told, 503 if reasons else 200)
+        return faults.Answer(told, 503 if reasons else 200)
 
     return Starlette(
         routes=[

@@ -75,11 +75,11 @@ def routes(
     actions = {name: getattr(faults, name) for name in ACTIONS} | dict(more or {})
 
     async def list_all(request: Request) -> Response:
-        return JSONResponse([_told(active) for active in faults.rules])
+        return Answer([_told(active) for active in faults.rules])
 
     async def add(request: Request) -> Response:
         active = faults.add(Fault.of(await _object_in(request)))
-        return JSONResponse(_told(active), 201, {"location": f"/faults/{active.id}"})
+        return Answer(_told(active), 201, {"location": f"/faults/{active.id}"})
 
     async def remove_all(request: Request) -> Response:
         faults.clear()
@@ -87,7 +87,7 @@ def routes(
 
     async def tell(request: Request) -> Response:
         active = faults.rules.get(request.path_params["id"])
-        return _missing(request) if active is None else JSONResponse(_told(active))
+        return _missing(request) if active is None else Answer(_told(active))
 
     async def hits(request: Request) -> Response:
         active = faults.rules.get(request.path_params["id"])
@@ -98,8 +98,8 @@ def routes(
         try:
             await active.wait(at_least, timeout_s=timeout_ms / 1000)
         except TimeoutError:
-            return JSONResponse({"error": f"it was met {active.hits} times, and not {at_least}"}, 504)
-        return JSONResponse(active.hits)
+            return Answer({"error": f"it was met {active.hits} times, and not {at_least}"}, 504)
+        return JSONResponse(active.hits)  # the digits alone, for languages where JSON is far away
 
     async def remove(request: Request) -> Response:
         active = faults.rules.get(request.path_params["id"])
@@ -112,13 +112,13 @@ def routes(
         name = request.path_params["name"]
         action = actions.get(name)
         if action is None:
-            return JSONResponse({"error": f"there is no action {name}; there are {', '.join(actions)}"}, 404)
+            return Answer({"error": f"there is no action {name}; there are {', '.join(actions)}"}, 404)
         positional, named = _arguments(action, name, await _object_in(request))
         if served_by is not None and name in ENDINGS and named.get("broker") in (None, served_by):
             raise FaultError(
                 f"broker {served_by} answers here: {name} it at the port of another broker, or from outside"
             )
-        return JSONResponse({"result": await action(*positional, **named)})
+        return Answer({"result": await action(*positional, **named)})
 
     return [
         Route("/faults", _answered(list_all), methods=["GET"]),
@@ -136,17 +136,24 @@ def _answered(endpoint: Endpoint) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         if "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none":
-            return JSONResponse({"error": "faults are not ordered by pages in a browser"}, 403)
+            return Answer({"error": "faults are not ordered by pages in a browser"}, 403)
         try:
             return await endpoint(request)
         except FaultError as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return Answer({"error": str(error)}, 400)
         except (KafkaError, StartError) as error:
-            return JSONResponse({"error": str(error)}, 409)
+            return Answer({"error": str(error)}, 409)
         except TimeoutError:
-            return JSONResponse({"error": "it did not come about in time"}, 504)
+            return Answer({"error": "it did not come about in time"}, 504)
 
     return answer
+
+
+class Answer(JSONResponse):
+    """JSON whose line ends, as a terminal likes it."""
+
+    def render(self, content: Any) -> bytes:
+        return super().render(content) + b"\n"
 
 
 def _told(active: ActiveFault) -> dict[str, Any]:
@@ -154,7 +161,7 @@ def _told(active: ActiveFault) -> dict[str, Any]:
 
 
 def _missing(request: Request) -> Response:
-    return JSONResponse({"error": f"there is no fault {request.path_params['id']}"}, 404)
+    return Answer({"error": f"there is no fault {request.path_params['id']}"}, 404)
 
 
 def _number_in(request: Request, name: str, default: int, most: int) -> int:
