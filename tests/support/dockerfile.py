@@ -257,12 +257,21 @@ class Container:
     def wait_for(self, *texts: str) -> None:
         """Read the log until each text was in a line of it."""
         missing = [text for text in texts if not any(text in line for line in self.log)]
-        assert self.process.stdout is not None
         while missing:
-            line = self.process.stdout.readline()
-            assert line, f"the container ended without {missing}: {self.log}"
-            self.log.append(line.rstrip("\n"))
+            line = self._read_line(*missing)
             missing = [text for text in missing if text not in line]
+
+    def wait_for_match(self, pattern: str) -> None:
+        """Read the log until a line of it has a match."""
+        while not any(re.search(pattern, line) for line in self.log):
+            self._read_line(pattern)
+
+    def _read_line(self, *awaited: str) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"the container ended without {awaited}: {self.log}"
+        self.log.append(line.rstrip("\n"))
+        return line
 
     def kill(self, signal_number: signal.Signals) -> None:
         """Send a signal to the first process inside; if that ends, all others do."""
