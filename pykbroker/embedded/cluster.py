@@ -209,8 +209,4 @@ class AsyncCluster(Lifecycle):
 
     async def reset(self) -> None:
         """Forget all topics, groups, transactions and configs, and end all faults."""
-        await self.faults.heal()
-        for node in self._nodes.values():
-            if node.running is None:
-                await self.start(node.id)
-        await self.faults.until_all_know(await self.faults.any_broker().services.cluster.forget_everything())
+        await self.faults.reset()

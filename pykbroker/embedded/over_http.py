@@ -7,7 +7,7 @@
 |---|---|
 | GET /cluster | `bootstrap`, the ids of the `brokers` that run, and how many `bugs` of their own they noticed |
 | GET /readyz | 200, or 503 with what is wrong in `reasons` |
-| /faults... | as pykbroker/web/faults, of all brokers together, with one more action: `reset` |
+| /faults... | as pykbroker/web/faults, of all brokers together |
 
 Rules: no broker serves this, so that each of them can be stopped.
 
@@ -69,6 +69,6 @@ def application(kafka: AsyncCluster) -> Any:  # Any: it is an ASGIFramework to a
         routes=[
             Route("/cluster", tell_cluster),
             Route("/readyz", tell_readiness),
-            *faults.routes(kafka.faults, more={"reset": kafka.reset}),
+            *faults.routes(kafka.faults),
         ]
     )

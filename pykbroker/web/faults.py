@@ -26,7 +26,7 @@ Not here: what faults do (pykbroker/faults), the HTTP server (web/server).
 
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, NoReturn
 
@@ -61,6 +61,7 @@ ACTIONS = (
     "partition",
     "cut_store",
     "heal",
+    "reset",
     "start",
     "stop",
     "kill",
@@ -68,11 +69,8 @@ ACTIONS = (
 )
 
 
-def routes(
-    faults: Faults, *, served_by: int | None = None, more: Mapping[str, Callable[..., Awaitable[object]]] | None = None
-) -> list[BaseRoute]:
-    """Return what orders these faults. `served_by`: the broker with whose end this ends; `more`: actions besides."""
-    actions = {name: getattr(faults, name) for name in ACTIONS} | dict(more or {})
+def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
+    """Return what orders these faults. `served_by`: the broker with whose end this ends."""
 
     async def list_all(request: Request) -> Response:
         return Answer([_told(active) for active in faults.rules])
@@ -110,9 +108,9 @@ def routes(
 
     async def act(request: Request) -> Response:
         name = request.path_params["name"]
-        action = actions.get(name)
-        if action is None:
-            return Answer({"error": f"there is no action {name}; there are {', '.join(actions)}"}, 404)
+        if name not in ACTIONS:
+            return Answer({"error": f"there is no action {name}; there are {', '.join(ACTIONS)}"}, 404)
+        action = getattr(faults, name)
         positional, named = _arguments(action, name, await _object_in(request))
         if served_by is not None and name in ENDINGS and named.get("broker") in (None, served_by):
             raise FaultError(

@@ -28,7 +28,7 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
 def test_command_finds_the_brokers_and_its_status_is_ours() -> None:
     script = (
         'import os, urllib.request; print(os.environ["KAFKA_BOOTSTRAP_SERVERS"], os.environ["PYKBROKER_BOOTSTRAP"]); '
-        'print(urllib.request.urlopen(os.environ["PYKBROKER_HTTP"] + "/cluster").read().decode()); raise SystemExit(7)'
+        'print(urllib.request.urlopen(os.environ["PYKBROKER_HTTP"] + "/cluster").read().decode().strip()); raise SystemExit(7)'
     )
     done = run("--brokers", "2", "--", sys.executable, "-c", script, "--", "--brokers")
     bootstrap, cluster = done.stdout.splitlines()

@@ -14,7 +14,7 @@ from pykbroker.embedded import AsyncCluster
 from pykbroker.web.faults import ACTIONS, MAX_BODY_BYTES, routes
 from tests.support.client import Client, create_topic, create_topic_with, produce_of
 from tests.support.running import running
-from tests.web.http import url
+from tests.web.http import client_of, url
 from wire.errors import ErrorCode
 
 pytestmark = pytest.mark.anyio
@@ -173,6 +173,16 @@ async def test_broker_does_not_end_while_it_answers(tmp_path: Path) -> None:
         for name in ("stop", "kill", "restart"):
             refused = await http.post(url(broker, f"/faults/actions/{name}"))
             assert (refused.status_code, "answers here" in refused.json()["error"]) == (400, True)
+
+
+async def test_broker_that_is_reset_keeps_its_client_and_nothing_else(tmp_path: Path) -> None:
+    settings = {"pykbroker_http_listener": "0", "pykbroker_http_faults_enable": "true"}
+    async with running(tmp_path, **settings) as broker, Client.connect(broker) as client:
+        await create_topic(client, "t")
+        async with client_of(broker) as http:
+            await http.post("/faults", json={"api": "CreateTopics", "error": "NOT_CONTROLLER"})
+            assert (await http.post("/faults/actions/reset")).json() == {"result": None}
+        assert (await client.ask(create_topic_with("t"), 7)).topics[0].error_code == 0
 
 
 @pytest.mark.parametrize(("enabled", "status"), [("true", 201), ("false", 404)])
