@@ -146,7 +146,10 @@ def _add_test(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     test.add_argument(
         "--until-stdin-closes", action="store_true", help="without a command: end with the program that started it"
     )
-    test.add_argument("--log-level", choices=LOG_LEVELS, default="warning")
+    # Brokers that are hurt on purpose have much to warn of.
+    test.add_argument(
+        "--log-level", choices=LOG_LEVELS, default="error", help="of what stderr is told (default: error)"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser, data_dir: Path) -> None:

@@ -18,6 +18,13 @@ DEADLINE_S = 60.0
 PYKBROKER = [sys.executable, "-m", "pykbroker"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
+COMMAND = """
+import os, urllib.request
+print(os.environ["KAFKA_BOOTSTRAP_SERVERS"], os.environ["PYKBROKER_BOOTSTRAP"])
+print(urllib.request.urlopen(os.environ["PYKBROKER_HTTP"] + "/cluster").read().decode().strip())
+raise SystemExit(7)
+"""
+
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
@@ -26,11 +33,7 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_command_finds_the_brokers_and_its_status_is_ours() -> None:
-    script = (
-        'import os, urllib.request; print(os.environ["KAFKA_BOOTSTRAP_SERVERS"], os.environ["PYKBROKER_BOOTSTRAP"]); '
-        'print(urllib.request.urlopen(os.environ["PYKBROKER_HTTP"] + "/cluster").read().decode().strip()); raise SystemExit(7)'
-    )
-    done = run("--brokers", "2", "--", sys.executable, "-c", script, "--", "--brokers")
+    done = run("--brokers", "2", "--", sys.executable, "-c", COMMAND, "--", "--brokers")
     bootstrap, cluster = done.stdout.splitlines()
     first, second = bootstrap.split()
     assert first == second
@@ -113,3 +116,10 @@ def test_other_commands_that_run_brokers_take_no_command() -> None:
         [*PYKBROKER, "start", "--", "true"], capture_output=True, text=True, env=ENVIRONMENT, check=False
     )
     assert (done.returncode, done.stderr) == (1, "pykbroker: start takes no command\n")
+
+
+def test_without_the_extra_it_says_how_to_install_it() -> None:
+    script = "import sys; sys.modules['starlette'] = None; from pykbroker.cli import main; main(['test'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "pykbroker: faults by HTTP need starlette: pip install 'pykbroker[http]'\n"
