@@ -104,6 +104,19 @@ def test_second_terminal(tmp_path: Path) -> None:
             pytest.skip("this machine gives no network of its own")
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "PYTHONPATH": str(REPOSITORY)}
+        several = (
+            "pykbroker",
+            "test",
+            "--brokers",
+            "2",
+            "--port",
+            "9092",
+            "--",
+            "sh",
+            "-c",
+            "echo $PYKBROKER_BOOTSTRAP",
+        )
+        assert run(*network, *several, folder=tmp_path) == "127.0.0.1:9092,127.0.0.1:9093\n"
         with Background([*network, "sh", "-c", started.text], cwd=tmp_path, environment=environment) as brokers:
             brokers.wait_for(said.text.splitlines()[-1])
             assert "".join(brokers.lines) == said.text
