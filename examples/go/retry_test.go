@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -95,14 +96,15 @@ func order(t *testing.T, path string, body any) Fault {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	var fault struct {
-		Fault
-		Why string `json:"error"`
+	told, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode >= 300 {
+		t.Fatal(answer.Status, string(told), err)
 	}
-	if err := json.NewDecoder(answer.Body).Decode(&fault); err != nil || answer.StatusCode >= 300 {
-		t.Fatal(answer.Status, fault.Why, err)
+	var fault Fault
+	if err := json.Unmarshal(told, &fault); err != nil {
+		t.Fatal(err)
 	}
-	return fault.Fault
+	return fault
 }
 
 func hits(t *testing.T, fault Fault) (met int) {

@@ -211,7 +211,7 @@ def _arguments(
         value = given[parameter.name]
         annotation = parameter.annotation
         if isinstance(value, bool) or not isinstance(value, int | float if annotation is float else annotation):
-            raise FaultError(f"{parameter.name} of {name} cannot be {value!r}")
+            raise FaultError(f"{parameter.name} of {name} cannot be {json.dumps(value)}")
     return [], given
 
 

@@ -92,12 +92,11 @@ def test_brokers_end_with_the_program_that_started_them() -> None:
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write("a word is no end\n")
-        process.stdin.flush()
         assert [process.stdout.readline().split(" on ")[0] for _ in range(2)] == [
             "pykbroker serves HTTP",
             "pykbroker accepts clients",
         ]
+        process.stdin.write("a word is no end\n" * 50_000)  # more than a pipe takes that nobody reads
         process.stdin.close()
         assert process.wait(DEADLINE_S) == 0
 
@@ -107,6 +106,7 @@ def test_signal_that_ends_us_ends_the_command_first(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with Background([*PYKBROKER, "test", "--", "sh", "-c", script], cwd=tmp_path, environment=ENVIRONMENT) as process:
         process.wait_for("started")
+        os.kill(process.pid, signal.SIGINT)  # a terminal's would have reached the command, too
         os.kill(process.pid, signal.SIGTERM)
         process.wait_for("ended")
 
