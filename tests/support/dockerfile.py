@@ -31,6 +31,7 @@ from types import TracebackType
 import attrs
 
 DEADLINE_S = 120.0
+BUILD_DEADLINE_S = 900.0  # installs packages, maybe while much else is tested
 LOOPBACK_UP = (
     "import fcntl, socket, struct; "
     "fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, struct.pack('16sh14x', b'lo', 1))"
@@ -144,7 +145,12 @@ class Workshop:
     def inside(self, *words: str | Path) -> str:
         """Run a command where the roots are mounted, and return what it prints. Raises: Failed."""
         done = subprocess.run(
-            self.command(*words), check=False, capture_output=True, text=True, timeout=DEADLINE_S, errors="replace"
+            self.command(*words),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_DEADLINE_S,
+            errors="replace",
         )
         if done.returncode != 0:
             # Not all of its words: variables that tell pip where packages are may have secrets.
