@@ -37,7 +37,9 @@ def test_each_block_is_used_or_says_why_not() -> None:
         assert block.awaited is None or block.language == "sh", str(block)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/DOCKER.md", "docs/PERFORMANCE.md", "examples/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/TESTING.md", "docs/DOCKER.md", "docs/PERFORMANCE.md", "examples/README.md"]
+)
 def test_links_lead_somewhere(page: str) -> None:
     text = (REPOSITORY / page).read_text()
     targets = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link}

@@ -1,8 +1,9 @@
 """The command `pykbroker`.
 
-`start` runs one broker until SIGTERM or SIGINT, `cluster` several, each as a process of its own: they are here, with
-argparse and few imports, because a broker's start is measured. All other commands are clients of some cluster; they
-are in `root` and the modules that it names, and imported when they are called.
+`start` runs one broker until SIGTERM or SIGINT, `cluster` several, each as a process of its own, `test` some for
+another program's tests: they are here, with argparse and few imports, because a broker's start is measured. All other
+commands are clients of some cluster; they are in `root` and the modules that it names, and imported when they are
+called.
 
 What a person did wrong – a port that is taken, a folder that cannot be written or is in use, a bad property – is one
 line on stderr and exit status 1; everything else is a traceback, because it is a bug.
@@ -28,6 +29,7 @@ DEFAULT_CLUSTER_DIR = Path("pykbroker-cluster")
 DEFAULT_PORT = 9092
 DEFAULT_HTTP_PORT = 9644
 DEFAULT_TRACE = "pykbroker.trace"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Options(argparse.Namespace):
@@ -58,14 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What is imported stays for good: collecting garbage meanwhile finds nothing, and takes a tenth of the start.
     gc.disable()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] not in ("start", "cluster"):
+    if not words or words[0] not in ("start", "cluster", "test"):
         from pykbroker.cli.root import run
 
         run(words)
-    options = parser().parse_args(words, namespace=Options())
+    own = words[: words.index("--")] if "--" in words else words
+    options = parser().parse_args(own, namespace=Options())
     logging.basicConfig(
         level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s (%(name)s)"
     )
+    if words[0] == "test":
+        sys.exit(_test(options, words[len(own) + 1 :]))
+    if own != words:
+        _fail(f"{words[0]} takes no command")
     with _data_folder(options) as folder:
         sys.exit(_start(options, folder) if options.brokers is None else _cluster(options, options.brokers, folder))
 
@@ -113,7 +120,36 @@ def parser() -> argparse.ArgumentParser:
     )
     cluster.add_argument("--brokers", type=_count, default=3, metavar="N", help="how many (default: 3)")
     _add_common(cluster, DEFAULT_CLUSTER_DIR)
+    _add_test(commands)
     return parser
+
+
+def _add_test(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    test = commands.add_parser(
+        "test",
+        help="run brokers for tests, which order faults of them by HTTP",
+        usage="%(prog)s [options] [-- COMMAND ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Run brokers for tests in any language. COMMAND finds them in its environment, as\n"
+        "KAFKA_BOOTSTRAP_SERVERS and PYKBROKER_HTTP; without it, they run until told to stop.",
+        epilog="examples:\n"
+        "  pykbroker test -- npm test\n"
+        "  pykbroker test --brokers 3 -- go test ./...\n"
+        "  pykbroker test --port 9092 --http 9644",
+    )
+    test.add_argument("--brokers", type=_count, default=1, metavar="N", help="how many (default: 1)")
+    test.add_argument(
+        "--port", type=_port, metavar="N", help="port of the first broker, the others follow (default: any)"
+    )
+    test.add_argument("--http", default="0", metavar="HOST:PORT", help="where faults are ordered (default: any port)")
+    test.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one property; repeatable")
+    test.add_argument(
+        "--until-stdin-closes", action="store_true", help="without a command: end with the program that started it"
+    )
+    # Brokers that are hurt on purpose have much to warn of.
+    test.add_argument(
+        "--log-level", choices=LOG_LEVELS, default="error", help="of what stderr is told (default: error)"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser, data_dir: Path) -> None:
@@ -136,7 +172,7 @@ def _add_common(parser: argparse.ArgumentParser, data_dir: Path) -> None:
     parser.add_argument(
         "--console", action="store_true", help="serve the web console, for this machine and read-only; implies --http"
     )
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
 
 
 def _port(text: str) -> int:
@@ -202,6 +238,12 @@ def _properties(options: Options, folder: Path | None) -> dict[str, str]:
     if options.console:
         properties["pykbroker.http.console.enable"] = "true"
         properties.setdefault("pykbroker.http.listener", str(DEFAULT_HTTP_PORT))
+    return properties | _settings(options)
+
+
+def _settings(options: Options) -> dict[str, str]:
+    """Return the properties of --set."""
+    properties = {}
     for setting in options.set:
         name, separator, value = setting.partition("=")
         if not separator or not name.strip():
@@ -326,6 +368,33 @@ def _cluster(options: Options, brokers: int, folder: Path | None) -> int:
         commands[broker_id] = command
     _say(f"pykbroker keeps its data in {folder}")
     return anyio.run(Supervisor(commands).run, backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _test(options: Options, command: Sequence[str]) -> int:
+    if command and options.until_stdin_closes:
+        _fail("--until-stdin-closes is for brokers without a command")
+    import anyio
+
+    from pykbroker.config import ConfigError
+    from pykbroker.embedded.cluster import AsyncCluster
+    from pykbroker.errors import StartError
+    from pykbroker.server.listener import ListenError
+
+    try:
+        from pykbroker.cli.testing import run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("pykbroker"):
+            raise
+        _fail(f"faults by HTTP need {error.name.partition('.')[0]}: pip install 'pykbroker[http]'")
+    kafka = AsyncCluster(brokers=options.brokers or 1, properties=_settings(options), first_port=options.port or None)
+
+    async def serve() -> int:
+        return await run(kafka, options.http or "", command, _say, until_stdin_closes=options.until_stdin_closes)
+
+    try:
+        return anyio.run(serve, backend_options={"use_uvloop": _has_uvloop()})
+    except (ConfigError, ListenError, StartError) as error:
+        _fail(str(error))
 
 
 def _http_listeners(options: Options, brokers: int) -> list[str | None]:

@@ -1,7 +1,7 @@
 """All commands in one tree: for `--help`, for shells that complete, and for calling those that are clients.
 
 Rules: a command's module is imported when the command is called or completed, so `pykbroker --help` imports none of
-them. `start` and `cluster` stand in the tree with the options of their argparse parser, for completion only.
+them. `start`, `cluster` and `test` stand in the tree with the options of their argparse parsers, for completion only.
 """
 
 import argparse
@@ -28,6 +28,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "start": Command("", "Run one broker until it is told to stop."),
     "cluster": Command("", "Run several brokers on this machine, a process for each."),
+    "test": Command("", "Run brokers for tests in any language, with faults on order."),
     "topics": Command("topics", "List, describe, create, alter and delete topics."),
     "produce": Command("produce", "Write records from stdin or a file into a topic."),
     "consume": Command("consume", "Read records from topics and print them."),

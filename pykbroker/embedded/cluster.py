@@ -55,9 +55,14 @@ class AsyncCluster(Lifecycle):
         brokers: int = 3,
         properties: Mapping[str, object] | None = None,
         data_dir: Path | str | None = None,
+        first_port: int | None = None,
     ) -> None:
-        """`properties` are Kafka's, of all brokers. With a `data_dir` the data stays, and is found again."""
+        """`properties` are Kafka's, of all brokers. With a `data_dir` the data stays, and is found again.
+
+        `first_port` is that of the first broker, the others' follow; None: any.
+        """
         self._count = brokers
+        self._first_port = first_port
         self._properties = {
             **DEFAULTS,
             "default.replication.factor": str(min(brokers, MAX_DEFAULT_REPLICAS)),
@@ -117,6 +122,7 @@ class AsyncCluster(Lifecycle):
             node_id,
             own_folder,
             self._properties,
+            port=0 if self._first_port is None else self._first_port + node_id - 1,
             faults=self.faults,
             is_ephemeral=self._data_dir is None,
             open_store=None if is_alone else open_store,
@@ -203,8 +209,4 @@ class AsyncCluster(Lifecycle):
 
     async def reset(self) -> None:
         """Forget all topics, groups, transactions and configs, and end all faults."""
-        await self.faults.heal()
-        for node in self._nodes.values():
-            if node.running is None:
-                await self.start(node.id)
-        await self.faults.until_all_know(await self.faults.any_broker().services.cluster.forget_everything())
+        await self.faults.reset()

@@ -47,14 +47,15 @@ class Node:
         folder: Path,
         properties: Mapping[str, str],
         *,
+        port: int,
         faults: Faults,
         is_ephemeral: bool,
         open_store: Callable[[Clock], Store] | None,
     ) -> None:
-        """`open_store`: None where the broker has a store of its own."""
+        """`port`: 0 takes any. `open_store`: None where the broker has a store of its own."""
         self.id = node_id
         self.running: Running | None = None
-        self._properties = {"listeners": f"PLAINTEXT://{HOST}:0", **properties, "node.id": str(node_id)}
+        self._properties = {"listeners": f"PLAINTEXT://{HOST}:{port}", **properties, "node.id": str(node_id)}
         self._properties["log.dirs"] = str(folder)
         self._faults = faults
         self._is_ephemeral = is_ephemeral

@@ -202,6 +202,10 @@ class ThreadedFaults:
         """End all faults that last: also frozen brokers and cuts. Brokers that are down stay down."""
         self._call(self._faults.heal)
 
+    def reset(self) -> None:
+        """The same as `reset` of the brokers."""
+        self._call(self._faults.reset)
+
     def start(self, broker: int | None = None) -> None:
         self._call(self._faults.start, broker)
 

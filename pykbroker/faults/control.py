@@ -270,6 +270,13 @@ class Faults:
         self._notify()
         self.rules.clear()
 
+    async def reset(self) -> None:
+        """Forget all topics, groups, transactions and configs, end all faults, and start the brokers that are down."""
+        await self.heal()
+        for broker in sorted(self._lasting.keys() - self._brokers().keys()):
+            await self.start(broker)
+        await self.until_all_know(await self.any_broker().services.cluster.forget_everything())
+
     async def start(self, broker: int | None = None) -> None:
         """Start a broker that is down; those here know of it then."""
         one = self._one(broker)

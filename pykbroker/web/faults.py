@@ -8,6 +8,7 @@
 | GET /faults | the faults in force, with their hits |
 | POST /faults | put one in force: a JSON object of the fields of `Fault`; 201 with its id |
 | GET /faults/ID, DELETE /faults/ID | one of them |
+| GET /faults/ID/hits?at_least=N&timeout_ms=T | the number alone, as soon as it is N, by default 0 |
 | DELETE /faults | remove them all |
 | POST /faults/actions/NAME | what is no answer to a request: `rebalance`, ...; a JSON object of arguments |
 
@@ -35,9 +36,11 @@ from starlette.routing import BaseRoute, Route
 
 from pykbroker.errors import KafkaError, StartError
 from pykbroker.faults.control import Faults
-from pykbroker.faults.rules import ActiveFault, Fault, FaultError
+from pykbroker.faults.rules import MAX_NUMBER, ActiveFault, Fault, FaultError
 
 MAX_BODY_BYTES = 64 * 1024
+WAIT_MS, MAX_WAIT_MS = 10_000, 60_000  # for hits
+MAX_DIGITS = 10
 ENDINGS = ("stop", "kill", "restart")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -58,6 +61,7 @@ ACTIONS = (
     "partition",
     "cut_store",
     "heal",
+    "reset",
     "start",
     "stop",
     "kill",
@@ -69,10 +73,11 @@ def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
     """Return what orders these faults. `served_by`: the broker with whose end this ends."""
 
     async def list_all(request: Request) -> Response:
-        return JSONResponse([_told(active) for active in faults.rules])
+        return Answer([_told(active) for active in faults.rules])
 
     async def add(request: Request) -> Response:
-        return JSONResponse(_told(faults.add(Fault.of(await _object_in(request)))), 201)
+        active = faults.add(Fault.of(await _object_in(request)))
+        return Answer(_told(active), 201, {"location": f"/faults/{active.id}"})
 
     async def remove_all(request: Request) -> Response:
         faults.clear()
@@ -80,7 +85,19 @@ def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
 
     async def tell(request: Request) -> Response:
         active = faults.rules.get(request.path_params["id"])
-        return _missing(request) if active is None else JSONResponse(_told(active))
+        return _missing(request) if active is None else Answer(_told(active))
+
+    async def hits(request: Request) -> Response:
+        active = faults.rules.get(request.path_params["id"])
+        if active is None:
+            return _missing(request)
+        at_least = _number_in(request, "at_least", 0, MAX_NUMBER)
+        timeout_ms = _number_in(request, "timeout_ms", WAIT_MS, MAX_WAIT_MS)
+        try:
+            await active.wait(at_least, timeout_s=timeout_ms / 1000)
+        except TimeoutError:
+            return Answer({"error": f"it was met {active.hits} times, and not {at_least}"}, 504)
+        return JSONResponse(active.hits)  # the digits alone, for languages where JSON is far away
 
     async def remove(request: Request) -> Response:
         active = faults.rules.get(request.path_params["id"])
@@ -92,14 +109,14 @@ def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
     async def act(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in ACTIONS:
-            return JSONResponse({"error": f"there is no action {name}; there are {', '.join(ACTIONS)}"}, 404)
+            return Answer({"error": f"there is no action {name}; there are {', '.join(ACTIONS)}"}, 404)
         action = getattr(faults, name)
         positional, named = _arguments(action, name, await _object_in(request))
         if served_by is not None and name in ENDINGS and named.get("broker") in (None, served_by):
             raise FaultError(
                 f"broker {served_by} answers here: {name} it at the port of another broker, or from outside"
             )
-        return JSONResponse({"result": await action(*positional, **named)})
+        return Answer({"result": await action(*positional, **named)})
 
     return [
         Route("/faults", _answered(list_all), methods=["GET"]),
@@ -107,6 +124,7 @@ def routes(faults: Faults, *, served_by: int | None = None) -> list[BaseRoute]:
         Route("/faults", _answered(remove_all), methods=["DELETE"]),
         Route("/faults/{id:int}", _answered(tell), methods=["GET"]),
         Route("/faults/{id:int}", _answered(remove), methods=["DELETE"]),
+        Route("/faults/{id:int}/hits", _answered(hits), methods=["GET"]),
         Route("/faults/actions/{name}", _answered(act), methods=["POST"]),
     ]
 
@@ -116,17 +134,24 @@ def _answered(endpoint: Endpoint) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         if "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none":
-            return JSONResponse({"error": "faults are not ordered by pages in a browser"}, 403)
+            return Answer({"error": "faults are not ordered by pages in a browser"}, 403)
         try:
             return await endpoint(request)
         except FaultError as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return Answer({"error": str(error)}, 400)
         except (KafkaError, StartError) as error:
-            return JSONResponse({"error": str(error)}, 409)
+            return Answer({"error": str(error)}, 409)
         except TimeoutError:
-            return JSONResponse({"error": "it did not come about in time"}, 504)
+            return Answer({"error": "it did not come about in time"}, 504)
 
     return answer
+
+
+class Answer(JSONResponse):
+    """JSON whose line ends, as a terminal likes it."""
+
+    def render(self, content: Any) -> bytes:
+        return super().render(content) + b"\n"
 
 
 def _told(active: ActiveFault) -> dict[str, Any]:
@@ -134,7 +159,15 @@ def _told(active: ActiveFault) -> dict[str, Any]:
 
 
 def _missing(request: Request) -> Response:
-    return JSONResponse({"error": f"there is no fault {request.path_params['id']}"}, 404)
+    return Answer({"error": f"there is no fault {request.path_params['id']}"}, 404)
+
+
+def _number_in(request: Request, name: str, default: int, most: int) -> int:
+    """Return a number of the query. Raises: FaultError."""
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) <= most):
+        raise FaultError(f"{name} is a whole number from 0 to {most}, and not {text!r}")
+    return int(text)
 
 
 async def _object_in(request: Request) -> dict[str, Any]:
@@ -178,7 +211,7 @@ def _arguments(
         value = given[parameter.name]
         annotation = parameter.annotation
         if isinstance(value, bool) or not isinstance(value, int | float if annotation is float else annotation):
-            raise FaultError(f"{parameter.name} of {name} cannot be {value!r}")
+            raise FaultError(f"{parameter.name} of {name} cannot be {json.dumps(value)}")
     return [], given
 
 

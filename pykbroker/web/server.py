@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from anyio.abc import TaskGroup, TaskStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from pykbroker.handlers.context import Services
 from pykbroker.peer import Network
@@ -71,6 +71,8 @@ class WebServer:
             from pykbroker.web.faults import routes as of_faults
 
             routes += of_faults(faults, served_by=services.config.node_id)
+        else:
+            routes.append(Route("/faults{rest:path}", _refuse_faults, methods=["GET", "POST", "DELETE"]))
         self._console: Console | None = None
         if services.config.pykbroker_http_console_enable:
             from pykbroker.web.console import console
@@ -108,3 +110,7 @@ class WebServer:
         """Answer for a bug of ours; anycorn logs it."""
         self._services.metrics.bugs_total += 1
         return PlainTextResponse("Internal Server Error", status_code=500)
+
+
+async def _refuse_faults(request: Request) -> Response:
+    return JSONResponse({"error": "faults are ordered only with pykbroker.http.faults.enable=true"}, 404)

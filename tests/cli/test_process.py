@@ -128,7 +128,7 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
         yield from leaves(command.get_command(context, name), (*words, name))
 
 
-OTHERS = {("start",), ("cluster",), ("wire",)}  # of argparse
+OTHERS = {("start",), ("cluster",), ("test",), ("wire",)}  # of argparse
 CALLED = sorted(set(leaves(typer.main.get_command(app))) - OTHERS)
 
 
@@ -148,7 +148,7 @@ def test_version_is_that_of_the_project() -> None:
     assert run("--version").stdout.decode() == f"pykbroker {project['version']}\n"
 
 
-@pytest.mark.parametrize("words", [("start",), ("cluster",)])
+@pytest.mark.parametrize("words", [("start",), ("cluster",), ("test",)])
 def test_help_of_what_runs_brokers_is_that_of_argparse(words: tuple[str, ...]) -> None:
     assert run(*words, "--help").stdout.startswith(f"usage: pykbroker {words[0]} ".encode())
 

@@ -1,15 +1,16 @@
 """The image: what its Dockerfile names is there, and its containers do what those of apache/kafka do."""
 
+import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+import yaml
 
 from pykbroker.environment import lines_when_started
-from tests.support.dockerfile import Dockerfile, Image, Unavailable, Workshop
+from tests.docker.conftest import REPOSITORY
+from tests.support.dockerfile import Dockerfile, Image
+from tests.support.documents import blocks_of
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 STARTED = lines_when_started(1)
 PRODUCE_AND_CONSUME = """
 import sys
@@ -37,15 +38,6 @@ def test_what_is_copied_is_in_the_context() -> None:
         assert (REPOSITORY / source).exists(), source
         assert source.partition("/")[0] in allowed, source
     assert {source.partition("/")[0] for source in sources} == allowed
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    try:
-        with Workshop(tmp_path_factory.mktemp("docker")) as workshop:
-            yield workshop.build(Dockerfile.read(REPOSITORY / "Dockerfile"), REPOSITORY)
-    except Unavailable as why:
-        pytest.skip(str(why))
 
 
 @pytest.mark.slow
@@ -86,53 +78,46 @@ def test_metrics_health_and_console_are_switched_on_by_variables(image: Image) -
     assert "9644" in image.stage.others["EXPOSE"].split()
 
 
-# What Testcontainers for Java and Rust put into a container of apache/kafka, and how it is run there.
-COMBINED = {
-    "CLUSTER_ID": "4L6g3nShT-eMCtK--X86sw",
-    "KAFKA_NODE_ID": "1",
-    "KAFKA_PROCESS_ROLES": "broker,controller",
-    "KAFKA_LISTENERS": "PLAINTEXT://0.0.0.0:9092,BROKER://0.0.0.0:9093,CONTROLLER://0.0.0.0:9094",
-    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "BROKER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    "KAFKA_INTER_BROKER_LISTENER_NAME": "BROKER",
-    "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-    "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9094",
-    "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "1",
-    "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-}
-ADVERTISED = "export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://localhost:9092,BROKER://localhost:9093\n"
-APACHE = f"#!/bin/bash\n{ADVERTISED}/etc/kafka/docker/run\n"
-# The same for Go, Node and Python with confluentinc/cp-kafka, whose scripts they change first.
-CONFLUENT = f"""#!/bin/bash
-source /etc/confluent/docker/bash-config
-{ADVERTISED}sed -i '/KAFKA_ZOOKEEPER_CONNECT/d' /etc/confluent/docker/configure
-echo 'kafka-storage format --ignore-formatted -t "$(kafka-storage random-uuid)" -c /etc/kafka/kafka.properties' \
-    >> /etc/confluent/docker/configure
-echo '' > /etc/confluent/docker/ensure
-/etc/confluent/docker/configure
-/etc/confluent/docker/launch
-"""
-ZOOKEEPER = f"""echo 'clientPort=2181' > zookeeper.properties
-zookeeper-server-start zookeeper.properties &
-export KAFKA_ZOOKEEPER_CONNECT='localhost:2181'
-{ADVERTISED}echo '' > /etc/confluent/docker/ensure
-. /etc/confluent/docker/bash-config
-/etc/confluent/docker/configure
-/etc/confluent/docker/launch
+ORDER = """
+import sys, urllib.request
+order = b'{"api": "Produce", "error": "NOT_LEADER_OR_FOLLOWER", "times": 1}'
+urllib.request.urlopen("http://localhost:9644/faults", order, timeout=60).close()
+exec(sys.argv[2])
+with urllib.request.urlopen("http://localhost:9644/faults/1/hits", timeout=60) as answer:
+    print(answer.read().decode())
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parallel
 @pytest.mark.xdist_group("docker")
-@pytest.mark.parametrize("script", [APACHE, CONFLUENT, ZOOKEEPER], ids=["apache", "confluent", "zookeeper"])
-def test_script_of_a_container_library_starts_the_broker(image: Image, script: str) -> None:
-    command = ("sh", "-c", "while [ ! -f /tmp/start.sh ]; do sleep 0.1; done; bash /tmp/start.sh")
-    with image.start(COMBINED, *command, files={"/tmp/start.sh": script}) as container:
+def test_service_of_a_job_on_github_is_healthy_and_takes_orders(image: Image) -> None:
+    """As docs/TESTING.md says it."""
+    page = (REPOSITORY / "docs" / "TESTING.md").read_text()
+    _, services = (block for block in blocks_of(page) if block.language == "yaml")
+    service = yaml.safe_load(services.text)["services"]["kafka"]
+    variables = {name: str(value).lower() if value is True else str(value) for name, value in service["env"].items()}
+    (health,) = re.findall('--health-cmd "(.*?)"', service["options"])
+    with image.start(variables) as container:
+        container.wait_for("accepts clients on localhost:9092", *STARTED)
+        assert container.run("/bin/sh", "-c", health).returncode == 0
+        told = container.run_outside(sys.executable, "-c", ORDER, "localhost:9092", PRODUCE_AND_CONSUME)
+        assert told.splitlines() == ["hello", "1"]
+    assert [port.split(":")[1] for port in service["ports"]] == image.stage.others["EXPOSE"].split()
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
+@pytest.mark.xdist_group("docker")
+def test_compose_files_broker_is_reached_from_outside_and_by_other_containers(image: Image) -> None:
+    service = yaml.safe_load((REPOSITORY / "examples" / "docker-compose.yml").read_text())["services"]["kafka"]
+    variables = {name: str(value) for name, value in service["environment"].items()}
+    with image.start(variables, files={"/etc/hosts": "127.0.0.1 localhost kafka\n"}) as container:
         container.wait_for(*STARTED)
-        assert any("listener CONTROLLER://0.0.0.0:9094 is not opened" in line for line in container.log)
-        assert container.run("kafka-topics", "--bootstrap-server", "localhost:9093", "--list").returncode == 0
-        told = container.run("kafka-cluster.sh", "cluster-id", "--bootstrap-server", "localhost:9092")
-        assert told.stdout == "Cluster ID: 4L6g3nShT-eMCtK--X86sw\n"
+        assert container.run("/bin/sh", "-c", service["healthcheck"]["test"]).returncode == 0
+        assert container.run_outside(sys.executable, "-c", PRODUCE_AND_CONSUME, "localhost:9092") == "hello\n"
+        told = container.run("kafka-broker-api-versions", "--bootstrap-server", "kafka:29092")
+        assert told.stdout.startswith("kafka:29092 (id: 1 ")
 
 
 MOUNTED = """\

@@ -31,6 +31,7 @@ from types import TracebackType
 import attrs
 
 DEADLINE_S = 120.0
+BUILD_DEADLINE_S = 900.0  # installs packages, maybe while much else is tested
 LOOPBACK_UP = (
     "import fcntl, socket, struct; "
     "fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, struct.pack('16sh14x', b'lo', 1))"
@@ -144,7 +145,12 @@ class Workshop:
     def inside(self, *words: str | Path) -> str:
         """Run a command where the roots are mounted, and return what it prints. Raises: Failed."""
         done = subprocess.run(
-            self.command(*words), check=False, capture_output=True, text=True, timeout=DEADLINE_S, errors="replace"
+            self.command(*words),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_DEADLINE_S,
+            errors="replace",
         )
         if done.returncode != 0:
             # Not all of its words: variables that tell pip where packages are may have secrets.
@@ -257,12 +263,21 @@ class Container:
     def wait_for(self, *texts: str) -> None:
         """Read the log until each text was in a line of it."""
         missing = [text for text in texts if not any(text in line for line in self.log)]
-        assert self.process.stdout is not None
         while missing:
-            line = self.process.stdout.readline()
-            assert line, f"the container ended without {missing}: {self.log}"
-            self.log.append(line.rstrip("\n"))
+            line = self._read_line(*missing)
             missing = [text for text in missing if text not in line]
+
+    def wait_for_match(self, pattern: str) -> None:
+        """Read the log until a line of it has a match."""
+        while not any(re.search(pattern, line) for line in self.log):
+            self._read_line(pattern)
+
+    def _read_line(self, *awaited: str) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"the container ended without {awaited}: {self.log}"
+        self.log.append(line.rstrip("\n"))
+        return line
 
     def kill(self, signal_number: signal.Signals) -> None:
         """Send a signal to the first process inside; if that ends, all others do."""

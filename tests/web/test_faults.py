@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -13,7 +14,7 @@ from pykbroker.embedded import AsyncCluster
 from pykbroker.web.faults import ACTIONS, MAX_BODY_BYTES, routes
 from tests.support.client import Client, create_topic, create_topic_with, produce_of
 from tests.support.running import running
-from tests.web.http import url
+from tests.web.http import client_of, url
 from wire.errors import ErrorCode
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,42 @@ async def test_fault_is_ordered_met_told_and_removed() -> None:
         assert (await http.get("/faults")).json() == []
         answer = await client.ask(produce_of("t", b"v"), 9)
         assert answer.responses[0].partition_responses[0].error_code == 0
+
+
+async def test_hits_are_told_as_soon_as_there_are_so_many() -> None:
+    async with ordering() as (kafka, http), Client.connect(kafka.broker()) as client:
+        ordered = await http.post("/faults", json={"api": "CreateTopics", "error": "NOT_CONTROLLER"})
+        hits = f"{ordered.headers['location']}/hits"
+        assert (await http.get(hits)).json() == 0
+        waited: list[int] = []
+
+        async def wait() -> None:
+            waited.append((await http.get(hits, params={"at_least": 2, "timeout_ms": 60_000})).json())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            for name in ("t", "u"):
+                assert waited == []
+                await client.ask(create_topic_with(name), 7)
+        assert waited == [2]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "why"),
+    [
+        ("/faults/1/hits?at_least=1&timeout_ms=0", 504, "it was met 0 times, and not 1"),
+        ("/faults/1/hits?at_least=-1", 400, "at_least is a whole number from 0 to 2147483647, and not '-1'"),
+        (f"/faults/1/hits?at_least={'9' * 5000}", 400, "at_least is a whole number"),
+        ("/faults/1/hits?timeout_ms=60001", 400, "timeout_ms is a whole number from 0 to 60000"),
+        ("/faults/2/hits", 404, "there is no fault 2"),
+    ],
+)
+async def test_hits_that_cannot_be_told_say_why(path: str, status: int, why: str) -> None:
+    async with ordering() as (_, http):
+        await http.post("/faults", json={"api": "CreateTopics", "error": "NOT_CONTROLLER"})
+        refused = await http.get(path)
+        assert refused.status_code == status
+        assert refused.json()["error"].startswith(why)
 
 
 @pytest.mark.parametrize("header", [{"origin": "http://test"}, {"sec-fetch-site": "same-origin"}])
@@ -101,7 +138,7 @@ async def test_actions_are_done_when_they_are_answered() -> None:
         ("rebalance", {"group": 5}, 400, "group of rebalance cannot be 5"),
         ("rebalance", {"group": "g", "topic": "t"}, 400, "has no topic"),
         ("rebalance", {"group": "g"}, 409, "GROUP_ID_NOT_FOUND"),
-        ("pass_time", {"ms": True}, 400, "ms of pass_time cannot be True"),
+        ("pass_time", {"ms": True}, 400, "ms of pass_time cannot be true"),
         ("pass_time", {"ms": 10**400}, 400, "at most"),
         ("partition", {"sides": [[1], [99]]}, 400, "no broker 99"),
         ("expire_producer_ids", {"topic": "nowhere"}, 409, "UNKNOWN_TOPIC_OR_PARTITION"),
@@ -138,6 +175,16 @@ async def test_broker_does_not_end_while_it_answers(tmp_path: Path) -> None:
             assert (refused.status_code, "answers here" in refused.json()["error"]) == (400, True)
 
 
+async def test_broker_that_is_reset_keeps_its_client_and_nothing_else(tmp_path: Path) -> None:
+    settings = {"pykbroker_http_listener": "0", "pykbroker_http_faults_enable": "true"}
+    async with running(tmp_path, **settings) as broker, Client.connect(broker) as client:
+        await create_topic(client, "t")
+        async with client_of(broker) as http:
+            await http.post("/faults", json={"api": "CreateTopics", "error": "NOT_CONTROLLER"})
+            assert (await http.post("/faults/actions/reset")).json() == {"result": None}
+        assert (await client.ask(create_topic_with("t"), 7)).topics[0].error_code == 0
+
+
 @pytest.mark.parametrize(("enabled", "status"), [("true", 201), ("false", 404)])
 async def test_brokers_http_server_takes_orders_only_where_that_is_enabled(
     tmp_path: Path, enabled: str, status: int
@@ -146,7 +193,9 @@ async def test_brokers_http_server_takes_orders_only_where_that_is_enabled(
     async with running(tmp_path, **http_and_faults) as broker, Client.connect(broker) as client:
         async with httpx.AsyncClient(trust_env=False) as http:
             order = {"api": "CreateTopics", "error": "NOT_CONTROLLER", "times": 1}
-            assert (await http.post(url(broker, "/faults"), json=order)).status_code == status
+            ordered = await http.post(url(broker, "/faults"), json=order)
+            assert ordered.status_code == status
+            assert ("pykbroker.http.faults.enable=true" in ordered.text) is (enabled == "false")
         answer = await client.ask(create_topic_with("t"), 7)
         refused = enabled == "true"
         assert answer.topics[0].error_code == (ErrorCode.NOT_CONTROLLER if refused else 0)
