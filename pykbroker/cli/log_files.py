@@ -4,13 +4,14 @@
     <offset>.index       offset -> position          <offset>.timeindex   timestamp -> offset
     <offset>.txnindex    aborted transactions        <offset>.snapshot    producers
     *-<epoch>.checkpoint  a snapshot of KRaft's metadata: batches, too
-    *-checkpoint, partition.metadata, meta.properties, .kafka_cleanshutdown: text, a line each
+    *-checkpoint, partition.metadata, meta.properties, quorum-state, .kafka_cleanshutdown: text, a line each
 
 Rules
 - An entry is a dict that can be printed as JSON; `kind` says what it is.
 - What cannot be read is an entry, too (`kind` "damage"), and reading goes on where that is possible.
 - Zeros at the end of an index are what Kafka reserves while it is in use; they are left out.
-- Records of internal topics are decoded, if the folder's name or an option says that they are.
+- Records of internal topics are decoded, if the file's or the folder's name or an option says that they are. Secrets
+  in them are hidden (wire.study.secrets).
 
 Not here: printing (actions.log).
 """
@@ -34,16 +35,16 @@ from wire.records import (
     Record,
     batch_crc,
     read_batch_header,
-    read_end_txn_marker,
     read_records,
 )
-from wire.study.internal_records import as_plain, record_explainer
+from wire.study.internal_records import as_plain, control_record, record_explainer
+from wire.study.segments import topic_of
 
 Entry = dict[str, object]
 Decoder = Callable[[Record], Entry]
 
 _SUFFIXES = (".log", ".checkpoint", ".index", ".timeindex", ".txnindex", ".snapshot")
-_TEXTS = ("partition.metadata", "meta.properties", ".kafka_cleanshutdown")
+_TEXTS = ("partition.metadata", "meta.properties", ".kafka_cleanshutdown", "quorum-state")
 _OFFSET_ENTRY = struct.Struct(">II")
 _TIME_ENTRY = struct.Struct(">qI")
 _TRANSACTION_ENTRY_BYTES = 34
@@ -141,7 +142,7 @@ def _records(header: BatchHeader, batch: bytes, position: int, decoder: Decoder 
         for record in read_records(batch):
             told: Entry = {"kind": "record", "offset": record.offset, "timestamp": record.timestamp}
             if header.is_control:
-                yield told | _control(record)
+                yield told | control_record(record.key, record.value)
             elif decoder is not None:
                 yield told | decoder(record)
             else:
@@ -156,13 +157,6 @@ def _plain_record(record: Record) -> Entry:
         **named_bytes("value", record.value),
         "headers": [{"name": name, **named_bytes("value", value)} for name, value in record.headers],
     }
-
-
-def _control(record: Record) -> Entry:
-    marker = read_end_txn_marker(record)
-    if marker is None:
-        return {"control": "other"}
-    return {"control": marker[0].name.lower(), "coordinator_epoch": marker[1]}
 
 
 def _damage(position: int, text: str) -> Entry:
@@ -211,8 +205,8 @@ def _snapshot(path: Path) -> Iterator[Entry]:
 
 
 def decoder_of(path: Path) -> Decoder | None:
-    """Return what decodes the records of a segment, by the name of its folder: `<topic>-<partition>`."""
-    return decoder_for(path.absolute().parent.name.rpartition("-")[0])
+    """Return what decodes the records of a segment, by what its name, or its folder's, says of its topic."""
+    return decoder_for(topic_of(path.absolute()) or "")
 
 
 def decoder_for(topic: str) -> Decoder | None:

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from wire.messages.control_records import AbortedTxn, ProducerSnapshot
 from wire.records import BATCH_OVERHEAD
 from wire.schema import Kind
-from wire.study.contents import Contents, read_topic
+from wire.study.contents import CLUSTER_METADATA, Contents, read_topic
 from wire.study.explain import time_text
 from wire.study.tree import Node
 from wire.study.walk import MAX_NODES, Walker
@@ -25,6 +25,8 @@ _FOLDER = re.compile(r"(.+)-\d+(?:\.[0-9a-f]+-(?:delete|future|stray))?")
 
 
 def topic_of(path: PurePath) -> str | None:
+    if path.suffix == ".checkpoint":  # elsewhere than in the folder, too: bootstrap.checkpoint
+        return CLUSTER_METADATA
     match = _FOLDER.fullmatch(path.parent.name)
     return match[1] if match else None
 
