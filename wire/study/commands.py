@@ -11,12 +11,14 @@ Each command's work is in a module of its own, imported when it is used.
 """
 
 import argparse
+import io
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from wire.catalog import Api, request_class, response_class
+from wire.catalog import APIS, Api, request_class, response_class
 from wire.errors import ProtocolError
 
 PROGRAM = "python -m wire"
@@ -31,10 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal cannot show
     parsed = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.run
     try:
-        return command(parsed)
+        status = command(parsed)
+        sys.stdout.flush()
+        return status
     except CommandError as error:
         parser.error(str(error))
     except ProtocolError as error:  # a file that breaks off, behind what could be read of it
@@ -44,7 +50,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     except KeyboardInterrupt:  # as one ends what follows a trace
         return 130
     except BrokenPipeError:  # nobody reads on
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
         return 1
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -88,6 +94,12 @@ def api_named(name: str) -> Api:
     if api is None:
         raise CommandError(f"no API is called {name}")
     return api
+
+
+def keys_of(names: Iterable[str]) -> set[int]:
+    """Return the keys of the APIs of these names, of all for "all". Raises: CommandError."""
+    names = tuple(names)
+    return {api.key for api in APIS} if "all" in names else {api_named(name).key for name in names}
 
 
 def _add_describe(commands: Any) -> None:

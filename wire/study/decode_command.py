@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wire.catalog import APIS
-from wire.study.commands import PROGRAM, CommandError, api_named, examples
+from wire.study.commands import PROGRAM, CommandError, api_named, examples, keys_of
 from wire.study.exchanges import TracedFrame, learn_topics, teaches_topics
 from wire.study.frames import NOT_UNDERSTOOD, is_known, walk_request, walk_response
 from wire.study.inputs import Input
@@ -210,8 +209,8 @@ class _Output:
         self._expand = parsed.expand
         self._summary = parsed.summary
         self._frame = parsed.frame
-        self._keys = {api_named(name).key for name in parsed.api or ()}
-        self._trees = _keys(parsed.tree)
+        self._keys = keys_of(parsed.api or ())
+        self._trees = keys_of(parsed.tree or ())
         self._printer = Printer(sys.stdout)
         self._summaries = Summaries()
         self._topic_names: dict[bytes, str] = {}
@@ -275,11 +274,6 @@ class _Output:
 
     def _note_errors(self, tree: Node) -> None:
         self._has_errors = self._has_errors or any(tree.errors())
-
-
-def _keys(names: list[str] | None) -> set[int]:
-    names = names or []
-    return {api.key for api in APIS} if "all" in names else {api_named(name).key for name in names}
 
 
 def _print_object(value: dict[str, Any]) -> None:

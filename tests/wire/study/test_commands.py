@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -201,6 +202,30 @@ def test_trace_that_grows_is_followed(trace: Path) -> None:
                 file.write(encode(frame))
             assert b" > " in process.stdout.readline() or frame.direction is Direction.RESPONSE
         assert process.poll() is None
+
+
+def test_text_that_the_terminal_cannot_show_is_escaped() -> None:
+    command = [sys.executable, "-m", "wire", "decode", "000c000000000007000667 72 c3bc c39f 0001670000000100016d"]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, timeout=DEADLINE_S, check=True, env=env)
+    assert rb"'gr\xfc\xdf'" in done.stdout
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("words", [["decode", "-", "--summary"], ["describe", "Fetch"]], ids=" ".join)
+def test_reader_that_leaves_ends_a_command_without_a_complaint(words: list[str], trace: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "wire", *words],
+        input=trace.read_bytes(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_interrupt_ends_a_command_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
