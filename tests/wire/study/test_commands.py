@@ -212,7 +212,7 @@ def test_text_that_the_terminal_cannot_show_is_escaped() -> None:
     assert not done.stderr
 
 
-@pytest.mark.parametrize("words", [["decode", "-", "--summary"], ["describe", "Fetch"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["decode", "-", "--summary"], ["describe", "Heartbeat"]], ids=" ".join)
 def test_reader_that_leaves_ends_a_command_without_a_complaint(words: list[str], trace: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -223,6 +223,7 @@ def test_reader_that_leaves_ends_a_command_without_a_complaint(words: list[str],
         stderr=subprocess.PIPE,
         timeout=DEADLINE_S,
         check=False,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
