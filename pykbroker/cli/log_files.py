@@ -38,13 +38,12 @@ from wire.records import (
     read_records,
 )
 from wire.study.internal_records import as_plain, control_record, record_explainer
-from wire.study.segments import topic_of
+from wire.study.segments import is_text, topic_of
 
 Entry = dict[str, object]
 Decoder = Callable[[Record], Entry]
 
 _SUFFIXES = (".log", ".checkpoint", ".index", ".timeindex", ".txnindex", ".snapshot")
-_TEXTS = ("partition.metadata", "meta.properties", ".kafka_cleanshutdown", "quorum-state")
 _OFFSET_ENTRY = struct.Struct(">II")
 _TIME_ENTRY = struct.Struct(">qI")
 _TRANSACTION_ENTRY_BYTES = 34
@@ -52,7 +51,7 @@ _VERSION = struct.Struct(">h")
 
 
 def is_readable(path: Path) -> bool:
-    return path.suffix in _SUFFIXES or path.name in _TEXTS or path.name.endswith("-checkpoint")
+    return path.suffix in _SUFFIXES or is_text(path)
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from wire.study.commands import PROGRAM, CommandError, api_named, examples, keys
 from wire.study.exchanges import TracedFrame, learn_topics, teaches_topics
 from wire.study.frames import NOT_UNDERSTOOD, is_known, walk_request, walk_response
 from wire.study.inputs import Input
-from wire.study.lines import Line, Printer
+from wire.study.lines import Line, Printer, shown
 from wire.study.pcapng import PcapngWriter
 from wire.study.show_tree import tree_json, tree_lines
 from wire.study.streams import Missing
@@ -94,6 +94,8 @@ def _pcapng(parsed: argparse.Namespace) -> int:
 
 
 def _decode(parsed: argparse.Namespace) -> int:
+    from wire.study.segments import is_text
+
     path = Path(parsed.input)
     is_file = parsed.input != "-" and _exists(path)
     output = _Output(parsed)
@@ -101,14 +103,17 @@ def _decode(parsed: argparse.Namespace) -> int:
         return output.show(_segment_trees(path, parsed.topic))
     if is_file and path.suffix in _INDEX_SUFFIXES:
         return output.show(_index_tree(path))
+    if is_file and is_text(path):
+        raise CommandError(f"{path} is text, to be read as it is")
     if not is_file and parsed.input != "-":
-        return output.show(_hex_trees(parsed.input.encode(), parsed.response))
+        return output.show(_hex_trees(parsed.input, parsed.response, shown(parsed.input), "a file"))
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb")) if is_file else sys.stdin.buffer
         source = Input(file, follow=parsed.follow and is_file)
         if _is_recording(source.peek(RECORDING_START_BYTES)):
             return output.show_events(recorded_events(source, parsed.port), is_live=source.is_live)
-        return output.show(_hex_trees(source.read_all(), parsed.response))
+        text = source.read_all().decode("ascii", "replace")
+        return output.show(_hex_trees(text, parsed.response, parsed.input if is_file else "standard input"))
 
 
 def _exists(path: Path) -> bool:
@@ -145,12 +150,14 @@ def trace_events(source: Input) -> Iterator[TracedFrame | Lost]:
     yield from decoder.feed(b"")  # says what is wrong with the rest
 
 
-def _hex_trees(text: bytes, response: list[str] | None) -> Iterator[tuple[Node, bytes, int]]:
-    digits = "".join(text.decode("ascii", "replace").split()).removeprefix("0x")
+def _hex_trees(
+    text: str, response: list[str] | None, source: str, a_file: str = "a file that is understood"
+) -> Iterator[tuple[Node, bytes, int]]:
+    digits = "".join(text.split()).removeprefix("0x")
     try:
         data = bytes.fromhex(digits)
     except ValueError:
-        raise CommandError("this is neither a file that is understood nor hexadecimal text") from None
+        raise CommandError(f"{source} is neither {a_file} nor hexadecimal text") from None
     answered = None if response is None else _answered(*response)
     pos = 0
     while pos < len(data):

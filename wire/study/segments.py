@@ -2,7 +2,7 @@
 
 What a file is, its name tells: `.log`, `.index`, `.timeindex`, `.txnindex`, `.snapshot`, and `.checkpoint` for the
 snapshots of `__cluster_metadata`, which are segments, too; which topic it is of, its folder's, such as
-`__consumer_offsets-12`. The files called checkpoints are text already.
+`__consumer_offsets-12`. Others, such as `leader-epoch-checkpoint`, are text already (`is_text`).
 
 Not here: reading the files (decode_command), what is in a batch (records).
 """
@@ -21,7 +21,13 @@ from wire.study.walk import MAX_NODES, Walker
 
 BATCH_START_BYTES = BATCH_OVERHEAD  # what tells how long a batch is
 MAX_BATCH_BYTES = 1024 * 1024 * 1024
+_TEXTS = ("partition.metadata", "meta.properties", ".kafka_cleanshutdown", "quorum-state")
 _FOLDER = re.compile(r"(.+)-\d+(?:\.[0-9a-f]+-(?:delete|future|stray))?")
+
+
+def is_text(path: PurePath) -> bool:
+    """Tell whether a file of a data folder is one that people can read as it is."""
+    return path.name in _TEXTS or path.name.endswith("-checkpoint")
 
 
 def topic_of(path: PurePath) -> str | None:

@@ -292,12 +292,29 @@ def test_decode_of_the_files_beside_a_segment(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("leader-epoch-checkpoint", "0\n0\n", "is text, to be read as it is"),
+        ("notes.txt", "words", "is neither a file that is understood nor hexadecimal text"),
+    ],
+)
+def test_file_that_is_nothing_to_be_decoded_is_said(
+    name: str, text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(SystemExit):
+        main(["decode", str(path)])
+    assert f"{path} {complaint}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["describe", "Fetsch"], "no API or message is called Fetsch"),
         (["describe", "Fetch", "99"], "FetchRequest has no version 99"),
         (["diff", "Fetch", "1", "99"], "Fetch has no version 1"),
-        (["decode", "no hex"], "neither a file that is understood nor hexadecimal text"),
+        (["decode", "no hex"], "'no hex' is neither a file nor hexadecimal text"),
         (["decode", "--response", "Fetch", "x", "00"], "x is no version"),
         (["decode", "--response", "Fetch", "99", "00"], "Fetch has no version 99"),
         (["codec", "Fetsch", "1"], "no API is called Fetsch"),
