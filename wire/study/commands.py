@@ -35,12 +35,19 @@ def main(arguments: list[str] | None = None) -> int:
 def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal cannot show
-    parsed = parser.parse_args(arguments)
+    try:
+        status = _run(parser, parser.parse_args(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
+        return 1
+    return status
+
+
+def _run(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = parsed.run
     try:
-        status = command(parsed)
-        sys.stdout.flush()
-        return status
+        return command(parsed)
     except CommandError as error:
         parser.error(str(error))
     except ProtocolError as error:  # a file that breaks off, behind what could be read of it
@@ -49,9 +56,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
         return 1
     except KeyboardInterrupt:  # as one ends what follows a trace
         return 130
-    except BrokenPipeError:  # nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
-        return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 

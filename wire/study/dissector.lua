@@ -371,6 +371,7 @@ end
 local function frame(t, pinfo, root)
   local tree = root:add(proto, t())
   tree:add(SIZE, t(0, 4))
+  frame_decompressed_bytes = 0
   local source = tostring(pinfo.src) .. ":" .. pinfo.src_port
   local target = tostring(pinfo.dst) .. ":" .. pinfo.dst_port
   if pinfo.dst_port == pinfo.match_uint then

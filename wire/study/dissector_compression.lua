@@ -1,7 +1,9 @@
 -- What batches are compressed with, a part of dissector.lua, in the framings of Kafka's clients. Wireshark lends Lua its
 -- zlib, and its zstd from 4.4 on. LZ4 and Snappy, which copy pieces of what they have written, are read here.
 
-local MAX_DECOMPRESSED_BYTES = 8 * 1024 * 1024
+local MAX_DECOMPRESSED_BYTES = 8 * 1024 * 1024 -- of a batch, where it is read here
+local MAX_DECOMPRESSED_FRAME_BYTES = 64 * 1024 * 1024
+local frame_decompressed_bytes = 0 -- so far, of the frame that is shown
 local GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 local CODEC_NAMES = { "gzip", "snappy", "lz4", "zstd" }
 
@@ -16,8 +18,8 @@ local function little_endian(s, size)
 end
 
 local function room(out, size)
-  if out.count + size > MAX_DECOMPRESSED_BYTES then
-    error({ "more than " .. MAX_DECOMPRESSED_BYTES .. " bytes when decompressed", is_limit = true })
+  if out.count + size > out.limit then
+    error({ "more than " .. out.limit .. " bytes when decompressed", is_limit = true })
   end
 end
 
@@ -116,7 +118,8 @@ local function snappy(s, out)
 end
 
 local function read_here(read, range, title)
-  local data, out, pieces = range:raw(), { count = 0 }, {}
+  local limit = math.min(MAX_DECOMPRESSED_BYTES, MAX_DECOMPRESSED_FRAME_BYTES - frame_decompressed_bytes)
+  local data, out, pieces = range:raw(), { count = 0, limit = limit }, {}
   read({ data = data, pos = 1, stop = #data + 1 }, out)
   for first = 1, out.count, 4096 do
     pieces[#pieces + 1] = string.char(table.unpack(out, first, math.min(first + 4095, out.count)))
@@ -131,18 +134,27 @@ local function lent(range, title, ...)
     if is_known then
       local ok, made = pcall(uncompress, range, title)
       if ok and made then return made:tvb() end
-      error({ "it cannot be decompressed" })
+      error({ ok and "it cannot be decompressed" or tostring(made), is_limit = not ok }) -- built without it
     end
   end
   error({ "this Wireshark has nothing for Lua that decompresses it", is_limit = true })
 end
 
+local READERS = {
+  [GZIP] = function(range, title) return lent(range, title, "uncompress_zlib", "uncompress") end,
+  [SNAPPY] = function(range, title) return read_here(snappy, range, title) end,
+  [LZ4] = function(range, title) return read_here(lz4_frame, range, title) end,
+  [ZSTD] = function(range, title) return lent(range, title, "uncompress_zstd") end,
+}
+
 -- Return what is compressed in a buffer of its own. An error with `is_limit` is not the data's fault.
 local function decompressed(codec, range)
-  local title = (CODEC_NAMES[codec] or "?") .. ", decompressed"
-  if codec == GZIP then return lent(range, title, "uncompress_zlib", "uncompress") end
-  if codec == SNAPPY then return read_here(snappy, range, title) end
-  if codec == LZ4 then return read_here(lz4_frame, range, title) end
-  if codec == ZSTD then return lent(range, title, "uncompress_zstd") end
-  error({ "there is no codec " .. codec })
+  local read = READERS[codec]
+  if not read then error({ "there is no codec " .. codec }) end
+  if frame_decompressed_bytes >= MAX_DECOMPRESSED_FRAME_BYTES then
+    error({ "a frame of more than " .. MAX_DECOMPRESSED_FRAME_BYTES .. " bytes when decompressed", is_limit = true })
+  end
+  local made = read(range, CODEC_NAMES[codec] .. ", decompressed")
+  frame_decompressed_bytes = frame_decompressed_bytes + made:len()
+  return made
 end

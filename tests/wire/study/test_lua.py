@@ -165,6 +165,20 @@ def test_dissector_shows_what_is_compressed(tmp_path: Path) -> None:
     assert lends_zstd() or "this Wireshark has nothing for Lua that decompresses it" in texts[-1]
 
 
+def test_dissector_stops_at_what_is_too_much_of_a_frame(tmp_path: Path) -> None:
+    script = lua_script(tmp_path)
+    text = script.read_text()
+    assert text.count("64 * 1024 * 1024") == 1
+    script.write_text(text.replace("64 * 1024 * 1024", "4000"))
+    for name, opened_first in (("LZ4", 1), ("GZIP", 2)):  # zlib's output is counted when it is there
+        batch = bytes(build_batch([Record(value=bytes(3000))], codec=Codec[name]))
+        frames = [produced(3 * batch), produced(batch)]
+        first, second = pdml(tmp_path, frames, "kafka_wire", "-X", f"lua_script:{script}")
+        counts = [sum(item.get("name") == "kafka_wire.record" for item in items(proto)) for proto in (first, second)]
+        assert counts == [opened_first, 1]
+        assert "bytes when decompressed" in ElementTree.tostring(first, "unicode")
+
+
 def with_records(batch: bytes, records: bytes) -> bytes:
     made = bytearray(batch[:61] + records)
     struct.pack_into(">i", made, 8, len(made) - 12)
