@@ -10,8 +10,8 @@ Rules
 - An entry is a dict that can be printed as JSON; `kind` says what it is.
 - What cannot be read is an entry, too (`kind` "damage"), and reading goes on where that is possible.
 - Zeros at the end of an index are what Kafka reserves while it is in use; they are left out.
-- Records of internal topics are decoded, if the file's or the folder's name or an option says that they are. Secrets
-  in them are hidden (wire.study.secrets).
+- Records of internal topics are decoded, if the folder's name or an option says that they are; those of controllers
+  wherever they lie. Secrets in them are hidden (wire.study.secrets).
 
 Not here: printing (actions.log).
 """
@@ -38,12 +38,12 @@ from wire.records import (
     read_records,
 )
 from wire.study.internal_records import as_plain, control_record, record_explainer
-from wire.study.segments import is_text, topic_of
+from wire.study.segments import SEGMENT_SUFFIXES, is_text, topic_of
 
 Entry = dict[str, object]
 Decoder = Callable[[Record], Entry]
 
-_SUFFIXES = (".log", ".checkpoint", ".index", ".timeindex", ".txnindex", ".snapshot")
+_SUFFIXES = (*SEGMENT_SUFFIXES, ".index", ".timeindex", ".txnindex", ".snapshot")
 _OFFSET_ENTRY = struct.Struct(">II")
 _TIME_ENTRY = struct.Struct(">qI")
 _TRANSACTION_ENTRY_BYTES = 34
@@ -61,7 +61,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def read_file(path: Path, *, records: bool = False, decoder: Decoder | None = None) -> Iterator[Entry]:
     """Yield what is in a file. Raises: OSError."""
-    if path.suffix in (".log", ".checkpoint"):
+    if path.suffix in SEGMENT_SUFFIXES:
         yield from _segment(path, records=records, decoder=decoder)
     elif path.suffix == ".index":
         yield from _index(path, _OFFSET_ENTRY, lambda base, first, second: {"offset": base + first, "position": second})
@@ -204,8 +204,8 @@ def _snapshot(path: Path) -> Iterator[Entry]:
 
 
 def decoder_of(path: Path) -> Decoder | None:
-    """Return what decodes the records of a segment, by what its name, or its folder's, says of its topic."""
-    return decoder_for(topic_of(path.absolute()) or "")
+    """Return what decodes the records of a segment, by what its names or its first record say. Raises: OSError."""
+    return decoder_for(topic_of(path) or "") if path.suffix in SEGMENT_SUFFIXES else None
 
 
 def decoder_for(topic: str) -> Decoder | None:

@@ -264,21 +264,15 @@ def control_batch(type_: int, value: bytes) -> bytes:
     return bytes(batch)
 
 
-@pytest.mark.parametrize(
-    ("folder", "file", "options"),
-    [
-        ("__cluster_metadata-0", SEGMENT, ()),
-        ("data", "bootstrap.checkpoint", ()),
-        ("moved", SEGMENT, ("--cluster-metadata-decoder",)),
-    ],
-)
-def test_log_of_controllers_is_decoded_and_its_secrets_are_hidden(
-    tmp_path: Path, folder: str, file: str, options: tuple[str, ...]
-) -> None:
+PLACES = [("__cluster_metadata-0", SEGMENT), ("data", "bootstrap.checkpoint"), ("moved", SEGMENT), ("data-4", "a.log")]
+
+
+@pytest.mark.parametrize(("folder", "file"), PLACES)
+def test_log_of_controllers_is_decoded_and_its_secrets_are_hidden(tmp_path: Path, folder: str, file: str) -> None:
     path = metadata_segment(tmp_path, folder, file)
-    shown = dump(path, "-r", *options).out
+    shown = dump(path, "-r").out
     assert SECRET not in shown
-    records = [entry for entry in entries(path, "-r", *options) if entry["kind"] == "record"]
+    records = [entry for entry in entries(path, "-r") if entry["kind"] == "record"]
     assert [record["control"] for record in records[:2]] == ["leader change", "other"]
     assert records[0]["leader_id"] == 7
     topic, credential, config, later, null = (record["value"] for record in records[2:])
@@ -294,7 +288,7 @@ def test_log_of_controllers_is_decoded_and_its_secrets_are_hidden(
     assert null is None
 
 
-@pytest.mark.parametrize(("folder", "file"), [("__cluster_metadata-0", SEGMENT), ("data", "bootstrap.checkpoint")])
+@pytest.mark.parametrize(("folder", "file"), PLACES)
 def test_secrets_of_controllers_are_hidden_in_trees_of_their_files(
     tmp_path: Path, folder: str, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,6 +299,25 @@ def test_secrets_of_controllers_are_hidden_in_trees_of_their_files(
         assert "UserScramCredentialRecord" in shown
         assert SECRET not in shown
         assert SECRET.encode().hex() not in shown
+
+
+@pytest.mark.parametrize("first", [CREDENTIAL, TopicRecord(name="t")], ids=["credential", "topic"])
+def test_log_of_controllers_is_known_by_its_first_record(tmp_path: Path, first: object) -> None:
+    batches = [build_batch([Record(value=metadata_value(record))]) for record in (first, CREDENTIAL)]
+    assert SECRET not in dump(segment(tmp_path, *batches, name="moved"), "-r").out
+
+
+@pytest.mark.parametrize("first", [b"", b"\1", b"\1\2\0", b"\1\2\0\2t", metadata_value(TopicRecord(name="t")) + b"!"])
+def test_records_of_others_are_shown_as_they_are(tmp_path: Path, first: bytes) -> None:
+    path = segment(tmp_path, build_batch([Record(value=first), Record(value=b"x")]), name="moved")
+    assert [entry["value"] for entry in entries(path, "-r") if entry["kind"] == "record"] == [first.decode(), "x"]
+
+
+def test_decoder_that_is_asked_for_is_taken(tmp_path: Path) -> None:
+    batch = build_batch([Record(value=b"none of these"), Record(value=metadata_value(CREDENTIAL))])
+    path = segment(tmp_path, batch, name="moved")
+    assert SECRET in dump(path, "-r").out
+    assert SECRET not in dump(path, "--cluster-metadata-decoder").out
 
 
 @pytest.mark.parametrize("ending", ["0", "0.0f5a-delete", "0.0f5a-future", "0.0f5a-stray"])

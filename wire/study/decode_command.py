@@ -32,7 +32,6 @@ from wire.study.tree import Node
 
 RECORDING_START_BYTES = 8  # which tell what a recording is
 _READ_BYTES = 1024 * 1024
-_SEGMENT_SUFFIXES = (".log", ".checkpoint")
 _INDEX_SUFFIXES = (".index", ".timeindex", ".txnindex", ".snapshot")
 
 Event = TracedFrame | Missing | Lost
@@ -94,12 +93,12 @@ def _pcapng(parsed: argparse.Namespace) -> int:
 
 
 def _decode(parsed: argparse.Namespace) -> int:
-    from wire.study.segments import is_text
+    from wire.study.segments import SEGMENT_SUFFIXES, is_text
 
     path = Path(parsed.input)
     is_file = parsed.input != "-" and _exists(path)
     output = _Output(parsed)
-    if is_file and path.suffix in _SEGMENT_SUFFIXES:
+    if is_file and path.suffix in SEGMENT_SUFFIXES:
         return output.show(_segment_trees(path, parsed.topic))
     if is_file and path.suffix in _INDEX_SUFFIXES:
         return output.show(_index_tree(path))
@@ -190,7 +189,7 @@ def _is_sized(data: bytes, size: int) -> bool:
 def _segment_trees(path: Path, topic: str | None) -> Iterator[tuple[Node, bytes, int]]:
     from wire.study.segments import BATCH_START_BYTES, batch_bytes, topic_of, walk_segment_batch
 
-    topic = topic or topic_of(path.absolute())
+    topic = topic or topic_of(path)
     position = 0
     with path.open("rb") as file:
         while start := file.read(BATCH_START_BYTES):

@@ -21,6 +21,7 @@ from typing import Any
 from wire import codec
 from wire.errors import ProtocolError
 from wire.primitives import read_uvarint, uuid_text
+from wire.records import CODEC_MASK, iter_records, read_batch_header
 from wire.schema import Kind, spec_of
 from wire.study.contents import (
     CLUSTER_METADATA,
@@ -66,17 +67,35 @@ def record_explainer(topic: str) -> Callable[[bytes, bytes | None], Explained | 
 def _metadata_record(key: bytes, value: bytes | None) -> Explained:
     if value is None:
         return None, None
+    return None, _metadata(value) or {"unknown": f"({len(value)} bytes, hidden)"}
+
+
+def _metadata(value: bytes) -> dict[str, Any] | None:
     try:
         _, pos = read_uvarint(value, 0)
         number, pos = read_uvarint(value, pos)
         version, pos = read_uvarint(value, pos)
         cls = metadata_records()[number]
         message, end = codec.decode(cls, version, value, pos)
-        if end == len(value):
-            return None, {"type": cls.__name__, "version": version, **as_plain(message)}
     except (ProtocolError, IndexError, KeyError):
-        pass
-    return None, {"unknown": f"({len(value)} bytes, hidden)"}
+        return None
+    return {"type": cls.__name__, "version": version, **as_plain(message)} if end == len(value) else None
+
+
+def is_metadata(batch: bytes) -> bool:
+    """Tell by its first record whether a batch is one of `__cluster_metadata`, wherever it was found."""
+    try:
+        header = read_batch_header(batch)
+        if header.attributes & CODEC_MASK:  # which controllers do not write
+            return False
+        record = next(iter_records(batch), None)
+    except ProtocolError:
+        return False
+    if record is None or record.value is None:
+        return False
+    if header.is_control:
+        return int.from_bytes((record.key or b"")[2:4], "big") in HAS_OWN_VERSION
+    return record.key is None and _metadata(record.value) is not None
 
 
 def control_record(key: bytes | None, value: bytes | None) -> dict[str, Any]:
