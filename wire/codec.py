@@ -13,7 +13,8 @@ Rules
   Unknown tagged fields are written back where the version is flexible and dropped where it is not.
 - The source of what is compiled is in `linecache` (tracebacks show it); `source()` returns it for reading.
 
-Not here: how the source is written (codec_source), frames and headers (frame), record batches (records).
+Not here: how the source is written (decoder_source, encoder_source), frames and headers (frame), record batches
+(records).
 """
 
 import functools
@@ -22,7 +23,8 @@ from collections.abc import Callable
 from struct import error as StructError  # noqa: N812 (the module's own name says nothing)
 from typing import Any, TypeVar, cast
 
-from wire.codec_source import DecoderSource, EncoderSource
+from wire.decoder_source import DecoderSource
+from wire.encoder_source import EncoderSource
 from wire.errors import ProtocolError
 from wire.primitives import Buffer, Chunks
 from wire.schema import Records, spec_of

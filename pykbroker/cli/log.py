@@ -33,6 +33,13 @@ def dump(
     transaction_log_decoder: Annotated[
         bool, typer.Option("--transaction-log-decoder", help="They are those of __transaction_state.")
     ] = False,
+    share_group_state_decoder: Annotated[
+        bool, typer.Option("--share-group-state-decoder", help="They are those of __share_group_state.")
+    ] = False,
+    cluster_metadata_decoder: Annotated[
+        bool,
+        typer.Option("--cluster-metadata-decoder", help="They are those of __cluster_metadata; secrets are hidden."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Print segments, indexes, snapshots and checkpoints.
@@ -40,9 +47,15 @@ def dump(
     The broker may run or not. What is damaged is said on stderr, and the exit status is 1.
     """
     from pykbroker.cli.actions import log
-    from wire.study.contents import CONSUMER_OFFSETS, TRANSACTION_STATE
+    from wire.study.contents import CLUSTER_METADATA, CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE
 
-    if offsets_decoder and transaction_log_decoder:
-        raise typer.BadParameter("--offsets-decoder and --transaction-log-decoder exclude each other")
-    topic = CONSUMER_OFFSETS if offsets_decoder else TRANSACTION_STATE if transaction_log_decoder else ""
-    log.dump(paths, records=records or bool(topic), topic=topic, json=json)
+    decoders = {
+        CONSUMER_OFFSETS: offsets_decoder,
+        TRANSACTION_STATE: transaction_log_decoder,
+        SHARE_GROUP_STATE: share_group_state_decoder,
+        CLUSTER_METADATA: cluster_metadata_decoder,
+    }
+    topics = [topic for topic, is_chosen in decoders.items() if is_chosen]
+    if len(topics) > 1:
+        raise typer.BadParameter("the options that say what the records are exclude each other")
+    log.dump(paths, records=records or bool(topics), topic="".join(topics), json=json)

@@ -4,13 +4,14 @@
     <offset>.index       offset -> position          <offset>.timeindex   timestamp -> offset
     <offset>.txnindex    aborted transactions        <offset>.snapshot    producers
     *-<epoch>.checkpoint  a snapshot of KRaft's metadata: batches, too
-    *-checkpoint, partition.metadata, meta.properties, .kafka_cleanshutdown: text, a line each
+    *-checkpoint, partition.metadata, meta.properties, quorum-state, .kafka_cleanshutdown: text, a line each
 
 Rules
 - An entry is a dict that can be printed as JSON; `kind` says what it is.
 - What cannot be read is an entry, too (`kind` "damage"), and reading goes on where that is possible.
 - Zeros at the end of an index are what Kafka reserves while it is in use; they are left out.
-- Records of internal topics are decoded, if the folder's name or an option says that they are.
+- Records of internal topics are decoded, if the folder's name or an option says that they are; those of controllers
+  wherever they lie. Secrets in them are hidden (wire.study.secrets).
 
 Not here: printing (actions.log).
 """
@@ -34,16 +35,15 @@ from wire.records import (
     Record,
     batch_crc,
     read_batch_header,
-    read_end_txn_marker,
     read_records,
 )
-from wire.study.internal_records import as_plain, record_explainer
+from wire.study.internal_records import as_plain, control_record, record_explainer
+from wire.study.segments import SEGMENT_SUFFIXES, is_text, topic_of
 
 Entry = dict[str, object]
 Decoder = Callable[[Record], Entry]
 
-_SUFFIXES = (".log", ".checkpoint", ".index", ".timeindex", ".txnindex", ".snapshot")
-_TEXTS = ("partition.metadata", "meta.properties", ".kafka_cleanshutdown")
+_SUFFIXES = (*SEGMENT_SUFFIXES, ".index", ".timeindex", ".txnindex", ".snapshot")
 _OFFSET_ENTRY = struct.Struct(">II")
 _TIME_ENTRY = struct.Struct(">qI")
 _TRANSACTION_ENTRY_BYTES = 34
@@ -51,7 +51,7 @@ _VERSION = struct.Struct(">h")
 
 
 def is_readable(path: Path) -> bool:
-    return path.suffix in _SUFFIXES or path.name in _TEXTS or path.name.endswith("-checkpoint")
+    return path.suffix in _SUFFIXES or is_text(path)
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -61,7 +61,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def read_file(path: Path, *, records: bool = False, decoder: Decoder | None = None) -> Iterator[Entry]:
     """Yield what is in a file. Raises: OSError."""
-    if path.suffix in (".log", ".checkpoint"):
+    if path.suffix in SEGMENT_SUFFIXES:
         yield from _segment(path, records=records, decoder=decoder)
     elif path.suffix == ".index":
         yield from _index(path, _OFFSET_ENTRY, lambda base, first, second: {"offset": base + first, "position": second})
@@ -141,7 +141,7 @@ def _records(header: BatchHeader, batch: bytes, position: int, decoder: Decoder 
         for record in read_records(batch):
             told: Entry = {"kind": "record", "offset": record.offset, "timestamp": record.timestamp}
             if header.is_control:
-                yield told | _control(record)
+                yield told | control_record(record.key, record.value)
             elif decoder is not None:
                 yield told | decoder(record)
             else:
@@ -156,13 +156,6 @@ def _plain_record(record: Record) -> Entry:
         **named_bytes("value", record.value),
         "headers": [{"name": name, **named_bytes("value", value)} for name, value in record.headers],
     }
-
-
-def _control(record: Record) -> Entry:
-    marker = read_end_txn_marker(record)
-    if marker is None:
-        return {"control": "other"}
-    return {"control": marker[0].name.lower(), "coordinator_epoch": marker[1]}
 
 
 def _damage(position: int, text: str) -> Entry:
@@ -211,8 +204,8 @@ def _snapshot(path: Path) -> Iterator[Entry]:
 
 
 def decoder_of(path: Path) -> Decoder | None:
-    """Return what decodes the records of a segment, by the name of its folder: `<topic>-<partition>`."""
-    return decoder_for(path.absolute().parent.name.rpartition("-")[0])
+    """Return what decodes the records of a segment, by what its names or its first record say. Raises: OSError."""
+    return decoder_for(topic_of(path) or "") if path.suffix in SEGMENT_SUFFIXES else None
 
 
 def decoder_for(topic: str) -> Decoder | None:

@@ -11,8 +11,7 @@ from pykbroker.study.explainer import Explainer
 from pykbroker.study.frames import Frames
 from pykbroker.study.recorder import Sink, record
 from pykbroker.study.trace_file import TraceFile
-from wire.catalog import APIS
-from wire.study.commands import CommandError, api_named, build_parser, examples, print_json, run
+from wire.study.commands import CommandError, build_parser, examples, keys_of, print_json, run
 from wire.study.lines import Line, print_lines
 
 if TYPE_CHECKING:
@@ -40,7 +39,8 @@ def trace_sink(where: str, trees: Sequence[str] = (), max_bytes: int | None = No
             raise CommandError(str(error)) from None
     if max_bytes is not None:
         raise CommandError("only a file can have a limit")
-    return Explainer([api.key for api in APIS] if "all" in trees else [api_named(name).key for name in trees])
+    keys_of(trees)  # a name that is wrong is said here, not by the child
+    return Explainer(trees)
 
 
 def _add_proxy(commands: Any) -> None:

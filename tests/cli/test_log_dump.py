@@ -14,8 +14,13 @@ from pykbroker.topic_partition import TopicPartition
 from tests.cli.support import Done, invoke
 from tests.client.support import QUICK, create
 from tests.support.running import running
+from tests.wire.study.test_secrets import CREDENTIAL, SECRET, SENSITIVE, metadata_value
+from wire import codec
+from wire.messages.cluster_records import TopicRecord
+from wire.messages.control_records import LeaderChangeMessage, TransactionLogKey
 from wire.messages.transactions import InitProducerIdRequest
-from wire.records import ControlType, Record, build_batch, build_end_txn_marker, iter_batches
+from wire.records import ControlType, Record, batch_crc, build_batch, build_end_txn_marker, iter_batches
+from wire.study.commands import main
 
 SEGMENT = "00000000000000000000.log"
 
@@ -228,6 +233,105 @@ async def test_folder_of_a_broker_is_shown_with_its_internal_topics_decoded(tmp_
     (tmp_path / "__consumer_offsets-0" / SEGMENT).rename(moved)
     assert all("type" not in str(entry["key"]) for entry in entries(moved, "-r") if entry["kind"] == "record")
     assert any(entry.get("key") == committed["key"] for entry in entries(moved, "--offsets-decoder"))
+
+
+def metadata_segment(folder: Path, name: str, file: str = SEGMENT) -> Path:
+    """What a controller's log may hold: control records, metadata, credentials, and a record of a later version."""
+    later = b"\x01\x7f\x00" + SECRET.encode()
+    leader = codec.encode_bytes(LeaderChangeMessage(leader_id=7), 0)
+    path = segment(
+        folder,
+        control_batch(2, leader),
+        control_batch(9, b"\0\0"),
+        build_batch(
+            [
+                Record(value=metadata_value(TopicRecord(name="t", topic_id=bytes(16)))),
+                Record(value=metadata_value(CREDENTIAL)),
+                Record(value=metadata_value(SENSITIVE)),
+                Record(value=later),
+                Record(value=None),
+            ]
+        ),
+        name=name,
+    )
+    return path.rename(path.with_name(file))
+
+
+def control_batch(type_: int, value: bytes) -> bytes:
+    batch = build_batch([Record(key=struct.pack(">hh", 0, type_), value=value)])
+    struct.pack_into(">H", batch, 21, 0x20)  # attributes
+    struct.pack_into(">I", batch, 17, batch_crc(batch))
+    return bytes(batch)
+
+
+PLACES = [("__cluster_metadata-0", SEGMENT), ("data", "bootstrap.checkpoint"), ("moved", SEGMENT), ("data-4", "a.log")]
+
+
+@pytest.mark.parametrize(("folder", "file"), PLACES)
+def test_log_of_controllers_is_decoded_and_its_secrets_are_hidden(tmp_path: Path, folder: str, file: str) -> None:
+    path = metadata_segment(tmp_path, folder, file)
+    shown = dump(path, "-r").out
+    assert SECRET not in shown
+    records = [entry for entry in entries(path, "-r") if entry["kind"] == "record"]
+    assert [record["control"] for record in records[:2]] == ["leader change", "other"]
+    assert records[0]["leader_id"] == 7
+    topic, credential, config, later, null = (record["value"] for record in records[2:])
+    assert topic == {"type": "TopicRecord", "version": 0, "name": "t", "topic_id": "A" * 22}
+    assert isinstance(credential, dict)
+    assert (credential["name"], credential["salt"], credential["stored_key"], credential["server_key"]) == (
+        "alice",
+        *["(hidden)"] * 3,
+    )
+    assert isinstance(config, dict)
+    assert (config["name"], config["value"]) == ("ssl.key.password", "(hidden)")
+    assert later == {"unknown": "(15 bytes, hidden)"}
+    assert null is None
+
+
+@pytest.mark.parametrize(("folder", "file"), PLACES)
+def test_secrets_of_controllers_are_hidden_in_trees_of_their_files(
+    tmp_path: Path, folder: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = metadata_segment(tmp_path, folder, file)
+    for option in ("--expand", "--json"):
+        main(["decode", option, str(path)])
+        shown = capsys.readouterr().out
+        assert "UserScramCredentialRecord" in shown
+        assert SECRET not in shown
+        assert SECRET.encode().hex() not in shown
+
+
+@pytest.mark.parametrize("first", [CREDENTIAL, TopicRecord(name="t")], ids=["credential", "topic"])
+def test_log_of_controllers_is_known_by_its_first_record(tmp_path: Path, first: object) -> None:
+    batches = [build_batch([Record(value=metadata_value(record))]) for record in (first, CREDENTIAL)]
+    assert SECRET not in dump(segment(tmp_path, *batches, name="moved"), "-r").out
+
+
+@pytest.mark.parametrize("first", [b"", b"\1", b"\1\2\0", b"\1\2\0\2t", metadata_value(TopicRecord(name="t")) + b"!"])
+def test_records_of_others_are_shown_as_they_are(tmp_path: Path, first: bytes) -> None:
+    path = segment(tmp_path, build_batch([Record(value=first), Record(value=b"x")]), name="moved")
+    assert [entry["value"] for entry in entries(path, "-r") if entry["kind"] == "record"] == [first.decode(), "x"]
+
+
+def test_decoder_that_is_asked_for_is_taken(tmp_path: Path) -> None:
+    batch = build_batch([Record(value=b"none of these"), Record(value=metadata_value(CREDENTIAL))])
+    path = segment(tmp_path, batch, name="moved")
+    assert SECRET in dump(path, "-r").out
+    assert SECRET not in dump(path, "--cluster-metadata-decoder").out
+
+
+@pytest.mark.parametrize("ending", ["0", "0.0f5a-delete", "0.0f5a-future", "0.0f5a-stray"])
+def test_internal_topic_is_known_by_the_names_of_its_folder(tmp_path: Path, ending: str) -> None:
+    key = struct.pack(">h", 0) + codec.encode_bytes(TransactionLogKey(transactional_id="id"), 0)
+    path = segment(tmp_path, build_batch([Record(key=key, value=None)]), name=f"__transaction_state-{ending}")
+    assert [entry["key"] for entry in entries(path, "-r") if entry["kind"] == "record"] == [
+        {"type": "TransactionLogKey", "transactional_id": "id"}
+    ]
+
+
+def test_two_decoders_are_refused(tmp_path: Path) -> None:
+    done = dump(segment(tmp_path, ONE), "--offsets-decoder", "--share-group-state-decoder", status=2)
+    assert "exclude each other" in done.err
 
 
 def test_records_of_internal_topics_that_are_not_known_are_shown_as_they_are(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ Each command's work is in a module of its own, imported when it is used.
 """
 
 import argparse
+import io
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from wire.catalog import Api, request_class, response_class
+from wire.catalog import APIS, Api, request_class, response_class
 from wire.errors import ProtocolError
 
 PROGRAM = "python -m wire"
@@ -31,7 +33,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
-    parsed = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal cannot show
+    try:
+        status = _run(parser, parser.parse_args(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
+        return 1
+    return status
+
+
+def _run(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = parsed.run
     try:
         return command(parsed)
@@ -43,9 +56,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
         return 1
     except KeyboardInterrupt:  # as one ends what follows a trace
         return 130
-    except BrokenPipeError:  # nobody reads on
-        sys.stderr.close()
-        return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
@@ -88,6 +100,12 @@ def api_named(name: str) -> Api:
     if api is None:
         raise CommandError(f"no API is called {name}")
     return api
+
+
+def keys_of(names: Iterable[str]) -> set[int]:
+    """Return the keys of the APIs of these names, of all for "all". Raises: CommandError."""
+    names = tuple(names)
+    return {api.key for api in APIS} if "all" in names else {api_named(name).key for name in names}
 
 
 def _add_describe(commands: Any) -> None:

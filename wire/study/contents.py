@@ -29,8 +29,10 @@ CONSUMER_OFFSETS = "__consumer_offsets"
 TRANSACTION_STATE = "__transaction_state"
 SHARE_GROUP_STATE = "__share_group_state"
 CLUSTER_METADATA = "__cluster_metadata"
+COORDINATOR_TOPICS = (CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE)
 CLUSTER_METADATA_ID = (1).to_bytes(16, "big")  # in every cluster
 
+CONSUMER = "consumer"  # the protocol type of consumers' groups
 _SUBSCRIPTION, _ASSIGNMENT = "ConsumerProtocolSubscription", "ConsumerProtocolAssignment"
 CONSUMERS = {  # (class, field) -> what a consumer's bytes are there
     ("JoinGroupRequestProtocol", "metadata"): _SUBSCRIPTION,
@@ -43,25 +45,16 @@ CONSUMERS = {  # (class, field) -> what a consumer's bytes are there
     ("MemberMetadata", "assignment"): _ASSIGNMENT,
     ("ClassicProtocol", "metadata"): _SUBSCRIPTION,
 }
-_CONTROL_TYPES = {
-    0: "abort",
-    1: "commit",
-    2: "leader change",
-    3: "snapshot header",
-    4: "snapshot footer",
-    5: "KRaft version",
-    6: "voters",
+_CONTROL_RECORDS = {  # by the type in the key: what it is called, the class of the value
+    0: ("abort", "EndTxnMarker"),
+    1: ("commit", "EndTxnMarker"),
+    2: ("leader change", "LeaderChangeMessage"),
+    3: ("snapshot header", "SnapshotHeaderRecord"),
+    4: ("snapshot footer", "SnapshotFooterRecord"),
+    5: ("KRaft version", "KRaftVersionRecord"),
+    6: ("voters", "VotersRecord"),
 }
-_CONTROL_VALUES = {
-    0: "EndTxnMarker",
-    1: "EndTxnMarker",
-    2: "LeaderChangeMessage",
-    3: "SnapshotHeaderRecord",
-    4: "SnapshotFooterRecord",
-    5: "KRaftVersionRecord",
-    6: "VotersRecord",
-}
-_HAS_OWN_VERSION = range(2, 7)  # types whose values begin with the version that all others have before them
+HAS_OWN_VERSION = range(2, 7)  # types whose values begin with the version that all others have before them
 
 
 class RecordType(NamedTuple):
@@ -90,7 +83,7 @@ class Contents:
                 node.hide_value()
         elif place in CONSUMERS:
             protocol_type = _nearest(walker.open, "protocol_type")
-            if protocol_type in (None, "consumer") and content.value:
+            if protocol_type in (None, CONSUMER) and content.value:
                 _inside(walker, content, functools.partial(_consumer_protocol, CONSUMERS[place]))
         elif place == ("EnvelopeRequest", "request_principal"):
             _inside(walker, content, _principal)
@@ -133,9 +126,8 @@ def _record_contents(topic: str | None) -> Callable[[Walker, BatchHeader, Node, 
         if topic == CLUSTER_METADATA:
             _metadata_record(walker, value)
             return
-        types = internal_records(topic) if topic in (CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE) else None
-        if types is not None:
-            _internal_record(walker, key, value, types)
+        if topic in COORDINATOR_TOPICS:
+            _internal_record(walker, key, value, internal_records(topic))
 
     return read
 
@@ -160,6 +152,23 @@ def _topic_of(family: str, name: str) -> str:
     return SHARE_GROUP_STATE if name.startswith(("ShareSnapshot", "ShareUpdate")) else CONSUMER_OFFSETS
 
 
+@functools.cache
+def metadata_records() -> dict[int, type[Any]]:
+    """The record types of `__cluster_metadata` by their numbers."""
+    found: dict[int, type[Any]] = {}
+    for cls in vars(importlib.import_module("wire.messages.cluster_records")).values():
+        spec = getattr(cls, "__wire__", None)
+        if spec is not None and spec.key is not None:
+            found[spec.key] = cls
+    return found
+
+
+def control_record_type(number: int) -> tuple[str, type[Any] | None]:
+    """Return what a control record of that type is called, and the class of its value; None: nobody knows."""
+    name, value = _CONTROL_RECORDS.get(number, ("", ""))
+    return name, getattr(importlib.import_module("wire.messages.control_records"), value) if value else None
+
+
 def _internal_record(walker: Walker, key: Node, value: Node, types: Mapping[int, RecordType]) -> None:
     if key.value is None or len(key.value) < 2:
         return
@@ -178,21 +187,10 @@ def _internal_record(walker: Walker, key: Node, value: Node, types: Mapping[int,
         _inside(walker, value.children[-1], functools.partial(_versioned, type_.value))
 
 
-@functools.cache
-def _metadata_records() -> dict[int, type[Any]]:
-    """The record types of `__cluster_metadata` by their numbers."""
-    found: dict[int, type[Any]] = {}
-    for cls in vars(importlib.import_module("wire.messages.cluster_records")).values():
-        spec = getattr(cls, "__wire__", None)
-        if spec is not None and spec.key is not None:
-            found[spec.key] = cls
-    return found
-
-
 def _metadata_record(walker: Walker, value: Node) -> None:
     if value.value is None:
         return
-    content, records = value.children[-1], _metadata_records()
+    content, records = value.children[-1], metadata_records()
 
     def read(inside: Walker) -> None:
         inside.uvarint("frame_version")
@@ -218,20 +216,24 @@ def _control_record(walker: Walker, key: Node, value: Node) -> None:
     if key.value is None or value.value is None or len(key.value) < 4:
         return
     type_ = int.from_bytes(key.value[2:4], "big")
+    name, cls = control_record_type(type_)
 
     def read_key(inside: Walker) -> None:
         inside.fixed("version", Kind.INT16)
-        inside.fixed("type", Kind.INT16).note = _CONTROL_TYPES.get(type_, "")
+        inside.fixed("type", Kind.INT16).note = name
 
     _inside(walker, key.children[-1], read_key)
-    if type_ not in _CONTROL_VALUES:
+    if cls is None:
         return
-    cls: type[Any] = getattr(importlib.import_module("wire.messages.control_records"), _CONTROL_VALUES[type_])
-    if type_ in _HAS_OWN_VERSION:
+    if type_ in HAS_OWN_VERSION:
         version = min(int.from_bytes(value.value[:2], "big"), spec_of(cls).versions.high)
-        _inside(walker, value.children[-1], lambda inside: inside.message(cls, version))
+        _inside(walker, value.children[-1], functools.partial(_message, cls, version))
     else:
         _inside(walker, value.children[-1], functools.partial(_versioned, cls))
+
+
+def _message(cls: type[Any], version: int, walker: Walker) -> None:
+    walker.message(cls, version)
 
 
 def _versioned(cls: type[Any], walker: Walker) -> None:
@@ -246,7 +248,13 @@ def _versioned(cls: type[Any], walker: Walker) -> None:
 
 
 def _consumer_protocol(name: str, walker: Walker) -> None:
-    _versioned(getattr(importlib.import_module("wire.messages.log_records"), name), walker)
+    _versioned(consumer_message(name), walker)
+
+
+def consumer_message(name: str) -> type[Any]:
+    """Return the class that CONSUMERS names."""
+    found: type[Any] = getattr(importlib.import_module("wire.messages.log_records"), name)
+    return found
 
 
 def _principal(walker: Walker) -> None:

@@ -18,12 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wire.catalog import APIS
-from wire.study.commands import PROGRAM, CommandError, api_named, examples
+from wire.study.commands import PROGRAM, CommandError, api_named, examples, keys_of
 from wire.study.exchanges import TracedFrame, learn_topics, teaches_topics
 from wire.study.frames import NOT_UNDERSTOOD, is_known, walk_request, walk_response
 from wire.study.inputs import Input
-from wire.study.lines import Line, Printer
+from wire.study.lines import Line, Printer, shown
 from wire.study.pcapng import PcapngWriter
 from wire.study.show_tree import tree_json, tree_lines
 from wire.study.streams import Missing
@@ -33,7 +32,6 @@ from wire.study.tree import Node
 
 RECORDING_START_BYTES = 8  # which tell what a recording is
 _READ_BYTES = 1024 * 1024
-_SEGMENT_SUFFIXES = (".log", ".checkpoint")
 _INDEX_SUFFIXES = (".index", ".timeindex", ".txnindex", ".snapshot")
 
 Event = TracedFrame | Missing | Lost
@@ -95,21 +93,26 @@ def _pcapng(parsed: argparse.Namespace) -> int:
 
 
 def _decode(parsed: argparse.Namespace) -> int:
+    from wire.study.segments import SEGMENT_SUFFIXES, is_text
+
     path = Path(parsed.input)
     is_file = parsed.input != "-" and _exists(path)
     output = _Output(parsed)
-    if is_file and path.suffix in _SEGMENT_SUFFIXES:
+    if is_file and path.suffix in SEGMENT_SUFFIXES:
         return output.show(_segment_trees(path, parsed.topic))
     if is_file and path.suffix in _INDEX_SUFFIXES:
         return output.show(_index_tree(path))
+    if is_file and is_text(path):
+        raise CommandError(f"{path} is text, to be read as it is")
     if not is_file and parsed.input != "-":
-        return output.show(_hex_trees(parsed.input.encode(), parsed.response))
+        return output.show(_hex_trees(parsed.input, parsed.response, shown(parsed.input), "a file"))
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb")) if is_file else sys.stdin.buffer
         source = Input(file, follow=parsed.follow and is_file)
         if _is_recording(source.peek(RECORDING_START_BYTES)):
             return output.show_events(recorded_events(source, parsed.port), is_live=source.is_live)
-        return output.show(_hex_trees(source.read_all(), parsed.response))
+        text = source.read_all().decode("ascii", "replace")
+        return output.show(_hex_trees(text, parsed.response, parsed.input if is_file else "standard input"))
 
 
 def _exists(path: Path) -> bool:
@@ -146,12 +149,14 @@ def trace_events(source: Input) -> Iterator[TracedFrame | Lost]:
     yield from decoder.feed(b"")  # says what is wrong with the rest
 
 
-def _hex_trees(text: bytes, response: list[str] | None) -> Iterator[tuple[Node, bytes, int]]:
-    digits = "".join(text.decode("ascii", "replace").split()).removeprefix("0x")
+def _hex_trees(
+    text: str, response: list[str] | None, source: str, a_file: str = "a file that is understood"
+) -> Iterator[tuple[Node, bytes, int]]:
+    digits = "".join(text.split()).removeprefix("0x")
     try:
         data = bytes.fromhex(digits)
     except ValueError:
-        raise CommandError("this is neither a file that is understood nor hexadecimal text") from None
+        raise CommandError(f"{source} is neither {a_file} nor hexadecimal text") from None
     answered = None if response is None else _answered(*response)
     pos = 0
     while pos < len(data):
@@ -184,7 +189,7 @@ def _is_sized(data: bytes, size: int) -> bool:
 def _segment_trees(path: Path, topic: str | None) -> Iterator[tuple[Node, bytes, int]]:
     from wire.study.segments import BATCH_START_BYTES, batch_bytes, topic_of, walk_segment_batch
 
-    topic = topic or topic_of(path.absolute())
+    topic = topic or topic_of(path)
     position = 0
     with path.open("rb") as file:
         while start := file.read(BATCH_START_BYTES):
@@ -210,8 +215,8 @@ class _Output:
         self._expand = parsed.expand
         self._summary = parsed.summary
         self._frame = parsed.frame
-        self._keys = {api_named(name).key for name in parsed.api or ()}
-        self._trees = _keys(parsed.tree)
+        self._keys = keys_of(parsed.api or ())
+        self._trees = keys_of(parsed.tree or ())
         self._printer = Printer(sys.stdout)
         self._summaries = Summaries()
         self._topic_names: dict[bytes, str] = {}
@@ -275,11 +280,6 @@ class _Output:
 
     def _note_errors(self, tree: Node) -> None:
         self._has_errors = self._has_errors or any(tree.errors())
-
-
-def _keys(names: list[str] | None) -> set[int]:
-    names = names or []
-    return {api.key for api in APIS} if "all" in names else {api_named(name).key for name in names}
 
 
 def _print_object(value: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
 --   wireshark -X lua_script:kafka.lua -o kafka_wire.ports:9092,9093
 --
 -- Written by `python -m wire lua`; the messages at the end come from the declarations in wire.messages, what is before
--- them is wire/study/dissector.lua, with dissector_records.lua in it. Fields are called kafka_wire.<message>.<path>, those
--- of records kafka_wire.batch.<field> and kafka_wire.record.<field>; records that are compressed are shown as bytes.
+-- them is wire/study/dissector.lua, with dissector_records.lua and dissector_compression.lua in it. Fields are called
+-- kafka_wire.<message>.<path>, those of records kafka_wire.batch.<field> and kafka_wire.record.<field>.
 -- Secrets are not shown, nor is the log of Kafka's controllers, which holds some.
 
 local proto = Proto("kafka_wire", "Kafka protocol, as wire declares it")
@@ -92,6 +92,12 @@ local function null(c, f, start, tree)
   tree:add(NULL, c.t(start, c.pos - start)):set_text(f.name .. ": null")
 end
 
+local function malformed(node, why)
+  node:add_proto_expert_info(MALFORMED, type(why) == "table" and why[1] or tostring(why))
+end
+
+COMPRESSION
+
 RECORDS
 
 local METADATA_TOPIC, METADATA_TOPIC_ID = "__cluster_metadata", string.rep("00", 15) .. "01"
@@ -101,10 +107,6 @@ local function inner_scope(scope)
   return {
     sensitive = scope.sensitive, is_metadata = scope.is_metadata, protocol_type = scope.protocol_type,
   }
-end
-
-local function malformed(node, why)
-  node:add_proto_expert_info(MALFORMED, type(why) == "table" and why[1] or tostring(why))
 end
 
 -- What consumers say to each other in their groups: a version, and the message.
@@ -132,6 +134,9 @@ local function inside(c, f, start, stop, tree, scope)
   if pcall(read_inside, c.t, start, stop, message, nowhere) then read_inside(c.t, start, stop, message, tree) end
 end
 
+-- Set below: tell whether a request lies there, and show it.
+local is_request, request_at
+
 local function sized(c, f, tree, scope)
   local start = c.pos
   local size = length(c, f.kind == "string" and 2 or 4)
@@ -147,6 +152,7 @@ local function sized(c, f, tree, scope)
   c.pos = c.pos + size
   if size > 0 and f.is_config_name then scope.sensitive = scope.sensitive or is_sensitive(c.t(at, size):string()) end
   local is_secret = f.is_secret or (f.kind == "records" and scope.is_metadata)
+    or (f.is_request and not is_request(c.t, at, c.pos))
   if f.is_config_value then
     is_secret = scope.sensitive
     -- In answers, two bytes further, it is said whether the config is sensitive.
@@ -165,6 +171,7 @@ local function sized(c, f, tree, scope)
     end
     if f.name == "protocol_type" then scope.protocol_type = c.t(at, size):string() end
     if f.inside then inside(c, f, at, at + size, node, scope) end
+    if f.is_request then request_at(c.t, at, at + size, node) end
     if f.kind == "records" then
       local ok, why = pcall(batches, c.t, at, at + size, node)
       if not ok then malformed(node, why) end
@@ -269,10 +276,9 @@ local function is_known(message, version)
   return message and version >= message.low and version <= message.high
 end
 
-local function body(t, pos, message, version, tree, pinfo, direction)
-  local c = { t = t, pos = pos, stop = t:len(), version = version }
-  c.flexible = version >= message.flexible_low and version <= message.flexible_high
-  local node = tree:add(BODY, t(pos)):set_text(message.name .. " v" .. version)
+local function body(c, message, tree)
+  c.flexible = c.version >= message.flexible_low and c.version <= message.flexible_high
+  local node = tree:add(BODY, c.t(c.pos, c.stop - c.pos)):set_text(message.name .. " v" .. c.version)
   local ok, why = pcall(read_struct, c, message.fields, node, {})
   if not ok then
     malformed(node, why)
@@ -296,35 +302,48 @@ local function header_tags(c)
   end
 end
 
-local function request(t, tree, pinfo, connection)
-  if t:len() < 14 then return unknown(t, 4, tree) end
-  local key, version, id = t(4, 2):int(), t(6, 2):int(), t(8, 4):int()
+-- Show the request that lies from `at` to `stop`, and return what it is called.
+request_at = function(t, at, stop, tree)
+  local key, version = t(at, 2):int(), t(at + 2, 2):int()
   local message = messages.request[key]
-  if not is_known(message, version) then
+  tree:add(API_KEY, t(at, 2)):append_text(" (" .. message.api .. ")")
+  tree:add(API_VERSION, t(at + 2, 2))
+  tree:add(CORRELATION_ID, t(at + 4, 4))
+  local c = { t = t, pos = at + 10, stop = stop, version = version }
+  local size = t(at + 8, 2):int()
+  if size > 0 and size <= stop - c.pos then tree:add(CLIENT_ID, t(c.pos, size)) end
+  local ok = pcall(function()
+    need(c, math.max(size, 0), "client_id")
+    c.pos = c.pos + math.max(size, 0)
+    if version >= message.flexible_low and version <= message.flexible_high then header_tags(c) end
+  end)
+  if ok then body(c, message, tree) else tree:add_proto_expert_info(MALFORMED, "the header cannot be read") end
+  return message.api .. " v" .. version
+end
+
+local MIN_REQUEST_BYTES, ENVELOPE = 10, 58
+
+-- Of what an Envelope holds: another one would be refused.
+is_request = function(t, at, stop)
+  if stop - at < MIN_REQUEST_BYTES or t(at, 2):int() == ENVELOPE then return false end
+  return is_known(messages.request[t(at, 2):int()], t(at + 2, 2):int())
+end
+
+local function request(t, tree, pinfo, connection)
+  if t:len() < 4 + MIN_REQUEST_BYTES then return unknown(t, 4, tree) end
+  local key, version, id = t(4, 2):int(), t(6, 2):int(), t(8, 4):int()
+  if not is_known(messages.request[key], version) then
     if key == API_VERSIONS then
       pending[connection] = pending[connection] or {}
       pending[connection][id] = { key = key, version = 0 }
     end
     return unknown(t, 4, tree)
   end
-  tree:add(API_KEY, t(4, 2)):append_text(" (" .. message.api .. ")")
-  tree:add(API_VERSION, t(6, 2))
-  tree:add(CORRELATION_ID, t(8, 4))
   if not pinfo.visited then
     pending[connection] = pending[connection] or {}
     pending[connection][id] = { key = key, version = version }
   end
-  local c = { t = t, pos = 14, stop = t:len(), version = version }
-  local size = t(12, 2):int()
-  if size > 0 and size <= c.stop - c.pos then tree:add(CLIENT_ID, t(14, size)) end
-  local ok = pcall(function()
-    need(c, math.max(size, 0), "client_id")
-    c.pos = c.pos + math.max(size, 0)
-    if version >= message.flexible_low and version <= message.flexible_high then header_tags(c) end
-  end)
-  pinfo.cols.info:append(" " .. message.api .. " v" .. version .. " request")
-  if not ok then return tree:add_proto_expert_info(MALFORMED, "the header cannot be read") end
-  body(t, c.pos, message, version, tree, pinfo, "request")
+  pinfo.cols.info:append(" " .. request_at(t, 4, t:len(), tree) .. " request")
 end
 
 local function response(t, tree, pinfo, connection)
@@ -341,17 +360,18 @@ local function response(t, tree, pinfo, connection)
   tree:add(CORRELATION_ID, t(4, 4))
   local message, version = messages.response[asked.key], asked.version
   if asked.key == API_VERSIONS and t:len() >= 10 and t(8, 2):int() == UNSUPPORTED_VERSION then version = 0 end
-  local c = { t = t, pos = 8, stop = t:len() }
+  local c = { t = t, pos = 8, stop = t:len(), version = version }
   if asked.key ~= API_VERSIONS and version >= message.flexible_low and version <= message.flexible_high then
     if not pcall(header_tags, c) then return tree:add_proto_expert_info(MALFORMED, "the header cannot be read") end
   end
   pinfo.cols.info:append(" " .. message.api .. " v" .. version .. " response")
-  body(t, c.pos, message, version, tree, pinfo, "response")
+  body(c, message, tree)
 end
 
 local function frame(t, pinfo, root)
   local tree = root:add(proto, t())
   tree:add(SIZE, t(0, 4))
+  frame_decompressed_bytes = 0
   local source = tostring(pinfo.src) .. ":" .. pinfo.src_port
   local target = tostring(pinfo.dst) .. ":" .. pinfo.dst_port
   if pinfo.dst_port == pinfo.match_uint then
@@ -395,7 +415,7 @@ local function prepare(list, prefix)
       if f.kind == "int16" and f.name:find("error_code$") then
         f.field = field(MAKERS[f.kind], abbr, f.name, base.DEC, ERRORS)
       else
-        f.field = field(MAKERS[f.kind], abbr, f.name)
+        f.field = field(f.is_request and ProtoField.none or MAKERS[f.kind], abbr, f.name) -- its bytes may be secret
       end
       if f.fields then prepare(f.fields, abbr) end
     end

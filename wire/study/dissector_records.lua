@@ -108,6 +108,24 @@ local function record(c, base_offset, tree)
   node:set_len(after - start)
 end
 
+local function records(c, base_offset, count, tree)
+  if count < 0 then error({ count .. " records" }) end
+  for _ = 1, count do record(c, base_offset, tree) end
+  if c.pos ~= c.stop then error({ "bytes follow the last record" }) end
+end
+
+local function compressed_records(range, codec, base_offset, count, tree)
+  local node = tree:add(BATCH_RECORDS, range)
+  local ok, made = pcall(decompressed, codec, range)
+  if ok then
+    records({ t = made, pos = 0, stop = made:len() }, base_offset, count, node)
+  elseif type(made) == "table" and made.is_limit then
+    node:append_text(" (" .. made[1] .. ")")
+  else
+    malformed(node, made)
+  end
+end
+
 local function batch(t, start, size, tree)
   local node = tree:add(BATCH, t(start, size))
   local at = start
@@ -118,14 +136,10 @@ local function batch(t, start, size, tree)
   end
   local base_offset, attributes, count = t(start, 8):int64(), t(start + 21, 2):uint(), t(start + 57, 4):int()
   node:set_text("record batch at offset " .. tostring(base_offset) .. ", " .. count .. " records")
-  if attributes % 8 ~= 0 then
-    if size > 61 then node:add(BATCH_RECORDS, t(at, start + size - at)) end
-    return
+  if attributes % 8 ~= 0 and size > 61 then
+    return compressed_records(t(at, start + size - at), attributes % 8, base_offset, count, node)
   end
-  if count < 0 then error({ count .. " records" }) end
-  local c = { t = t, pos = at, stop = start + size }
-  for _ = 1, count do record(c, base_offset, node) end
-  if c.pos ~= c.stop then error({ "bytes follow the last record" }) end
+  records({ t = t, pos = at, stop = start + size }, base_offset, count, node)
 end
 
 -- What is cut short at the end is no error: a fetch asks for so many bytes. Formats before 2 stay bytes.

@@ -11,9 +11,8 @@ from wire.schema import FieldSpec, Kind, Versions, spec_of
 from wire.study.contents import CONSUMERS
 from wire.study.secrets import CONFIG_CLASSES, SECRET_FIELDS, SENSITIVE_WORDS
 
-# What may hold secrets, too, and is not looked into: frames, pieces of the log of Kafka's controllers.
+# What may hold secrets, too, and is not looked into: answers, pieces of the log of Kafka's controllers.
 _NOT_LOOKED_INTO = {
-    ("EnvelopeRequest", "request_data"),
     ("EnvelopeResponse", "response_data"),
     ("FetchSnapshotResponsePartitionSnapshot", "unaligned_records"),
 }
@@ -22,7 +21,9 @@ _NOT_LOOKED_INTO = {
 def dissector() -> str:
     """Return the source of the dissector."""
     folder = files("wire.study")
-    runtime, records = (folder.joinpath(name).read_text() for name in ("dissector.lua", "dissector_records.lua"))
+    runtime, records, compression = (
+        folder.joinpath(f"dissector{part}.lua").read_text() for part in ("", "_records", "_compression")
+    )
     errors = ", ".join(f'[{error.value}] = "{error.name}"' for error in ErrorCode)
     words = ", ".join(f'"{word}"' for word in SENSITIVE_WORDS)
     messages = "".join(
@@ -34,6 +35,7 @@ def dissector() -> str:
     for name, text in (
         ("SENSITIVE_WORDS\n", f"{{ {words} }}\n"),
         ("ERROR_NAMES\n", f"{{ {errors} }}\n"),
+        ("\nCOMPRESSION\n", f"\n{compression}\n"),
         ("\nRECORDS\n", f"\n{records}\n"),
         ("\nMESSAGES\n", f"\n{messages}\n"),
     ):
@@ -76,6 +78,8 @@ def _more(cls: type[Any], field: FieldSpec, *, has_verdict: bool) -> Iterator[st
         yield f'element = "{field.element}"'
     if (cls.__name__, field.name) in SECRET_FIELDS or (cls.__name__, field.name) in _NOT_LOOKED_INTO:
         yield "is_secret = true"
+    if (cls.__name__, field.name) == ("EnvelopeRequest", "request_data"):
+        yield "is_request = true"
     if (cls.__name__, field.name) in CONSUMERS:
         yield f'inside = "{CONSUMERS[cls.__name__, field.name]}"'
     if cls.__name__ in CONFIG_CLASSES and field.name == "name":

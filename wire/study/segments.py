@@ -2,31 +2,48 @@
 
 What a file is, its name tells: `.log`, `.index`, `.timeindex`, `.txnindex`, `.snapshot`, and `.checkpoint` for the
 snapshots of `__cluster_metadata`, which are segments, too; which topic it is of, its folder's, such as
-`__consumer_offsets-12`. The files called checkpoints are text already.
+`__consumer_offsets-12`, or its first record. Others, such as `leader-epoch-checkpoint`, are text already (`is_text`).
 
-Not here: reading the files (decode_command), what is in a batch (records).
+Not here: reading on in the files (decode_command), what is in a batch (records).
 """
 
 import re
 from collections.abc import Callable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from wire.messages.control_records import AbortedTxn, ProducerSnapshot
 from wire.records import BATCH_OVERHEAD
 from wire.schema import Kind
-from wire.study.contents import Contents, read_topic
+from wire.study.contents import CLUSTER_METADATA, COORDINATOR_TOPICS, Contents, read_topic
 from wire.study.explain import time_text
+from wire.study.internal_records import is_metadata
 from wire.study.tree import Node
 from wire.study.walk import MAX_NODES, Walker
 
 BATCH_START_BYTES = BATCH_OVERHEAD  # what tells how long a batch is
 MAX_BATCH_BYTES = 1024 * 1024 * 1024
+_MAX_METADATA_BATCH_BYTES = 8 * 1024 * 1024  # that a controller writes
+SEGMENT_SUFFIXES = (".log", ".checkpoint")
+_TEXTS = ("partition.metadata", "meta.properties", ".kafka_cleanshutdown", "quorum-state")
 _FOLDER = re.compile(r"(.+)-\d+(?:\.[0-9a-f]+-(?:delete|future|stray))?")
 
 
-def topic_of(path: PurePath) -> str | None:
-    match = _FOLDER.fullmatch(path.parent.name)
-    return match[1] if match else None
+def is_text(path: PurePath) -> bool:
+    """Tell whether a file of a data folder is one that people can read as it is."""
+    return path.name in _TEXTS or path.name.endswith("-checkpoint")
+
+
+def topic_of(path: Path) -> str | None:
+    """Return whose records a segment has. Those of controllers are known wherever they lie. Raises: OSError."""
+    match = _FOLDER.fullmatch(path.absolute().parent.name)
+    topic = match[1] if match else None
+    if topic in (*COORDINATOR_TOPICS, CLUSTER_METADATA):
+        return topic
+    with path.open("rb") as file:
+        start = file.read(BATCH_START_BYTES)
+        size = batch_bytes(start)
+        first = start + file.read(size - len(start)) if size <= _MAX_METADATA_BATCH_BYTES else b""
+    return CLUSTER_METADATA if path.suffix == ".checkpoint" or is_metadata(first) else topic
 
 
 def batch_bytes(start: bytes) -> int:

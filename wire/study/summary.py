@@ -24,6 +24,8 @@ _ALWAYS = frozenset(
         "partition_index",
         "index",
         "api_key",
+        "producer_id",
+        "offset",
         "fetch_offset",
         "base_offset",
         "committed_offset",
@@ -142,7 +144,9 @@ def _fields(node: Node) -> Iterator[str]:
         elif child.is_container or (child.value in _USUAL and child.name not in _ALWAYS) or child.note == "none":
             continue
         elif child.kind == "records":
-            yield f"{separator}{child.name}={_records(child)}"
+            if not child.children[-1].children:
+                continue
+            yield f"{separator}{child.name}={_records(child.children[-1])}"
         else:
             yield f"{separator}{child.name}={_short(child)}"
         separator = " "
@@ -168,11 +172,11 @@ def _elements(parts: list[Node]) -> Iterator[str]:
             yield _short(part)
 
 
-def _records(node: Node) -> str:
-    batches = node.children[-1].children
+def _records(content: Node) -> str:
+    batches = content.children
     count = sum(found.value for batch in batches if (found := batch.child("record_count")))
     count += sum(batch.kind == "Message" for batch in batches)
-    return f"{count} records in {node.end - node.start} B"
+    return f"{count} records in {content.end - content.start} B"
 
 
 def _short(node: Node) -> str:

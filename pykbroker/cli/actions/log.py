@@ -48,9 +48,9 @@ def _dump_file(
     file: Path, size: int, advance: Callable[[float], None], *, records: bool, topic: str, json: bool
 ) -> int:
     """Print one file; return how many damaged places it has."""
-    decoder = log_files.decoder_for(topic) if topic else log_files.decoder_of(file)
     if not json:
         say(f"{file}")
+    decoder = log_files.decoder_for(topic) if topic else log_files.decoder_of(file)
     damage = reached = 0
     for entry in log_files.read_file(file, records=records, decoder=decoder):
         if entry["kind"] == "damage" or entry.get("crc") == "wrong":

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -203,6 +204,31 @@ def test_trace_that_grows_is_followed(trace: Path) -> None:
         assert process.poll() is None
 
 
+def test_text_that_the_terminal_cannot_show_is_escaped() -> None:
+    command = [sys.executable, "-m", "wire", "decode", "000c000000000007000667 72 c3bc c39f 0001670000000100016d"]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, timeout=DEADLINE_S, check=True, env=env)
+    assert rb"'gr\xfc\xdf'" in done.stdout
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("words", [["decode", "-", "--summary"], ["describe", "Heartbeat"]], ids=" ".join)
+def test_reader_that_leaves_ends_a_command_without_a_complaint(words: list[str], trace: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "wire", *words],
+        input=trace.read_bytes(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=DEADLINE_S,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_interrupt_ends_a_command_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(parsed: argparse.Namespace) -> int:
         raise KeyboardInterrupt
@@ -266,12 +292,29 @@ def test_decode_of_the_files_beside_a_segment(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("leader-epoch-checkpoint", "0\n0\n", "is text, to be read as it is"),
+        ("notes.txt", "words", "is neither a file that is understood nor hexadecimal text"),
+    ],
+)
+def test_file_that_is_nothing_to_be_decoded_is_said(
+    name: str, text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(SystemExit):
+        main(["decode", str(path)])
+    assert f"{path} {complaint}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["describe", "Fetsch"], "no API or message is called Fetsch"),
         (["describe", "Fetch", "99"], "FetchRequest has no version 99"),
         (["diff", "Fetch", "1", "99"], "Fetch has no version 1"),
-        (["decode", "no hex"], "neither a file that is understood nor hexadecimal text"),
+        (["decode", "no hex"], "'no hex' is neither a file nor hexadecimal text"),
         (["decode", "--response", "Fetch", "x", "00"], "x is no version"),
         (["decode", "--response", "Fetch", "99", "00"], "Fetch has no version 99"),
         (["codec", "Fetsch", "1"], "no API is called Fetsch"),

@@ -40,6 +40,7 @@ from wire.messages.offsets import ListOffsetsPartition, ListOffsetsRequest, List
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.messages.raft import EnvelopeRequest
 from wire.messages.telemetry import GetTelemetrySubscriptionsResponse
+from wire.messages.transactions import InitProducerIdResponse
 from wire.records import ControlType, Record, build_batch, build_end_txn_marker
 from wire.schema import spec_of
 from wire.study.contents import internal_records
@@ -156,6 +157,20 @@ def test_batch_that_a_fetch_cuts_short_is_no_error() -> None:
     assert not list(response.errors())
     content = found(response, "body", "responses", "[0]", "partitions", "[0]", "records", "content")
     assert [child.end - child.start for child in content.children] == [len(batch), 30]
+
+
+def test_summary_shows_zeros_that_say_something() -> None:
+    frame = TracedFrame(0, "c", "p", Direction.RESPONSE, 22, 1, b"")
+    tree = response_tree(22, 1, InitProducerIdResponse(producer_id=0))
+    assert plain(Summaries().line(1, frame, tree)).endswith(" producer_id=0")
+
+
+def test_summary_leaves_out_records_where_there_are_none() -> None:
+    frame = TracedFrame(0, "c", "p", Direction.RESPONSE, 1, 11, b"")
+    for batches, text in ((b"", ""), (batch_with(Record(value=b"value")), "records=1 records in 73 B")):
+        line = plain(Summaries().line(1, frame, response_tree(1, 11, fetch_answer(batches))))
+        assert ("records" in line) == bool(text)
+        assert text in line
 
 
 @pytest.mark.parametrize("magic", [0, 1])
