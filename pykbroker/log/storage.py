@@ -19,7 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pykbroker.clock import Clock
 from pykbroker.errors import KafkaError
@@ -47,6 +47,16 @@ class FlushJob(NamedTuple):
     directory: str
 
 
+class LogObserver(Protocol):
+    """Told what costs time in logs, while somebody wants to know."""
+
+    def flushed(self, took_ms: float) -> None:
+        """A log was flushed. Any thread may call this."""
+
+    def recompressed(self, topic: str, records: int, took_ms: float) -> None:
+        """A batch got the codec of its topic."""
+
+
 class LogDirectory:
     """One of `log.dirs`. `fail` may be called by any thread."""
 
@@ -58,6 +68,7 @@ class LogDirectory:
         "directory_id",
         "flusher",
         "max_walked_batch_bytes",
+        "observer",
         "offline",
         "on_offline",
         "path",
@@ -87,6 +98,7 @@ class LogDirectory:
         self.directory_id = bytes(16)
         self.offline: str | None = None  # why
         self.on_offline: list[Callable[[LogDirectory], None]] = []
+        self.observer: LogObserver | None = None
         self.flusher = (new_flusher or Flusher)(self)
         self._rules: weakref.WeakKeyDictionary[TopicConfig, AppendRules] = weakref.WeakKeyDictionary()
 
@@ -114,6 +126,15 @@ class LogDirectory:
         if self.offline is None:
             self.offline = reason
             logger.error("%s goes offline: %s", self.path, reason)
+
+    def flush(self, job: FlushJob) -> None:
+        """Raises: OSError."""
+        began_ms = self.clock.monotonic_ms()
+        for file in job.files:
+            os.fsync(file.fd)
+        sync_directory(job.directory)
+        if self.observer is not None and job.files:
+            self.observer.flushed(self.clock.monotonic_ms() - began_ms)
 
     def check_online(self) -> None:
         """Raises: KAFKA_STORAGE_ERROR."""
@@ -170,20 +191,14 @@ class Flusher:
 
             shutil.rmtree(job, ignore_errors=True)
             return
+        directory = self._directory()
+        if directory is None:
+            return
         try:
-            flush_now(job)
+            directory.flush(job)
         except FileNotFoundError:
             return  # the partition was deleted meanwhile
         except OSError as error:
-            directory = self._directory()
-            if directory is not None:
-                directory.fail(f"flush failed: {error}")
+            directory.fail(f"flush failed: {error}")
         else:
             self._done.put(job)
-
-
-def flush_now(job: FlushJob) -> None:
-    """Raises: OSError."""
-    for file in job.files:
-        os.fsync(file.fd)
-    sync_directory(job.directory)
