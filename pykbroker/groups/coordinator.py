@@ -51,7 +51,9 @@ class GroupCoordinator:
         # Imported with the first shard: a broker that nobody asked for a group starts without it.
         from pykbroker.groups.shard import GroupShard
 
-        return GroupShard(partition, self._replicas, self.settings, self._clock, self._new_uuid, self.counts)
+        return GroupShard(
+            partition, self._replicas, self.settings, self._clock, new_uuid=self._new_uuid, counts=self.counts
+        )
 
     def shard_for(self, group_id: str) -> "GroupShard":
         """Return the shard that has or would have this group. Raises: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS."""

@@ -56,6 +56,7 @@ class GroupShard:
         replicas: ReplicaManager,
         settings: GroupSettings,
         clock: Clock,
+        *,
         new_uuid: Callable[[], str],
         counts: GroupCounts,
     ) -> None:
