@@ -1,7 +1,6 @@
 """What /metrics says of the coordinators, of controllers, and of transactions that never end."""
 
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -12,7 +11,7 @@ from tests.support.cluster import cluster_of
 from tests.support.cluster import until as becomes
 from tests.support.running import DEADLINE_S, running
 from tests.web.http import scrape
-from wire.errors import ErrorCode
+from tests.web.loads import ask_coordinator, commit_of, init_producer, produce_in_transaction
 from wire.messages.classic_groups import (
     JoinGroupRequest,
     JoinGroupRequestProtocol,
@@ -20,17 +19,12 @@ from wire.messages.classic_groups import (
     SyncGroupRequestAssignment,
 )
 from wire.messages.group_offsets import (
-    OffsetCommitRequest,
-    OffsetCommitRequestPartition,
-    OffsetCommitRequestTopic,
     OffsetDeleteRequest,
     OffsetDeleteRequestPartition,
     OffsetDeleteRequestTopic,
 )
 from wire.messages.metadata import FindCoordinatorRequest
-from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
-from wire.messages.transactions import EndTxnRequest, InitProducerIdRequest
-from wire.records import Record, build_batch
+from wire.messages.transactions import EndTxnRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -42,21 +36,6 @@ ONE_OF_EACH = {
     "transaction_state_log_num_partitions": "2",
     "group_initial_rebalance_delay_ms": "0",
 }
-TRY_AGAIN = (ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR)
-
-
-async def ask_coordinator(client: Client, request: object, version: int, *, key: str, key_type: int = 0) -> Any:
-    """Ask until there is a coordinator."""
-    with anyio.fail_after(DEADLINE_S):
-        await client.ask(FindCoordinatorRequest(key=key, key_type=key_type), 2)
-        while (answer := await client.ask(request, version)).error_code in TRY_AGAIN:
-            pass
-    return answer
-
-
-def commit_of(group_id: str, *offsets: int) -> OffsetCommitRequest:
-    partitions = [OffsetCommitRequestPartition(index, offset) for index, offset in enumerate(offsets)]
-    return OffsetCommitRequest(group_id=group_id, topics=[OffsetCommitRequestTopic("t", partitions=partitions)])
 
 
 async def test_group_coordinator_tells_of_its_groups_partitions_and_offsets(tmp_path: Path) -> None:
@@ -115,32 +94,11 @@ async def test_expired_offsets_are_counted(tmp_path: Path) -> None:
         Client.connect(broker) as client,
     ):
         await create_topic(client, "t", partitions=2)
-        with anyio.fail_after(DEADLINE_S):
-            await client.ask(FindCoordinatorRequest(key="g"), 2)
-            while (await client.ask(commit_of("g", 1, 2), 8)).topics[0].partitions[0].error_code in TRY_AGAIN:
-                pass
+        await ask_coordinator(client, commit_of("g", 1, 2), 8, key="g")
         clock.advance(broker.config.offsets_retention_check_interval_ms + 60_000)
         scraped = await scrape(broker)
         assert scraped.value(f"{GROUPS}_offset_expiration_count") == 2
         assert scraped.value(f"{GROUPS}_offset_count") == 0
-
-
-async def produce_in_transaction(
-    client: Client, clock: SimulatedClock | None = None, **settings: Any
-) -> tuple[int, int]:
-    """Begin a transaction of `p` with a record in t-0; return the producer's id and epoch."""
-    init = InitProducerIdRequest(transactional_id="p", transaction_timeout_ms=1000, **settings)
-    producer = await ask_coordinator(client, init, 4, key="p", key_type=1)
-    assert producer.error_code == 0, producer
-    who = {"producer_id": producer.producer_id, "producer_epoch": producer.producer_epoch}
-    timestamp = -1 if clock is None else clock.time_ms()
-    records = [Record(timestamp=timestamp, value=b"v")]
-    batch = build_batch(records, base_sequence=0, is_transactional=True, **who)
-    data = [TopicProduceData("t", partition_data=[PartitionProduceData(0, batch)])]
-    request = ProduceRequest(transactional_id="p", acks=-1, timeout_ms=1000, topic_data=data)
-    answer = await client.ask(request, 12)
-    assert answer.responses[0].partition_responses[0].error_code == 0, answer
-    return producer.producer_id, producer.producer_epoch
 
 
 async def test_transactions_that_nobody_ends_are_late(tmp_path: Path) -> None:
@@ -157,13 +115,14 @@ async def test_transactions_that_nobody_ends_are_late(tmp_path: Path) -> None:
     ):
         assert not (await scrape(broker)).has(f"{TRANSACTIONS}_partition_load_time_max")
         await create_topic(client, "t", partitions=2)
-        who = await produce_in_transaction(client, clock)
+        who = await init_producer(client, timeout_ms=1000)
+        await produce_in_transaction(client, who, timestamp=clock.time_ms())
         scraped = await scrape(broker)
         assert scraped.value(late) == 0
         assert scraped.value(f"{TRANSACTIONS}_partition_load_time_max") >= 0
         clock.advance(301_001)
         assert (await scrape(broker)).value(late) == 1
-        assert (await client.ask(EndTxnRequest("p", *who, committed=True), 4)).error_code == 0
+        assert (await client.ask(EndTxnRequest("p", *who.values(), committed=True), 4)).error_code == 0
         async with Client.connect(broker) as other:
             with anyio.fail_after(DEADLINE_S):
                 while (await scrape(broker)).value(late):
@@ -176,18 +135,11 @@ async def test_markers_wait_for_partitions_without_a_leader(tmp_path: Path) -> N
         await cluster.create_topic("t", [(2,)])
         coordinator, leader = cluster.brokers[1], cluster.brokers[2]
         async with Client.connect(coordinator) as client, Client.connect(leader) as producer:
-            init = InitProducerIdRequest(transactional_id="p", transaction_timeout_ms=60_000)
-            identity = await ask_coordinator(client, init, 4, key="p", key_type=1)
-            who = {"producer_id": identity.producer_id, "producer_epoch": identity.producer_epoch}
-            batch = build_batch([Record(value=b"v")], base_sequence=0, is_transactional=True, **who)
-            data = [TopicProduceData("t", partition_data=[PartitionProduceData(0, batch)])]
-            request = ProduceRequest(transactional_id="p", acks=-1, timeout_ms=1000, topic_data=data)
-            answer = await producer.ask(request, 12)
-            assert answer.responses[0].partition_responses[0].error_code == 0, answer
+            who = await init_producer(client)
+            await produce_in_transaction(producer, who)
             await cluster.stop(2)
             await becomes(lambda: coordinator.services.cluster.image.brokers[2].fenced)
-            end = EndTxnRequest("p", identity.producer_id, identity.producer_epoch, committed=True)
-            assert (await client.ask(end, 4)).error_code == 0
+            assert (await client.ask(EndTxnRequest("p", *who.values(), committed=True), 4)).error_code == 0
             waiting = f"{MARKERS}_unknowndestinationqueuesize"
             scraped = await scrape(coordinator)
             assert scraped.value(waiting) == 1

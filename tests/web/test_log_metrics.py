@@ -9,7 +9,7 @@ from pykbroker.clock import SimulatedClock
 from tests.support.client import Client, create_topic, partition_of, produce_of
 from tests.support.running import running, until
 from tests.web.http import scrape
-from tests.web.test_request_times import create_with
+from tests.web.loads import create_with
 from wire.messages.placement import AlterReplicaLogDir, AlterReplicaLogDirsRequest, AlterReplicaLogDirTopic
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.records import Record, build_batch

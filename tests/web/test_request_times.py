@@ -9,11 +9,11 @@ from tests.server.test_throttling import set_quota
 from tests.support.client import Client, create_topic, fetch_of, produce_of
 from tests.support.running import running, until
 from tests.web.http import Scraped, scrape
+from tests.web.loads import create_with
 from wire.compression import Codec
 from wire.errors import ErrorCode
 from wire.messages.metadata import MetadataRequest
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
-from wire.messages.topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from wire.records import Record, build_batch
 
 pytestmark = pytest.mark.anyio
@@ -26,12 +26,6 @@ def sums_of(scraped: Scraped, request: str) -> dict[str, float]:
     """The milliseconds of all requests of a kind, by what they went to."""
     names = ("total", "local", "remote", "requestqueue", "responsequeue", "responsesend", "throttle")
     return {name: scraped.value(f"{REQUESTS}_{name}timems_sum", request=request) for name in names}
-
-
-async def create_with(client: Client, name: str, **configs: str) -> None:
-    wanted = [CreatableTopicConfig(key.replace("_", "."), value) for key, value in configs.items()]
-    answer = await client.ask(CreateTopicsRequest([CreatableTopic(name, 1, 1, configs=wanted)]), 7)
-    assert answer.topics[0].error_code == 0, answer
 
 
 async def test_answer_behind_one_that_waits_waits_in_the_response_queue(tmp_path: Path) -> None:
