@@ -50,18 +50,27 @@ class TimingOutbox(Outbox):
         self._added_bytes = self._sent_bytes = 0
 
     def add(self, chunks: bytes | list[Records]) -> None:
-        if isinstance(chunks, TimedAnswer):
-            chunks.turn_ms = chunks.ready_ms  # nothing is before it
-        elif isinstance(chunks, bytes):
-            self._added_bytes += len(chunks)
-        super().add(chunks)
+        if not isinstance(chunks, TimedAnswer):
+            if isinstance(chunks, bytes):
+                self._added_bytes += len(chunks)
+            super().add(chunks)
+            return
+        chunks.turn_ms = chunks.ready_ms  # nothing is before it
+        if len(chunks) > 1:
+            super().add(chunks)
+            return
+        self.unsent_bytes += len(chunks[0])  # there are no slices of files among one piece
+        self._pieces.append(chunks[0])
+        self._added_bytes += len(chunks[0])
+        chunks.ends_at = self._added_bytes
+        self._timed.append(chunks)
 
     def add_announced(self, chunks: bytes | list[Records]) -> None:
         super().add_announced(chunks)
         if isinstance(chunks, bytes):
             self._added_bytes += len(chunks)
             return
-        self._added_bytes += len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
+        self._added_bytes += sum(map(len, chunks))
         if isinstance(chunks, TimedAnswer):
             if chunks.turn_ms < 0:
                 chunks.turn_ms = self._monotonic_ms()
@@ -77,12 +86,9 @@ class TimingOutbox(Outbox):
         try:
             return super().send(metrics)
         finally:
-            self._sent_bytes += metrics.bytes_out_total - before
-            self._tell()
-
-    def _tell(self) -> None:
-        timed, sent_bytes = self._timed, self._sent_bytes
-        if timed and timed[0].ends_at <= sent_bytes:
-            now_ms = self._monotonic_ms()
-            while timed and timed[0].ends_at <= sent_bytes:
-                self._on_sent(timed.popleft(), now_ms)
+            self._sent_bytes = sent_bytes = self._sent_bytes + metrics.bytes_out_total - before
+            timed = self._timed
+            if timed and timed[0].ends_at <= sent_bytes:
+                now_ms = self._monotonic_ms()
+                while timed and timed[0].ends_at <= sent_bytes:
+                    self._on_sent(timed.popleft(), now_ms)

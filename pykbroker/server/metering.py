@@ -133,7 +133,7 @@ class MeteringDispatcher(RequestDispatcher):
     def __init__(self, inner: RequestDispatcher, services: Services) -> None:
         self.apis: dict[str, ApiStats] = {}
         self.requests: Counter[tuple[str, int]] = Counter()  # by name and version
-        self.errors: Counter[tuple[str, str]] = Counter()  # by name and error
+        self.errors: Counter[tuple[str, int]] = Counter()  # by name and code
         self.parked: Counter[int] = Counter()  # answers that wait now, by API key
         self.topics: dict[str, TopicStats] = {}
         self.all_topics = TopicStats()
@@ -262,12 +262,12 @@ class MeteringDispatcher(RequestDispatcher):
         if isinstance(outcome, CloseConnection):
             return  # an error that clients are told of by nothing else, or a fault by order
         if isinstance(outcome, KafkaError):
-            self.errors[API_BY_KEY[key].name, outcome.code.name] += 1
+            self.errors[API_BY_KEY[key].name, outcome.code] += 1
         elif isinstance(outcome, Exception):
             code = (
                 ErrorCode.KAFKA_STORAGE_ERROR if isinstance(outcome, StorageError) else ErrorCode.UNKNOWN_SERVER_ERROR
             )
-            self.errors[API_BY_KEY[key].name, code.name] += 1
+            self.errors[API_BY_KEY[key].name, code] += 1
         elif outcome is not None and not isinstance(outcome, Parked) and type(outcome) is not CoroutineType:
             self._on_response(key, request, outcome)
 
@@ -275,8 +275,8 @@ class MeteringDispatcher(RequestDispatcher):
         if response is None:
             return
         name = API_BY_KEY[key].name
-        for code, count in self._response_errors.count(response).items():
-            self.errors[name, code.name] += count
+        for code in self._response_errors.codes(response):
+            self.errors[name, code] += 1
         self._throttle_ms = getattr(response, "throttle_time_ms", 0)
         if key == PRODUCE:
             self._produced(request, response)

@@ -10,6 +10,7 @@ from pykbroker.handlers.context import Services
 from pykbroker.histogram import Histogram
 from pykbroker.server.listener import Server
 from pykbroker.server.metering import FETCH, PRODUCE, ApiStats, MeteringDispatcher, TopicStats
+from pykbroker.server.response_errors import error_name
 from pykbroker.web.families import NO_LABELS, Families, Labels, counter, gauge, labels, summary, zeros
 from pykbroker.web.loop_monitor import LoopMonitor
 
@@ -92,10 +93,13 @@ class RequestFamilies:
             "Requests by API and version; fetches also as FetchConsumer and FetchFollower.",
             [(labels(request=name, version=version), n) for (name, version), n in metering.requests.items()],
         )
+        errors: Counter[tuple[str, str]] = Counter()  # several unknown codes have one name
+        for (name, code), n in metering.errors.items():
+            errors[name, error_name(code)] += n
         yield counter(
             f"{prefix}_errors_total",
             "Error codes in responses, NONE among them.",
-            [(labels(request=name, error=error), n) for (name, error), n in metering.errors.items()],
+            [(labels(request=name, error=error), n) for (name, error), n in errors.items()],
         )
         apis = [(labels(request=name), stats) for name, stats in metering.apis.items()]
         for _, stats in apis:

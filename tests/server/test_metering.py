@@ -8,6 +8,7 @@ from pykbroker.broker import Broker
 from pykbroker.server.metering import MeteringDispatcher
 from tests.support.client import Client, create_topic, create_topic_with, fetch_of, produce_of, values_of
 from tests.support.running import have_started, running, until
+from wire.errors import ErrorCode
 
 pytestmark = pytest.mark.anyio
 
@@ -41,4 +42,4 @@ async def test_request_that_awaits_the_store_is_counted_once(tmp_path: Path) -> 
         stats = metering.apis["CreateTopics"]
         assert metering.requests == {("CreateTopics", 7): 1}
         assert stats.local_us.count == stats.remote_us.count == stats.request_bytes.count == 1
-        assert metering.errors == {("CreateTopics", "NONE"): 1}
+        assert metering.errors == {("CreateTopics", ErrorCode.NONE): 1}
