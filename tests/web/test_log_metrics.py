@@ -82,6 +82,8 @@ async def test_cleaner_tells_what_its_last_cleaning_did_and_when_it_looked(tmp_p
         since_ms = scraped.value(f"{MANAGER}_time_since_last_run_ms")
         clock.advance(700)
         assert (await scrape(broker)).value(f"{MANAGER}_time_since_last_run_ms") == since_ms + 700
+        clock.advance(broker.config.log_cleaner_backoff_ms)
+        assert (await scrape(broker)).value(f"{MANAGER}_time_since_last_run_ms") < broker.config.log_cleaner_backoff_ms
 
 
 async def test_log_that_cannot_be_cleaned_is_told_with_its_size(tmp_path: Path) -> None:
