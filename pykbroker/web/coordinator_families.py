@@ -13,20 +13,32 @@ TransactionStateManager, TransactionMarkerChannelManager.
 from collections import Counter
 from collections.abc import Sequence
 
+import attrs
+
 from pykbroker.cluster.image import NO_BROKER
+from pykbroker.groups.counts import GroupCounts
 from pykbroker.handlers.context import Services
 from pykbroker.replication.coordinator_shards import Shard
 from pykbroker.topic_partition import TopicPartition
 from pykbroker.transaction_parts import TRANSACTION_TOPIC
 from pykbroker.web.families import Families, gauge, labels
+from pykbroker.web.recent_rate import RecentRate
 
 _STATES = ("PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Empty")
 _GROUPS = "kafka_server_group_coordinator_metrics"
+_COUNTS = {
+    "offset_commits": ("offset_commit", "Offsets that groups committed."),
+    "offset_deletions": ("offset_deletion", "Offsets that were deleted one by one."),
+    "offset_expirations": ("offset_expiration", "Offsets that nobody used for offsets.retention.minutes."),
+    "completed_rebalances": ("group_completed_rebalance", "Rounds of groups that were completed."),
+}
 
 
 class CoordinatorFamilies:
     def __init__(self, services: Services) -> None:
         self._services = services
+        now_ms = services.clock.monotonic_ms()
+        self._rates = {field.name: RecentRate(now_ms) for field in attrs.fields(GroupCounts)}
 
     def collect(self) -> Families:
         yield from self._groups()
@@ -57,14 +69,12 @@ class CoordinatorFamilies:
         )
 
     def _group_changes(self) -> Families:
-        counts = self._services.groups.counts
-        for name, documentation, count in (
-            ("offset_commit", "Offsets that groups committed.", counts.offset_commits),
-            ("offset_deletion", "Offsets that were deleted one by one.", counts.offset_deletions),
-            ("offset_expiration", "Offsets that nobody used for offsets.retention.minutes.", counts.offset_expirations),
-            ("group_completed_rebalance", "Rounds of groups that were completed.", counts.completed_rebalances),
-        ):
+        counts, now_ms = self._services.groups.counts, self._services.clock.monotonic_ms()
+        for field, (name, documentation) in _COUNTS.items():
+            count = getattr(counts, field)
             yield gauge(f"{_GROUPS}_{name}_count", documentation, count)
+            rate = self._rates[field].per_second(count, now_ms)
+            yield gauge(f"{_GROUPS}_{name}_rate", f"{documentation} A second, in about the last minute.", rate)
 
     def _transactions(self) -> Families:
         image = self._services.cluster.image

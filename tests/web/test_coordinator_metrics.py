@@ -86,6 +86,26 @@ async def test_group_coordinator_tells_of_its_groups_partitions_and_offsets(tmp_
         assert 0 < times[0] <= times[1]
 
 
+async def test_rates_are_those_of_about_the_last_minute(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    rate = f"{GROUPS}_offset_commit_rate"
+    async with (
+        running(tmp_path, clock=clock, pykbroker_http_listener="0", **ONE_OF_EACH) as broker,
+        Client.connect(broker) as client,
+    ):
+        await create_topic(client, "t", partitions=3)
+        assert (await scrape(broker)).value(rate) == 0
+        await ask_coordinator(client, commit_of("g", 1, 2, 3), 8, key="g")
+        clock.advance(30_000)
+        assert (await scrape(broker)).value(rate) == 3 / 30
+        clock.advance(20_000)
+        assert (await scrape(broker)).value(rate) == 3 / 50
+        clock.advance(45_000)  # the first look that counts is that after 30 s
+        assert (await scrape(broker)).value(rate) == 0
+        await client.ask(commit_of("g", 4), 8)
+        assert (await scrape(broker)).value(rate) == pytest.approx(1 / 65)
+
+
 async def test_expired_offsets_are_counted(tmp_path: Path) -> None:
     clock = SimulatedClock()
     settings = {**ONE_OF_EACH, "offsets_retention_minutes": "1"}
