@@ -187,7 +187,7 @@ class LogCleaner:
 
     def uncleanable(self) -> Iterator[tuple[PartitionLog, int]]:
         """Yield the logs that are left alone, and how many bytes of each would be due."""
-        for log in self._logs():
+        for log in self._logs() if self._uncleanable else ():
             if log in self._uncleanable:
                 part = self._dirty_part(log)
                 yield log, 0 if part is None else part.dirty_bytes

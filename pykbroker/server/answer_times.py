@@ -62,8 +62,7 @@ class TimingOutbox(Outbox):
         self.unsent_bytes += len(chunks[0])  # there are no slices of files among one piece
         self._pieces.append(chunks[0])
         self._added_bytes += len(chunks[0])
-        chunks.ends_at = self._added_bytes
-        self._timed.append(chunks)
+        self._await_end(chunks)
 
     def add_announced(self, chunks: bytes | list[Records]) -> None:
         super().add_announced(chunks)
@@ -74,8 +73,12 @@ class TimingOutbox(Outbox):
         if isinstance(chunks, TimedAnswer):
             if chunks.turn_ms < 0:
                 chunks.turn_ms = self._monotonic_ms()
-            chunks.ends_at = self._added_bytes
-            self._timed.append(chunks)
+            self._await_end(chunks)
+
+    def _await_end(self, answer: TimedAnswer) -> None:
+        answer.ends_at = self._added_bytes
+        answer.clear()  # what is sent is let go of
+        self._timed.append(answer)
 
     def close(self) -> None:
         super().close()

@@ -219,6 +219,7 @@ class MeteringDispatcher(RequestDispatcher):
 
     def _answered(self, started: _Metered, response: object) -> None:
         started.ready_ms = now_ms = self._monotonic_ms()
+        self._throttle_ms = 0
         for stats in started.counted.stats:
             stats.remote_us.record(_us(now_ms - started.returned_ms))
         self._on_response(started.route.api_key, started.request, response)
