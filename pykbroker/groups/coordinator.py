@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from pykbroker.clock import Clock
 from pykbroker.cluster.image import ImageDelta, MetadataImage
 from pykbroker.config import BrokerConfig
-from pykbroker.groups.counts import GroupCounts
 from pykbroker.groups.settings import GroupSettings
 from pykbroker.replication.coordinator_shards import CoordinatorShards
 from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_manager import ReplicaManager
 
 if TYPE_CHECKING:
+    from pykbroker.groups.counts import GroupCounts
     from pykbroker.groups.shard import GroupShard
 
 OFFSETS_TOPIC = "__consumer_offsets"
@@ -40,7 +40,7 @@ class GroupCoordinator:
         new_uuid: Callable[[], str] = _random_uuid,
     ) -> None:
         self.settings = GroupSettings.of(config)
-        self.counts = GroupCounts()
+        self._counts: GroupCounts | None = None
         self._config = config
         self._clock = clock
         self._replicas = replicas
@@ -54,6 +54,14 @@ class GroupCoordinator:
         return GroupShard(
             partition, self._replicas, self.settings, self._clock, new_uuid=self._new_uuid, counts=self.counts
         )
+
+    @property
+    def counts(self) -> "GroupCounts":
+        if self._counts is None:
+            from pykbroker.groups.counts import GroupCounts
+
+            self._counts = GroupCounts()
+        return self._counts
 
     def shard_for(self, group_id: str) -> "GroupShard":
         """Return the shard that has or would have this group. Raises: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS."""

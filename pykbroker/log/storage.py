@@ -19,7 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from pykbroker.clock import Clock
 from pykbroker.errors import KafkaError
@@ -29,6 +29,7 @@ from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
 
 if TYPE_CHECKING:
+    from pykbroker.log.observer import LogObserver
     from pykbroker.log.rules import AppendRules
 
 logger = logging.getLogger(__name__)
@@ -45,16 +46,6 @@ class FlushJob(NamedTuple):
     end_offset: int
     files: tuple[OpenFile, ...]
     directory: str
-
-
-class LogObserver(Protocol):
-    """Told what costs time in logs, while somebody wants to know."""
-
-    def flushed(self, took_ms: float) -> None:
-        """A log was flushed. Any thread may call this."""
-
-    def recompressed(self, topic: str, records: int, took_ms: float) -> None:
-        """A batch got the codec of its topic."""
 
 
 class LogDirectory:

@@ -35,7 +35,7 @@ from wire.records import (
 )
 
 if TYPE_CHECKING:
-    from pykbroker.log.storage import LogObserver
+    from pykbroker.log.observer import LogObserver
 
 MAX_RECORD_ERRORS = 10_000  # so many records of one batch are told to be bad; Kafka tells all
 _MIN_RECORD_BYTES = 14  # of the oldest format: Kafka's first check
