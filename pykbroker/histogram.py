@@ -39,6 +39,13 @@ class Histogram:
             shift = value.bit_length() - 5
             self._counts[shift * _SUB_BUCKETS + (value >> shift)] += 1
 
+    def fill_up(self, count: int) -> None:
+        """Count zeros until there are so many values: what nearly always is 0 is recorded only when it is not."""
+        missing = count - self.count
+        if missing > 0:
+            self.count = count
+            self._counts[0] += missing
+
     def quantiles(self, wanted: Iterable[float], now_ms: float) -> list[float]:
         """Return the values at these quantiles, which ascend; zeros if there was never any."""
         recent = [now - then for now, then in zip(self._counts, self._at_window_before, strict=True)]

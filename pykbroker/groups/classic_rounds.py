@@ -23,6 +23,7 @@ import attrs
 
 from pykbroker.clock import Clock
 from pykbroker.groups.classic_group import ClassicGroup, ClassicGroupState, ClassicMember
+from pykbroker.groups.counts import GroupCounts
 from pykbroker.groups.records import group_metadata_record
 from pykbroker.groups.settings import GroupSettings
 from pykbroker.replication.coordinator_log import CoordinatorRecord
@@ -51,6 +52,7 @@ class ClassicRounds:
     settings: GroupSettings
     clock: Clock
     commit: Commit  # appends without replay: the group is already what its record says
+    counts: GroupCounts
 
     # Waiting members
 
@@ -233,6 +235,7 @@ class ClassicRounds:
             if group.state is not _COMPLETING or group.generation_id != generation_id:
                 return
             if error is ErrorCode.NONE:
+                self.counts.completed_rebalances += 1
                 self._propagate_assignment(group, complete)
             else:
                 self._propagate_error(group, error)

@@ -19,6 +19,7 @@ from pykbroker.replication.partition import Partition
 from pykbroker.replication.replica_manager import ReplicaManager
 
 if TYPE_CHECKING:
+    from pykbroker.groups.counts import GroupCounts
     from pykbroker.groups.shard import GroupShard
 
 OFFSETS_TOPIC = "__consumer_offsets"
@@ -39,6 +40,7 @@ class GroupCoordinator:
         new_uuid: Callable[[], str] = _random_uuid,
     ) -> None:
         self.settings = GroupSettings.of(config)
+        self._counts: GroupCounts | None = None
         self._config = config
         self._clock = clock
         self._replicas = replicas
@@ -49,7 +51,17 @@ class GroupCoordinator:
         # Imported with the first shard: a broker that nobody asked for a group starts without it.
         from pykbroker.groups.shard import GroupShard
 
-        return GroupShard(partition, self._replicas, self.settings, self._clock, self._new_uuid)
+        return GroupShard(
+            partition, self._replicas, self.settings, self._clock, new_uuid=self._new_uuid, counts=self.counts
+        )
+
+    @property
+    def counts(self) -> "GroupCounts":
+        if self._counts is None:
+            from pykbroker.groups.counts import GroupCounts
+
+            self._counts = GroupCounts()
+        return self._counts
 
     def shard_for(self, group_id: str) -> "GroupShard":
         """Return the shard that has or would have this group. Raises: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS."""
@@ -65,6 +77,10 @@ class GroupCoordinator:
     def served(self) -> "list[GroupShard]":
         """Return the shards that are complete."""
         return self._shards.served()
+
+    def led(self) -> "list[GroupShard]":
+        """Return the shards of all partitions that are led here, complete or not."""
+        return self._shards.led()
 
     @property
     def loading(self) -> int:

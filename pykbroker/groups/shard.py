@@ -23,6 +23,7 @@ from pykbroker.errors import KafkaError
 from pykbroker.groups.classic_group import ClassicGroup
 from pykbroker.groups.classic_protocol import ClassicProtocol
 from pykbroker.groups.classic_rounds import ClassicRounds
+from pykbroker.groups.counts import GroupCounts
 from pykbroker.groups.offsets import CommittedOffset, Key, OffsetStore, TopicOffsets
 from pykbroker.groups.records import (
     GroupMetadataRecord,
@@ -55,7 +56,9 @@ class GroupShard:
         replicas: ReplicaManager,
         settings: GroupSettings,
         clock: Clock,
+        *,
         new_uuid: Callable[[], str],
+        counts: GroupCounts,
     ) -> None:
         self.partition = partition
         self.groups: dict[str, Group] = {}
@@ -73,7 +76,8 @@ class GroupShard:
             base_sequence=0,
         )
         self._expiry_timer: Timer | None = None
-        self._rounds = ClassicRounds(settings, clock, self._commit_without_replay)
+        self._counts = counts
+        self._rounds = ClassicRounds(settings, clock, self._commit_without_replay, counts)
         self.classic = ClassicProtocol(self._rounds, clock, self.groups.get, self._add_group, new_uuid)
 
     # Loading and unloading
@@ -81,6 +85,10 @@ class GroupShard:
     def load(self) -> None:
         """Replay the partition."""
         self._coordinator_log.load(self._replay_loaded, self._loaded)
+
+    @property
+    def load_time_ms(self) -> float | None:
+        return self._coordinator_log.load_time_ms
 
     def _replay_loaded(self, header: BatchHeader, record: Record) -> None:
         if header.is_control:
@@ -297,6 +305,7 @@ class GroupShard:
         if producer_id >= 0:
             self.partition.log.producers.check_epoch(producer_id, producer_epoch)
         records = [offset_commit_record(group_id, *offset) for offset in offsets]
+        self._counts.offset_commits += len(records)
         self.commit(records, done, producer_id=producer_id, producer_epoch=producer_epoch)
 
     def read_offsets(self, group_id: str, *, require_stable: bool) -> TopicOffsets:
@@ -323,6 +332,8 @@ class GroupShard:
             if error is ErrorCode.NONE and (group_id, topic, partition) in known
         ]
 
+        self._counts.offset_deletions += len(records)
+
         def stored(error: ErrorCode) -> None:
             done(errors if error is ErrorCode.NONE else [error] * len(errors))
 
@@ -344,6 +355,7 @@ class GroupShard:
         records: list[CoordinatorRecord] = []
         for group in list(self.groups.values()):
             expired = set(self._expired_offsets(group))
+            self._counts.offset_expirations += len(expired)
             records += [offset_commit_record(*key, None) for key in expired]
             nothing_left = expired.issuperset(self.offsets.keys_of_group(group.group_id))
             if group.is_empty and nothing_left:

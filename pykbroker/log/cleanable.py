@@ -25,7 +25,7 @@ class Cleanable:
     end_offset: int
     clean_bytes: int
     dirty_bytes: int
-    is_overdue: bool
+    overdue_ms: int  # how much older than `max.compaction.lag.ms` the oldest dirty record is; 0: it is not
 
     @property
     def dirty_ratio(self) -> float:
@@ -49,7 +49,7 @@ def cleanable_part(
     if not log_start_offset <= first_dirty_offset <= log_end_offset:
         first_dirty_offset = log_start_offset
     count = clean_bytes = dirty_bytes = 0
-    is_overdue = False
+    overdue_ms = 0
     end_offset = first_dirty_offset
     for segment in segments[:-1]:
         if segment.end_offset > stable_offset:
@@ -60,15 +60,16 @@ def cleanable_part(
                 break
             dirty_bytes += segment.size
             first_timestamp = segment.first_timestamp
-            is_overdue |= 0 < first_timestamp < now_ms - config.max_compaction_lag_ms
+            if first_timestamp > 0:
+                overdue_ms = max(overdue_ms, now_ms - config.max_compaction_lag_ms - first_timestamp)
             end_offset = segment.end_offset
         else:
             clean_bytes += segment.size
         count += 1
     if not dirty_bytes:
         return None
-    return Cleanable(count, first_dirty_offset, end_offset, clean_bytes, dirty_bytes, is_overdue)
+    return Cleanable(count, first_dirty_offset, end_offset, clean_bytes, dirty_bytes, overdue_ms)
 
 
 def is_due(part: Cleanable, config: TopicConfig) -> bool:
-    return part.is_overdue or part.dirty_ratio > config.min_cleanable_dirty_ratio
+    return part.overdue_ms > 0 or part.dirty_ratio > config.min_cleanable_dirty_ratio

@@ -21,16 +21,26 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
-from attrs import define
+from attrs import define, field, frozen
 
 from pykbroker.clock import Clock, Timer
 from pykbroker.config import BrokerConfig
 from pykbroker.errors import KafkaError
 from pykbroker.log.cleanable import Cleanable, cleanable_part, is_due
 from pykbroker.log.cleaned_batch import KeepRules
-from pykbroker.log.compaction import Abandoned, CompactionJob, Pace, Replacement, SourceSegment, Throttle, compact
+from pykbroker.log.compaction import (
+    Abandoned,
+    Compacted,
+    CompactionJob,
+    Pace,
+    Replacement,
+    SourceSegment,
+    Throttle,
+    compact,
+)
 from pykbroker.log.key_offsets import ENTRY_BYTES
 from pykbroker.log.partition_log import PartitionLog
 from pykbroker.topic_partition import TopicPartition
@@ -42,7 +52,28 @@ _POLL_MS = 20
 _SWITCH_INTERVAL_S = 0.000_2
 _MIN_BUFFER_BYTES = 64 * 1024
 
-Outcome = Replacement | int | Exception  # a segment, the end of the clean part, or what went wrong
+Outcome = Replacement | Compacted | Exception  # a segment, the end of the job, or what went wrong
+
+
+@frozen
+class CleaningStats:
+    """What a cleaning that is over took."""
+
+    took_ms: float
+    read_bytes: int
+    written_bytes: int
+    buffer_utilization: float
+
+
+@define(eq=False)
+class CleanerStats:
+    """For whoever watches over the cleaner; the names that Kafka gives these are in web/log_families."""
+
+    looked_ms: float  # when logs to clean were last looked for, by the monotonic clock
+    dirtiest_ratio: float = 0.0  # of all logs, when they were last looked at
+    most_overdue_ms: int = 0  # of all logs, when one was last found that is due
+    dead_threads: int = 0  # ended by a bug; others took their place
+    last: deque[CleaningStats] = field(factory=deque)  # as many as there may be threads
 
 
 @define(eq=False)
@@ -53,6 +84,7 @@ class Cleaning:
     part: Cleanable
     cuts: int
     pace: Pace
+    max_keys: int
     outcomes: queue.SimpleQueue[Outcome]
     thread: threading.Thread | None = None
     started_ms: float = 0.0
@@ -80,6 +112,7 @@ class LogCleaner:
         self._poll_timer: Timer | None = None
         self._usual_switch_interval_s = sys.getswitchinterval()
         self.cleaned_total = 0
+        self.stats = CleanerStats(clock.monotonic_ms())
 
     def start(self) -> None:
         if self._config.log_cleaner_enable:
@@ -136,24 +169,36 @@ class LogCleaner:
         free = self._config.log_cleaner_threads - len(self._busy)
         if free <= 0:
             return
-        due = []
+        dirty = []
         for log in self._logs():
-            part = self._due_part(log)
-            if part is not None:
-                due.append((part.dirty_ratio, part, log))
-        due.sort(key=lambda entry: -entry[0])
-        for _, part, log in due[:free]:
+            if log not in self._uncleanable and all(cleaning.log is not log for cleaning in self._busy):
+                part = self._dirty_part(log)
+                if part is not None:
+                    dirty.append((part.dirty_ratio, part, log))
+        dirty.sort(key=lambda entry: -entry[0])
+        stats = self.stats
+        stats.looked_ms = self._clock.monotonic_ms()
+        stats.dirtiest_ratio = dirty[0][0] if dirty else 0.0
+        due = [(part, log) for _, part, log in dirty if is_due(part, log.config)]
+        if due:
+            stats.most_overdue_ms = max(part.overdue_ms for _, part, _ in dirty)
+        for part, log in due[:free]:
             self._begin(log, part)
 
-    def _due_part(self, log: PartitionLog) -> Cleanable | None:
+    def uncleanable(self) -> Iterator[tuple[PartitionLog, int]]:
+        """Yield the logs that are left alone, and how many bytes of each would be due."""
+        for log in self._logs() if self._uncleanable else ():
+            if log in self._uncleanable:
+                part = self._dirty_part(log)
+                yield log, 0 if part is None else part.dirty_bytes
+
+    def _dirty_part(self, log: PartitionLog) -> Cleanable | None:
         segments = log.segments
         if (
             not log.config.is_compacted
             or len(segments) < 2
             or log.first_dirty_offset == segments[-1].base_offset
             or log.log_directory.offline is not None
-            or log in self._uncleanable
-            or any(cleaning.log is log for cleaning in self._busy)
         ):
             return None
         high_watermark = self._high_watermark_of(log.topic_partition)
@@ -161,7 +206,7 @@ class LogCleaner:
             high_watermark = log.log_end_offset
         unstable = log.first_unstable_offset(high_watermark)
         try:
-            part = cleanable_part(
+            return cleanable_part(
                 segments,
                 log.config,
                 first_dirty_offset=log.first_dirty_offset,
@@ -173,7 +218,6 @@ class LogCleaner:
         except OSError as error:
             log.log_directory.failed(error)
             return None
-        return part if part is not None and is_due(part, log.config) else None
 
     # --- the threads
 
@@ -183,7 +227,7 @@ class LogCleaner:
             job = self._job(log, part)
         except KafkaError:
             return  # its directory is offline now
-        cleaning = Cleaning(log, part, log.cuts, Pace(self._throttle), queue.SimpleQueue())
+        cleaning = Cleaning(log, part, log.cuts, Pace(self._throttle), job.max_keys, queue.SimpleQueue())
         cleaning.started_ms = self._clock.monotonic_ms()
         cleaning.thread = threading.Thread(
             target=_run, args=(job, cleaning.pace, cleaning.outcomes), name="log-cleaner", daemon=True
@@ -250,6 +294,7 @@ class LogCleaner:
                 self._end(cleaning, outcome)
                 return True
         if has_died:
+            self.stats.dead_threads += 1
             self._uncleanable.add(cleaning.log)  # by a bug, which the thread has told
         return has_died
 
@@ -267,28 +312,37 @@ class LogCleaner:
         cleaning.pace.stopped.set()
         _remove(replacement)
 
-    def _end(self, cleaning: Cleaning, outcome: int | Exception) -> None:
+    def _end(self, cleaning: Cleaning, outcome: Compacted | Exception) -> None:
         log = cleaning.log
-        if isinstance(outcome, int):
+        if isinstance(outcome, Compacted):
+            took_ms = self._clock.monotonic_ms() - cleaning.started_ms
+            self._note(cleaning, outcome, took_ms)
             if log.cuts != cleaning.cuts or cleaning.pace.stopped.is_set():
                 return
-            log.first_dirty_offset = outcome
+            log.first_dirty_offset = outcome.end_offset
             self._checkpoint(log)
             self.cleaned_total += 1
             logger.info(
                 "%s: compacted from offset %d to %d in %.1f s, %d bytes became %d",
                 log.topic_partition,
                 cleaning.part.first_dirty_offset,
-                outcome,
-                (self._clock.monotonic_ms() - cleaning.started_ms) / 1000,
+                outcome.end_offset,
+                took_ms / 1000,
                 cleaning.part.clean_bytes + cleaning.part.dirty_bytes,
-                sum(segment.size for segment in log.segments if segment.end_offset <= outcome),
+                sum(segment.size for segment in log.segments if segment.end_offset <= outcome.end_offset),
             )
         elif isinstance(outcome, OSError):
             log.log_directory.failed(outcome)
         elif not isinstance(outcome, Abandoned):
             self._uncleanable.add(log)
             logger.error("%s cannot be compacted: %s", log.topic_partition, outcome)
+
+    def _note(self, cleaning: Cleaning, compacted: Compacted, took_ms: float) -> None:
+        last = self.stats.last
+        utilization = compacted.keys / max(cleaning.max_keys, 1)
+        last.append(CleaningStats(took_ms, compacted.read_bytes, compacted.written_bytes, utilization))
+        while len(last) > max(self._config.log_cleaner_threads, 1):
+            last.popleft()
 
 
 def _run(job: CompactionJob, pace: Pace, outcomes: queue.SimpleQueue[Outcome]) -> None:

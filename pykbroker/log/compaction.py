@@ -1,6 +1,6 @@
 """Compaction of one log, in a thread: read the dirty part, then write all segments anew without what is superseded.
 
-    end_offset = compact(job, pace, report)     # report is called with each Replacement, as soon as it is on disk
+    compacted = compact(job, pace, report)      # report is called with each Replacement, as soon as it is on disk
 
 Rules
 - The thread gets immutable arguments, opens files by their paths, and writes `.cleaned` files. It never touches the
@@ -70,6 +70,16 @@ class Replacement:
     cleaned: CleanedSegment
 
 
+@frozen
+class Compacted:
+    """The log is clean below `end_offset`."""
+
+    end_offset: int
+    keys: int  # different ones in the dirty part; `max_keys` of the job, or nearly, where there was room for no more
+    read_bytes: int
+    written_bytes: int
+
+
 class Throttle:
     """Bounds the bytes a second of all threads together; the bound may change while they wait."""
 
@@ -129,8 +139,8 @@ class Pace:
             raise Abandoned
 
 
-def compact(job: CompactionJob, pace: Pace, report: Callable[[Replacement], None]) -> int:
-    """Clean a log; return the offset up to which it is clean now.
+def compact(job: CompactionJob, pace: Pace, report: Callable[[Replacement], None]) -> Compacted:
+    """Clean a log.
 
     Raises: Abandoned, OSError, ProtocolError. What was reported stays valid.
     """
@@ -140,13 +150,17 @@ def compact(job: CompactionJob, pace: Pace, report: Callable[[Replacement], None
         sources = [source for source in job.sources if source.base_offset < keys.end_offset]
         transactions = CleanedTransactions(job.aborted)
         batch_filter = BatchFilter(job.rules, keys, transactions)
+        written_bytes = 0
         for group in group_segments(job, sources):
-            report(_clean_group(job, group, batch_filter, transactions, pace))
+            replacement = _clean_group(job, group, batch_filter, transactions, pace)
+            written_bytes += replacement.cleaned.size
+            report(replacement)
+        key_count = len(keys.latest)
     except FileNotFoundError:
         raise Abandoned from None
     finally:
         keys.release()
-    return keys.end_offset
+    return Compacted(keys.end_offset, key_count, sum(source.size for source in sources), written_bytes)
 
 
 def _map_keys(job: CompactionJob, keys: KeyOffsets, pace: Pace) -> None:

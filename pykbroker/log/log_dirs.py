@@ -87,6 +87,7 @@ class LogDirs:
         self._broker_epoch = -1
         self.high_watermark_of: Callable[[TopicPartition], int | None] = lambda topic_partition: None
         self._cleaner: LogCleaner | None = None
+        self.looked_for_compaction_ms = clock.monotonic_ms()  # the last time before there is a cleaner
         self._moves: LogMoves | None = None
         self.on_moved: Callable[[PartitionLog], None] = lambda log: None  # told of the log that is used from now on
         self.on_offline: Callable[[list[PartitionLog]], None] = lambda logs: None  # told of the logs that are lost
@@ -451,6 +452,10 @@ class LogDirs:
             )
         return self._cleaner
 
+    @property
+    def cleaner_in_use(self) -> LogCleaner | None:
+        return self._cleaner
+
     def _high_watermark_of(self, topic_partition: TopicPartition) -> int | None:
         return self.high_watermark_of(topic_partition)
 
@@ -459,6 +464,7 @@ class LogDirs:
 
     def _look_for_compaction(self) -> None:
         """Start the cleaner with the first log for it."""
+        self.looked_for_compaction_ms = self._clock.monotonic_ms()
         if any(log.config.is_compacted and len(log.segments) > 1 for log in self._logs.values()):
             self.cleaner.look()
             self.cleaner.start()

@@ -32,7 +32,7 @@ from pykbroker.log.readable_log import NOT_WRITTEN, ReadableLog
 from pykbroker.log.refusal import Refusal
 from pykbroker.log.retention import deletable_segments
 from pykbroker.log.segment import Segment
-from pykbroker.log.storage import FlushJob, flush_now
+from pykbroker.log.storage import FlushJob
 from pykbroker.topic_config import TopicConfig
 from wire.compression import Codec
 from wire.crc32c import crc32c
@@ -114,7 +114,7 @@ class PartitionLog(ReadableLog):
             or size > rules.unexamined_bytes
             or not begun <= youngest <= now + rules.timestamp_after_max_ms
         ):
-            records = validate.prepare(records, self.topic_partition, rules, now)
+            records = validate.prepare(records, self.topic_partition, rules, now, storage.observer)
             size = len(records)
             _, length, _, _, _, attributes, delta, _, youngest, *_ = _unpack(records)
             if size > rules.segment_bytes:
@@ -430,7 +430,7 @@ class PartitionLog(ReadableLog):
             # Not from where flushes were asked for: the thread may not have come to them yet.
             job = self._flush_job(self.recovery_point)
             if job is not None:
-                flush_now(job)
+                self._storage.flush(job)
                 self.recovery_point = self._flush_requested = job.end_offset
                 self.last_flush_ms = self._storage.clock.time_ms()
         except OSError as error:

@@ -319,6 +319,11 @@ class ProducerStates:
         last_stable_offset = next(iter(self._open), header.base_offset + 1)
         return AbortedTransaction(header.producer_id, first_offset, header.base_offset, last_stable_offset)
 
+    def oldest_open_ms(self) -> int | None:
+        """Return when the producer of the first open transaction last wrote; None if none is open."""
+        producer_id = next(iter(self._open.values()), None)
+        return None if producer_id is None else self.producers[producer_id].last_timestamp
+
     def first_unstable_offset(self, high_watermark: int) -> int | None:
         """Return the first offset of a transaction that is open, or whose marker is not below the high watermark."""
         completed = self._completed

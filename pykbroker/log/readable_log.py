@@ -162,6 +162,10 @@ class ReadableLog:
         """Return the first offset of a transaction that is open, or whose end is not below the high watermark."""
         return self._producers.first_unstable_offset(high_watermark) if self._producers is not None else None
 
+    def oldest_open_transaction_ms(self) -> int | None:
+        """Return when the producer of the first open transaction last wrote; None if none is open."""
+        return self._producers.oldest_open_ms() if self._producers is not None else None
+
     def aborted_transactions(
         self, offset: int, end_offset: int, end_position: int | None = None
     ) -> list[AbortedTransaction]:

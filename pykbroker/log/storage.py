@@ -29,6 +29,7 @@ from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
 
 if TYPE_CHECKING:
+    from pykbroker.log.observer import LogObserver
     from pykbroker.log.rules import AppendRules
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class LogDirectory:
         "directory_id",
         "flusher",
         "max_walked_batch_bytes",
+        "observer",
         "offline",
         "on_offline",
         "path",
@@ -87,6 +89,7 @@ class LogDirectory:
         self.directory_id = bytes(16)
         self.offline: str | None = None  # why
         self.on_offline: list[Callable[[LogDirectory], None]] = []
+        self.observer: LogObserver | None = None
         self.flusher = (new_flusher or Flusher)(self)
         self._rules: weakref.WeakKeyDictionary[TopicConfig, AppendRules] = weakref.WeakKeyDictionary()
 
@@ -114,6 +117,15 @@ class LogDirectory:
         if self.offline is None:
             self.offline = reason
             logger.error("%s goes offline: %s", self.path, reason)
+
+    def flush(self, job: FlushJob) -> None:
+        """Raises: OSError."""
+        began_ms = self.clock.monotonic_ms()
+        for file in job.files:
+            os.fsync(file.fd)
+        sync_directory(job.directory)
+        if self.observer is not None and job.files:
+            self.observer.flushed(self.clock.monotonic_ms() - began_ms)
 
     def check_online(self) -> None:
         """Raises: KAFKA_STORAGE_ERROR."""
@@ -170,20 +182,14 @@ class Flusher:
 
             shutil.rmtree(job, ignore_errors=True)
             return
+        directory = self._directory()
+        if directory is None:
+            return
         try:
-            flush_now(job)
+            directory.flush(job)
         except FileNotFoundError:
             return  # the partition was deleted meanwhile
         except OSError as error:
-            directory = self._directory()
-            if directory is not None:
-                directory.fail(f"flush failed: {error}")
+            directory.fail(f"flush failed: {error}")
         else:
             self._done.put(job)
-
-
-def flush_now(job: FlushJob) -> None:
-    """Raises: OSError."""
-    for file in job.files:
-        os.fsync(file.fd)
-    sync_directory(job.directory)

@@ -7,7 +7,9 @@ Sources: Kafka's ProduceRequest.validateRecords, UnifiedLog.analyzeAndValidateRe
 """
 
 import struct
+import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pykbroker.errors import KafkaError
 from pykbroker.log.refusal import NotOneBatch, RecordsError, Refusal
@@ -32,11 +34,20 @@ from wire.records import (
     set_log_append_time,
 )
 
+if TYPE_CHECKING:
+    from pykbroker.log.observer import LogObserver
+
 MAX_RECORD_ERRORS = 10_000  # so many records of one batch are told to be bad; Kafka tells all
 _MIN_RECORD_BYTES = 14  # of the oldest format: Kafka's first check
 
 
-def prepare(records: memoryview, topic_partition: TopicPartition, rules: AppendRules, now: int) -> memoryview:
+def prepare(
+    records: memoryview,
+    topic_partition: TopicPartition,
+    rules: AppendRules,
+    now: int,
+    observer: "LogObserver | None" = None,
+) -> memoryview:
     """Check what the fast path does not, and change what the topic wants changed; return the batch to append.
 
     Raises: what PartitionLog.append_as_leader raises.
@@ -65,6 +76,7 @@ def prepare(records: memoryview, topic_partition: TopicPartition, rules: AppendR
         if youngest != header.max_timestamp and not rules.log_append_time:
             set_create_time(batch, youngest)
     if rules.codec is not None and rules.codec != header.codec:
+        began_ns = time.perf_counter_ns()
         try:
             batch = memoryview(recompress(batch, rules.codec, rules.level, rules.max_recompressed_bytes))
         except LimitError as large:
@@ -73,6 +85,9 @@ def prepare(records: memoryview, topic_partition: TopicPartition, rules: AppendR
             raise Refusal(ErrorCode.CORRUPT_MESSAGE, str(broken)) from None
         if len(batch) > rules.max_message_bytes:
             raise too_large(len(batch), topic_partition, rules.max_message_bytes)
+        if observer is not None:
+            took_ms = (time.perf_counter_ns() - began_ns) / 1_000_000
+            observer.recompressed(topic_partition.topic, header.record_count, took_ms)
     if rules.log_append_time:
         set_log_append_time(batch, now)
     return batch

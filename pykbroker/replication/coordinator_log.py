@@ -69,6 +69,8 @@ class CoordinatorLog:
         self._codec = codec
         self._base_sequence = base_sequence
         self._load_offset = 0
+        self._load_began_ms = clock.monotonic_ms()
+        self.load_time_ms: float | None = None  # how long it took to replay what was there
         self._is_closed = False
 
     def close(self) -> None:
@@ -94,6 +96,7 @@ class CoordinatorLog:
             loaded(False)
             return
         self.last_offset = log.log_end_offset - 1
+        self.load_time_ms = self._clock.monotonic_ms() - self._load_began_ms
         if self.is_committed(self.last_offset):
             loaded(True)
         else:

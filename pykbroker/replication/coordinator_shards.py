@@ -25,6 +25,9 @@ class Shard(Protocol):
     is_loading: bool
     is_failed: bool  # its log could not be read: there is no coordinator here until leadership changes
 
+    @property
+    def load_time_ms(self) -> float | None: ...  # how long it took to read its log; None: it is not read yet
+
     def load(self) -> None: ...
 
     def close(self) -> None: ...
@@ -69,6 +72,9 @@ class CoordinatorShards(Generic[S]):
     def loading(self) -> int:
         """How many shards are not complete yet."""
         return sum(shard.is_loading for shard in self._shards.values())
+
+    def led(self) -> list[S]:
+        return list(self._shards.values())
 
     def served(self) -> list[S]:
         return [shard for _, shard in sorted(self._shards.items()) if not shard.is_loading and not shard.is_failed]

@@ -70,6 +70,7 @@ class ServerContext:
     clock: Clock
     task_group: TaskGroup
     max_request_bytes: int
+    new_outbox: Callable[[socket.socket], Outbox] = Outbox
     frames: object = None  # what those who trace it share, once there is somebody
 
 
@@ -119,7 +120,7 @@ class Connection:
         self._socket = sock
         self._server = server
         self._answers: deque[_Answer] = deque()
-        self._outbox = Outbox(sock)
+        self._outbox = server.new_outbox(sock)
         self._kept = b""  # received but not handled: the start of a frame, or frames that something has to precede
         self._large: _LargeFrame | None = None  # being received
         self._unfinished: Started | None = None  # has to be awaited before anything else is started

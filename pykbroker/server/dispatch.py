@@ -234,10 +234,10 @@ class Dispatcher(RequestDispatcher):
                 raise ProtocolError(f"{api.name} v{version} is not served")
             version = 0
         route = route_of(key, version)
-        if self._observer is not None:
-            route = attrs.evolve(route, handler=_observed(key, route.handler, self._observer))
         if self._wrap is not None:
             route = self._wrap(route)
+        if self._observer is not None:  # sees what clients are answered, however their requests are served
+            route = attrs.evolve(route, handler=_observed(key, route.handler, self._observer))
         self._routes[key, version] = route
         return route
 

@@ -5,7 +5,6 @@ once for each class, from its declaration.
 Source: Kafka's AbstractResponse.errorCounts.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,8 +28,9 @@ class ResponseErrors:
     def __init__(self) -> None:
         self._plans: dict[type, _Plan] = {}
 
-    def count(self, response: object) -> Counter[ErrorCode]:
-        return Counter(map(_code, _codes(response, self._plan(type(response)))))
+    def codes(self, response: object) -> Iterator[int]:
+        """Yield each code as it stands there."""
+        return _codes(response, self._plan(type(response)))
 
     def _plan(self, message: type[Any]) -> _Plan:
         plan = self._plans.get(message)
@@ -60,8 +60,8 @@ def _codes(message: Any, plan: _Plan) -> Iterator[int]:
                 yield from _codes(each, below)
 
 
-def _code(number: int) -> ErrorCode:
+def error_name(code: int) -> str:
     try:
-        return ErrorCode(number)
+        return ErrorCode(code).name
     except ValueError:
-        return ErrorCode.UNKNOWN_SERVER_ERROR
+        return ErrorCode.UNKNOWN_SERVER_ERROR.name

@@ -125,13 +125,16 @@ class TracingDispatcher(RequestDispatcher):
     ) -> bytes | list[Records]:
         """Publish an answer, and return it in fewer pieces."""
         time_us = time.time_ns() // 1000
-        if not isinstance(answer, bytes):
-            answer = joined(cast(list[Piece], answer))
         if isinstance(answer, bytes):
-            data = public(*kind, answer[4:]) if may_be_secret else answer[4:]
+            whole: bytes | list[Records] = answer
+        else:
+            whole = joined(cast(list[Piece], answer))
+            answer[:] = (whole,) if isinstance(whole, bytes) else whole  # the same list: others may know it
+        if isinstance(whole, bytes):
+            data = public(*kind, whole[4:]) if may_be_secret else whole[4:]
             self._frames.offer(source, time_us, kind, data, ())
         else:  # no message with secrets has records
-            head, *rest = cast(list[Piece], answer)
+            head, *rest = cast(list[Piece], whole)
             assert isinstance(head, bytes)
             self._frames.offer(source, time_us, kind, head[4:], rest)
         return answer

@@ -107,6 +107,10 @@ class TransactionCoordinator:
         """Return all shards. Raises: COORDINATOR_LOAD_IN_PROGRESS, if one is not complete."""
         return self._shards.all()
 
+    def led(self) -> "list[TransactionShard]":
+        """Return the shards of all partitions that are led here, complete or not."""
+        return self._shards.led()
+
     def on_image(self, image: MetadataImage, delta: ImageDelta) -> None:
         self._shards.on_image(image)
 

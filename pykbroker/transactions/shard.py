@@ -76,6 +76,10 @@ class TransactionShard:
         """Replay the partition, then go on with what was being ended."""
         self._coordinator_log.load(self._replay, self._loaded)
 
+    @property
+    def load_time_ms(self) -> float | None:
+        return self._coordinator_log.load_time_ms
+
     def _replay(self, header: BatchHeader, record: Record) -> None:
         if header.is_control or record.key is None:
             return
@@ -316,6 +320,19 @@ class TransactionShard:
 
     def _ended(self, transactional_id: str) -> None:
         del self._ending[transactional_id]
+
+    def missing_markers(self) -> Iterable[TopicPartition]:
+        """Yield the partitions that still lack a marker, once for each transaction."""
+        for ending in self._ending.values():
+            if ending is not None and not ending.is_over:
+                yield from ending.missing
+
+    def count_unwritten_completions(self) -> int:
+        """Count the transactions that have all their markers, and whose Complete state could not be written yet."""
+        return sum(
+            ending is not None and not ending.missing and each not in self._changing
+            for each, ending in self._ending.items()
+        )
 
     # Time
 

@@ -8,10 +8,9 @@ them counts nothing twice
 
 A group's lag is the high watermark of a partition minus the committed offset, for what the group has committed. Where
 another broker leads the partition and does not answer, there is no lag, and no sum.
-Sources: kafka_exporter's README and dashboard; the MBeans of Kafka's GroupMetadataManager.
+Not here: the coordinator (coordinator_families). Sources: kafka_exporter's README and dashboard.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -34,14 +33,6 @@ class Committed(NamedTuple):
 
 
 EndOffsetOf: TypeAlias = Callable[[TopicPartition], int | None]  # of partitions that others lead
-
-_STATES = {
-    "preparingrebalance": "PreparingRebalance",
-    "completingrebalance": "CompletingRebalance",
-    "stable": "Stable",
-    "dead": "Dead",
-    "empty": "Empty",
-}
 
 
 class GroupFamilies:
@@ -81,7 +72,6 @@ class GroupFamilies:
         yield from self._cluster()
         yield from self._topics(partitions)
         yield from self._consumer_groups(committed, partitions, end_offset_of)
-        yield from self._coordinator()
 
     def _cluster(self) -> Families:
         cluster, listener = self._services.cluster, self._services.config.inter_broker_listener_effective
@@ -204,16 +194,11 @@ class GroupFamilies:
                 for group_id, group in shard.groups.items()
             ],
         )
-        name = "kafka_coordinator_group_groupmetadatamanager_numoffsets"
-        yield gauge(name, "Offsets that groups on this broker have committed.", len(offsets))
-
-    def _coordinator(self) -> Families:
-        shards = self._services.groups.served()
-        states = Counter(str(group.state) for shard in shards for group in shard.groups.values())
-        prefix = "kafka_coordinator_group_groupmetadatamanager"
-        yield gauge(f"{prefix}_numgroups", "Groups that this broker coordinates.", states.total())
-        for name, state in _STATES.items():
-            yield gauge(f"{prefix}_numgroups{name}", f"Groups that are {state}.", states[state])
+        for name in (
+            "coordinator_group_groupmetadatamanager_numoffsets",
+            "server_group_coordinator_metrics_offset_count",
+        ):
+            yield gauge(f"kafka_{name}", "Offsets that groups on this broker have committed.", len(offsets))
 
 
 def _known(of_each: Iterable[Labels], values: Iterable[int | None]) -> Iterator[tuple[Labels, int]]:

@@ -26,10 +26,12 @@ from pykbroker.handlers.context import Services
 from pykbroker.server.listener import Server
 from pykbroker.server.metering import MeteringDispatcher
 from pykbroker.web.broker_families import BrokerFamilies
+from pykbroker.web.coordinator_families import CoordinatorFamilies
 from pykbroker.web.end_offsets import EndOffsets
 from pykbroker.web.exposition import pieces
 from pykbroker.web.families import PAUSE, Families, Family, labels
 from pykbroker.web.group_families import Committed, EndOffsetOf, GroupFamilies
+from pykbroker.web.log_families import LogFamilies
 from pykbroker.web.loop_monitor import LoopMonitor
 from pykbroker.web.replica_families import ReplicaFamilies
 from pykbroker.web.request_families import RequestFamilies
@@ -48,7 +50,9 @@ class BrokerCollector:
         self.broker = BrokerFamilies(services)
         self._traffic = Traffic(services.cluster, services.replicas)
         self._replicas = ReplicaFamilies(services, self._traffic)
+        self._logs = LogFamilies(services, metering.flush_us)
         self._requests = RequestFamilies(services, metering, server, loop)
+        self._coordinators = CoordinatorFamilies(services)
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -58,9 +62,11 @@ class BrokerCollector:
         for _ in self._traffic.settling():
             yield PAUSE
         yield from self._replicas.collect()
+        yield from self._logs.collect()
         yield from self._requests.collect()
         yield from self.broker.collect()
         yield from self.groups.collect(committed, end_offset_of)
+        yield from self._coordinators.collect()
         for metric in self._registry.collect():
             samples = [(sample.name, labels(sample.labels), sample.value) for sample in metric.samples]
             yield Family(metric.name, metric.documentation, metric.type, samples)

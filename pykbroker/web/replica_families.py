@@ -1,19 +1,21 @@
-"""Families about replicas, logs and the cluster's metadata, by the names that the JMX exporter gives Kafka's.
+"""Families about replicas and the cluster's metadata, by the names that the JMX exporter gives Kafka's.
 
-Each broker tells of what it has: of its logs, of the partitions that it leads. Of the cluster as a whole
+Each broker tells of what it has: of its replicas, of the partitions that it leads. Of the cluster as a whole
 (`kafka_controller_kafkacontroller_...`) only the controller tells, so that the sum over all brokers, and the highest of
 them, are both right: dashboards take either.
-Sources: the MBeans of Kafka 4.4 and the exporter's example for KRaft (tests/data/jmx_exporter_names.tsv).
+Not here: logs (log_families). Sources: the MBeans of Kafka 4.4 and the exporter's example for KRaft
+(tests/data/jmx_exporter_names.tsv).
 """
 
 from collections.abc import Iterator, Sequence
 
-from pykbroker.cluster.image import NO_BROKER
+from pykbroker.cluster.image import NO_BROKER, BrokerImage
 from pykbroker.handlers.context import Services
 from pykbroker.replication.partition import Partition
 from pykbroker.web.families import NO_LABELS, PAUSE, Families, Family, Labels, counter, gauge, labels, partition_labels
 from pykbroker.web.traffic import Traffic
 
+LATE_AFTER_MS = 5 * 60 * 1000  # what Kafka gives a transaction beyond the longest timeout
 RUNNING, FENCED, STOPPING = 3, 2, 6  # states of a broker, as Kafka numbers them
 
 
@@ -29,8 +31,6 @@ class ReplicaFamilies:
         yield from self._traffic_families()
         yield from self._replica_manager(partitions, led)
         yield from _of_led(led)
-        yield from _logs(partitions)
-        yield from self._log_dirs()
         yield from self._fetchers()
         yield from self._controller()
         yield gauge("kafka_server_kafkaserver_brokerstate", "3: running, 2: fenced, 6: stopping.", self._state())
@@ -93,6 +93,14 @@ class ReplicaFamilies:
             "Led partitions with just min.insync.replicas in sync.",
             sum(_is_at_min_isr(each) for each in led),
         )
+        longest_ms = self._services.config.transaction_max_timeout_ms + LATE_AFTER_MS
+        late_ms = self._services.clock.time_ms() - longest_ms
+        opened = (each.log.oldest_open_transaction_ms() for each in led)
+        yield gauge(
+            f"{prefix}_partitionswithlatetransactionscount",
+            "Led partitions with a transaction that should have timed out.",
+            sum(ms is not None and ms < late_ms for ms in opened),
+        )
         yield gauge(f"{prefix}_reassigningpartitions", "Led partitions under reassignment.", reassigning)
         yield gauge(
             f"{prefix}_produceridcount",
@@ -101,16 +109,6 @@ class ReplicaFamilies:
         )
         yield counter(f"{prefix}_isrshrinks_total", "Led partitions whose ISR shrank.", self._traffic.isr_shrinks)
         yield counter(f"{prefix}_isrexpands_total", "Led partitions whose ISR grew.", self._traffic.isr_expands)
-
-    def _log_dirs(self) -> Families:
-        directories = self._services.log_dirs.directories
-        offline = [(labels(logDirectory=each.absolute_path), int(each.offline is not None)) for each in directories]
-        yield gauge("kafka_log_logmanager_logdirectoryoffline", "1: the log directory failed.", offline)
-        yield gauge(
-            "kafka_log_logmanager_offlinelogdirectorycount",
-            "Log directories that failed.",
-            sum(value for _, value in offline),
-        )
 
     def _fetchers(self) -> Families:
         lags = [
@@ -138,12 +136,32 @@ class ReplicaFamilies:
         yield PAUSE
         prefix = "kafka_controller_kafkacontroller"
         yield gauge(f"{prefix}_activecontrollercount", "1 on the controller.", int(cluster.is_controller))
+        yield gauge(
+            f"{prefix}_newactivecontrollerscount",
+            "How often this broker saw one become the controller.",
+            self._traffic.new_controllers,
+        )
+        yield gauge(
+            "kafka_server_metadataloader_currentcontrollerid",
+            "The controller that this broker knows; -1: none.",
+            image.controller_id,
+        )
 
         def family(name: str, documentation: str, value: int) -> Family:
             return gauge(f"{prefix}_{name}", documentation, value if cluster.is_controller else ())
 
         yield family("activebrokercount", "Brokers that are not fenced.", sum(not broker.fenced for broker in brokers))
         yield family("fencedbrokercount", "Brokers that are.", sum(broker.fenced for broker in brokers))
+        yield family(
+            "controlledshutdownbrokercount",
+            "Brokers that stop, and still serve.",
+            sum(broker.is_stopping and not broker.fenced for broker in brokers),
+        )
+        yield gauge(
+            f"{prefix}_brokerregistrationstate",
+            "10: fenced, 20: stopping, 30: active.",
+            [(labels(broker=each.id), _registration_state(each)) for each in brokers] if cluster.is_controller else (),
+        )
         yield family("globaltopiccount", "Topics of the cluster.", len(image.topics))
         yield family("globalpartitioncount", "Partitions of the cluster.", len(states))
         yield family(
@@ -190,17 +208,10 @@ def _of_led(led: Sequence[Partition]) -> Families:
     )
 
 
-def _logs(partitions: Sequence[Partition]) -> Families:
-    of_each = [partition_labels(*each.topic_partition) for each in partitions]
-    yield PAUSE
-
-    def family(name: str, documentation: str, values: Iterator[int]) -> Family:
-        return gauge(f"kafka_log_log_{name}", documentation, zip(of_each, values, strict=True))
-
-    yield family("size", "Bytes of the segments of a log.", (each.log.size_bytes for each in partitions))
-    yield family("logendoffset", "The offset of a log's next record.", (each.log.log_end_offset for each in partitions))
-    yield family("logstartoffset", "The first offset of a log.", (each.log.log_start_offset for each in partitions))
-    yield family("numlogsegments", "Segments of a log.", (max(len(each.log.segments), 1) for each in partitions))
+def _registration_state(broker: BrokerImage) -> int:
+    if broker.fenced:
+        return 10
+    return 20 if broker.is_stopping else 30
 
 
 def _is_under_replicated(partition: Partition) -> int:

@@ -1,6 +1,6 @@
 """Families about requests, connections and the event loop, by the names that the JMX exporter gives Kafka's.
 
-Not here: how requests are counted (server/metering).
+Not here: how requests are counted (server/metering), what logs cost (log_families).
 """
 
 from collections import Counter
@@ -10,22 +10,25 @@ from pykbroker.handlers.context import Services
 from pykbroker.histogram import Histogram
 from pykbroker.server.listener import Server
 from pykbroker.server.metering import FETCH, PRODUCE, ApiStats, MeteringDispatcher, TopicStats
+from pykbroker.server.response_errors import error_name
 from pykbroker.web.families import NO_LABELS, Families, Labels, counter, gauge, labels, summary, zeros
 from pykbroker.web.loop_monitor import LoopMonitor
 
 DELETE_RECORDS = 21
 _PURGATORIES = {"Produce": PRODUCE, "Fetch": FETCH, "DeleteRecords": DELETE_RECORDS}
 _TIMES: dict[str, tuple[str, Callable[[ApiStats], Histogram]]] = {
-    "totaltimems": ("Time until a request was answered.", lambda stats: stats.total_us),
+    "totaltimems": ("Time until the answer to a request was sent.", lambda stats: stats.total_us),
     "localtimems": (
         "Time that a request was worked on until it was answered or had to wait.",
         lambda stats: stats.local_us,
     ),
     "remotetimems": ("Time that a request had to wait.", lambda stats: stats.remote_us),
-}
-_NO_TIMES = {
-    "requestqueuetimems": "Always 0: requests are started as they are read.",
-    "responsequeuetimems": "Always 0: answers are sent as they are made.",
+    "responsequeuetimems": (
+        "Time that an answer waited for those before it on its connection.",
+        lambda stats: stats.response_queue_us,
+    ),
+    "responsesendtimems": ("Time until the kernel had taken an answer.", lambda stats: stats.response_send_us),
+    "throttletimems": ("Time for which clients were told to wait by quotas.", lambda stats: stats.throttle_us),
 }
 _TOPIC_COUNTS: dict[str, tuple[str, Callable[[TopicStats], int]]] = {
     "totalproducerequests": ("Partitions in produce requests.", lambda stats: stats.produce_requests),
@@ -39,6 +42,11 @@ _TOPIC_COUNTS: dict[str, tuple[str, Callable[[TopicStats], int]]] = {
         lambda stats: stats.failed_fetch_requests,
     ),
     "bytesout": ("Bytes of batches that consumers got.", lambda stats: stats.bytes_out),
+    "bytesrejected": ("Bytes of batches that were too large.", lambda stats: stats.bytes_rejected),
+    "producemessageconversions": (
+        "Records of batches that were not of the topic's codec.",
+        lambda stats: stats.produce_conversions,
+    ),
 }
 
 
@@ -68,8 +76,9 @@ class RequestFamilies:
                 f"{documentation} Without a topic: of all topics.",
                 [(of, value(stats)) for of, stats in counted],
             )
-        for name in ("producemessageconversions", "fetchmessageconversions"):
-            yield counter(f"{prefix}_{name}_total", "Always 0: as in Kafka 4, there are no old formats.", 0)
+        yield counter(
+            f"{prefix}_fetchmessageconversions_total", "Always 0: as in Kafka 4, there are no old formats.", 0
+        )
         yield counter(
             f"{prefix}_replicationbytesout_total",
             "Bytes of batches that followers got.",
@@ -84,12 +93,17 @@ class RequestFamilies:
             "Requests by API and version; fetches also as FetchConsumer and FetchFollower.",
             [(labels(request=name, version=version), n) for (name, version), n in metering.requests.items()],
         )
+        errors: Counter[tuple[str, str]] = Counter()  # several unknown codes have one name
+        for (name, code), n in metering.errors.items():
+            errors[name, error_name(code)] += n
         yield counter(
             f"{prefix}_errors_total",
             "Error codes in responses, NONE among them.",
-            [(labels(request=name, error=error), n) for (name, error), n in metering.errors.items()],
+            [(labels(request=name, error=error), n) for (name, error), n in errors.items()],
         )
         apis = [(labels(request=name), stats) for name, stats in metering.apis.items()]
+        for _, stats in apis:
+            stats.complete()
         for name, (documentation, value) in _TIMES.items():
             yield summary(
                 f"{prefix}_{name}",
@@ -98,8 +112,21 @@ class RequestFamilies:
                 now_ms=now_ms,
                 unit=1000,
             )
-        for name, documentation in _NO_TIMES.items():
-            yield zeros(f"{prefix}_{name}", documentation, ((of, stats.total_us.count) for of, stats in apis))
+        yield zeros(
+            f"{prefix}_requestqueuetimems",
+            "Always 0: requests are started as they are read.",
+            ((of, stats.total_us.count) for of, stats in apis),
+        )
+        produce = metering.apis.get("Produce")
+        if produce is not None:
+            metering.conversion_us.fill_up(produce.total_us.count)
+        yield summary(
+            f"{prefix}_messageconversionstimems",
+            "Time that batches took to get the codec of their topic.",
+            [(labels(request="Produce"), metering.conversion_us)] if produce is not None else (),
+            now_ms=now_ms,
+            unit=1000,
+        )
         yield summary(
             f"{prefix}_requestbytes",
             "Bytes of a request.",

@@ -62,6 +62,9 @@ class WebServer:
         metering = MeteringDispatcher(context.dispatcher, services)
         dispatcher.observe(metering.observe)
         context.dispatcher = metering
+        context.new_outbox = metering.new_outbox
+        for directory in services.log_dirs.directories:
+            directory.observer = metering
         collector = metrics.BrokerCollector(services, metering, server, self._loop)
         routes: list[BaseRoute] = [
             *metrics.routes(metrics.Scrapes(collector, self._end_offsets, services.clock)),

@@ -1,7 +1,7 @@
 """What went through the logs of this broker, derived from where they end: nothing is counted while records come in.
 
 Owns: counters by topic of records and bytes that leaders here took; of bytes that replicas here copied; of ISRs that
-shrank and grew, and of elections.
+shrank and grew, of elections, and of controllers.
 
 Rules
 - `settling` adds up how far each log has come since the last time. It runs when somebody reads, and for a partition
@@ -61,6 +61,7 @@ class Traffic:
         self.isr_expands = 0
         self.unclean_elections = 0
         self.elections_from_elr = 0
+        self.new_controllers = int(cluster.image.controller_id != NO_BROKER)
         self._cluster = cluster
         self._replicas = replicas
         self._image = cluster.image
@@ -115,6 +116,7 @@ class Traffic:
         if delta.created_topics or delta.changed_partitions:
             self._see_all()
         before, self._image = self._image, image
+        self.new_controllers += image.controller_id not in (NO_BROKER, before.controller_id)
         for topic, index in delta.changed_partitions:
             old = before.partition(topic.name, index)
             if old is not None:

@@ -28,6 +28,7 @@ from pykbroker.clock import SimulatedClock
 from pykbroker.groups.classic_group import ClassicGroup
 from pykbroker.groups.classic_protocol import ClassicProtocol, ClientIdentity
 from pykbroker.groups.classic_rounds import ClassicRounds
+from pykbroker.groups.counts import GroupCounts
 from pykbroker.groups.records import GroupMetadataRecord, classic_group, decode_record
 from pykbroker.groups.settings import GroupSettings
 from pykbroker.replication.coordinator_log import CoordinatorRecord
@@ -76,7 +77,7 @@ class Story:
         self._protocol = self._build()
 
     def _build(self) -> ClassicProtocol:
-        rounds = ClassicRounds(self._settings, self._clock, self._commit)
+        rounds = ClassicRounds(self._settings, self._clock, self._commit, GroupCounts())
         return ClassicProtocol(rounds, self._clock, self._groups.get, self._add_group, lambda: str(next(self._numbers)))
 
     def _add_group(self, group: ClassicGroup) -> None:

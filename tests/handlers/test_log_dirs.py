@@ -23,7 +23,6 @@ from wire.messages.placement import (
 from wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from wire.records import Record, build_batch, iter_batches, read_records
 
-
 FILE_DELETE_DELAY_MS = 60_000
 
 

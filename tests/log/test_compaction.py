@@ -73,6 +73,9 @@ def test_nothing_is_cleaned_below_the_dirty_ratio(tmp_path: Path) -> None:
     for number in range(30):
         log.append((b"key-%d" % number, bytes(60)))
     assert log.clean() == 0
+    sizes = [segment.size for segment in log.log.segments[:-1] if segment.end_offset > log.log.first_dirty_offset]
+    all_bytes = sum(segment.size for segment in log.log.segments[:-1])
+    assert log.dirs.cleaner.stats.dirtiest_ratio == sum(sizes) / all_bytes > 0
     for number in range(60):
         log.append((b"key-%d" % number, bytes(60)))
     assert log.clean() == 1
@@ -260,7 +263,11 @@ def test_map_that_is_full_ends_the_cleaning_there(tmp_path: Path) -> None:
     for number in range(40):
         log.append((b"key-%d" % (number % 20), b"%d" % number + bytes(60)))
     table, active = log.table(), log.log.segments[-1].base_offset
-    assert log.clean() >= 3
+    log.dirs.cleaner.look()
+    log.dirs.cleaner.join()
+    log.clock.advance(20)
+    assert [each.buffer_utilization for each in log.dirs.cleaner.stats.last] == [1]
+    assert log.clean() >= 2
     assert log.table() == table
     assert log.log.first_dirty_offset == active
     assert len(log.records()) < 30
@@ -445,6 +452,16 @@ def test_damaged_batch_stops_the_cleaning_of_its_log(tmp_path: Path, caplog: pyt
     assert [record.message for record in caplog.records if "cannot be compacted" in record.message] != []
     assert path.read_bytes() == data
     assert leftovers(log.log) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_thread_that_a_bug_ends_is_counted_and_its_log_left_alone(tmp_path: Path) -> None:
+    log = CompactedLog(tmp_path)
+    fill(log)
+    log.log.directory_name = "no name of a directory\0"  # a ValueError, which no thread should meet
+    assert log.clean() == 0
+    assert log.dirs.cleaner.stats.dead_threads == 1
+    assert [each for each, _ in log.dirs.cleaner.uncleanable()] == [log.log]
 
 
 def test_reader_of_a_replaced_segment_reads_on(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pykbroker.broker import Broker
 from pykbroker.server.metering import MeteringDispatcher
 from tests.support.client import Client, create_topic, create_topic_with, fetch_of, produce_of, values_of
 from tests.support.running import have_started, running, until
+from wire.errors import ErrorCode
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +31,7 @@ async def test_request_that_waits_is_answered_by_whoever_is_the_dispatcher_by_th
             await producer.ask(produce_of("t", b"%d" % offset), 9)
             assert values_of(await consumer.receive()) == [b"%d" % offset]
             assert metering.requests["Fetch", 12] == counted
-        assert metering.apis["Fetch"].total_us.count == 1  # the one that was its own from the beginning to the end
+        assert metering.apis["Fetch"].remote_us.count == 1  # the one that was its own from the beginning to the end
         assert metering.parked[1] == 0
 
 
@@ -40,5 +41,5 @@ async def test_request_that_awaits_the_store_is_counted_once(tmp_path: Path) -> 
         await client.ask(create_topic_with("t"), 7)
         stats = metering.apis["CreateTopics"]
         assert metering.requests == {("CreateTopics", 7): 1}
-        assert stats.total_us.count == stats.local_us.count == stats.remote_us.count == stats.request_bytes.count == 1
-        assert metering.errors == {("CreateTopics", "NONE"): 1}
+        assert stats.local_us.count == stats.remote_us.count == stats.request_bytes.count == 1
+        assert metering.errors == {("CreateTopics", ErrorCode.NONE): 1}

@@ -12,6 +12,7 @@ import pytest
 from pykbroker.clock import SimulatedClock
 from pykbroker.cluster.image import BrokerImage, PartitionImage, TopicImage
 from pykbroker.config import BrokerConfig
+from pykbroker.topic_partition import TopicPartition
 from pykbroker.transactions.other_brokers import OtherBrokers
 from tests.handlers.rig import ANOTHER_BROKER, BROKER_ID, TOPIC_ID, Answered, HandlerRig, transaction_topic
 from wire.errors import ErrorCode
@@ -189,6 +190,23 @@ async def test_marker_is_tried_until_the_other_broker_is_back(pair: Pair) -> Non
         await anyio.lowlevel.checkpoint()
     await pair.state("CompleteCommit")
     assert pair.end(0) == [ErrorCode.NONE]
+
+
+@pytest.mark.anyio
+async def test_end_that_cannot_be_written_is_counted_once_all_markers_are(pair: Pair) -> None:
+    pair.init()
+    await response_of(pair.produce(pair.other, 1, 0))
+    pair.wires[ANOTHER_BROKER].gate = anyio.Event()
+    assert pair.end(0) == [ErrorCode.NONE]
+    await pair.settle(pair.other, 1, ["data 0", "marker 1"])
+    (shard,) = (each for each in pair.coordinator.transactions.led() if "p" in each.transactions)
+    assert list(shard.missing_markers()) == [TopicPartition("t", 1)]
+    assert shard.count_unwritten_completions() == 0
+    pair.coordinator.log_dirs.directories[0].fail("by order of the test")
+    pair.wires[ANOTHER_BROKER].gate.set()
+    while list(shard.missing_markers()):
+        await anyio.lowlevel.checkpoint()
+    assert shard.count_unwritten_completions() == 1
 
 
 @pytest.mark.anyio

@@ -11,12 +11,9 @@ from typing import Any, TypeAlias
 import anyio
 import pytest
 
-from pykbroker.client import Client as KafkaClient
-from pykbroker.client.groups import CommittedOffset, commit_offsets
-from pykbroker.topic_partition import TopicPartition
-from tests.support.client import Client, fetch_of
 from tests.support.cluster import cluster_of
 from tests.web.http import scrape
+from tests.web.loads import load
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DASHBOARD = REPOSITORY / "docs" / "grafana" / "pykbroker.json"
@@ -72,17 +69,12 @@ def test_panels_have_names_of_their_own_and_do_not_overlap() -> None:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """What two brokers say together after some traffic, with a group and a follower: nothing is without samples."""
+    """What two brokers say together after some traffic: nothing is without samples."""
 
     async def collect() -> Samples:
         async with cluster_of(2, tmp_path_factory.mktemp("cluster"), pykbroker_http_listener="0") as cluster:
-            await cluster.create_topic("t", [(1, 2)])
-            await cluster.produce(1, "t", b"1")
+            await load(cluster)
             found: Samples = {}
-            async with KafkaClient(cluster.brokers[1].bootstrap) as client:
-                await commit_offsets(client, "readers", {TopicPartition("t", 0): CommittedOffset(0)})
-            async with Client.connect(cluster.brokers[1]) as client:
-                await client.ask(fetch_of("t"), 12)
             for broker in cluster.brokers.values():
                 for name, labels in (await scrape(broker)).samples:
                     found.setdefault(name, []).append(dict(labels))
