@@ -59,7 +59,7 @@ def url(broker: Broker, path: str = "") -> str:
 
 def client_of(broker: Broker) -> httpx.AsyncClient:
     """Ask a broker, without TLS: to load the certificates for it would take longer than most tests."""
-    return httpx.AsyncClient(trust_env=False, verify=False, base_url=url(broker), timeout=20)
+    return httpx.AsyncClient(trust_env=False, verify=False, base_url=url(broker), timeout=60)
 
 
 async def get(broker: Broker, path: str, **headers: str) -> httpx.Response:

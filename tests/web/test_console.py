@@ -31,7 +31,7 @@ async def console(folder: Path, **properties: str) -> AsyncIterator[tuple[Broker
     async with (
         running(folder, **on, **properties) as broker,
         Client(broker.bootstrap) as client,
-        httpx.AsyncClient(trust_env=False, base_url=url(broker), timeout=20) as http,
+        httpx.AsyncClient(trust_env=False, base_url=url(broker), timeout=60) as http,
     ):
         yield broker, client, http
 
