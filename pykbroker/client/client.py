@@ -35,6 +35,7 @@ import anyio
 from pykbroker.client.connection import Address, Connection, Question, address_text, parse_bootstrap
 from pykbroker.client.errors import NoBrokerError, NotServedError
 from pykbroker.client.metadata import NOBODY, BrokerMetadata, ClusterMetadata, TopicMetadata, cluster_metadata
+from pykbroker.client.security import WANTS_CERTIFICATE
 from pykbroker.client.settings import ClientSettings
 from pykbroker.clock import Clock, SystemClock
 from pykbroker.config import BrokerConfig
@@ -394,7 +395,9 @@ def reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or error}"
+        told = f"TLS: {error.reason or error}"
+        is_about_certificate = "ALERT" in told and ("CERTIFICATE" in told or "UNKNOWN_CA" in told)
+        return f"{told}; {WANTS_CERTIFICATE}" if is_about_certificate else told
     return error.strerror or str(error)
 
 

@@ -46,6 +46,7 @@ _FLEXIBLE_API_VERSIONS = 3
 _ADDRESS = re.compile(r"(?:\[(?P<ip6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _NO_LIMIT = 32767
 _LIFETIME_SHARE = 0.85  # of a session, after which it authenticates again
+_LEAST_LIFETIME_MS = 1_000  # a Kafka broker takes it no sooner
 
 
 @attrs.frozen
@@ -159,7 +160,7 @@ class Connection:
         finally:
             if not is_complete:
                 await self._peer.aclose()
-        holds_ms = lifetime_ms * _LIFETIME_SHARE if lifetime_ms else math.inf
+        holds_ms = max(lifetime_ms * _LIFETIME_SHARE, _LEAST_LIFETIME_MS) if lifetime_ms else math.inf
         self._authenticate_at_ms = self._clock.monotonic_ms() + holds_ms
 
     async def _ask_versions(self) -> Any:

@@ -1,19 +1,11 @@
 """The commands against a real Apache Kafka. Slow: it is a JVM; skipped where there is no Java or no jars."""
 
-import re
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.secured_kafka import SecuredKafka
 from tests.cli.support import Commands
-
-COMPAT = Path(__file__).resolve().parent.parent.parent / "compat"
-STOP_S = 60.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.parallel, pytest.mark.anyio, pytest.mark.xdist_group("maven")]
 
@@ -23,26 +15,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def bootstrap() -> Iterator[str]:
-    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"Apache Kafka needs {' and '.join(missing)} on the PATH")
-    command = [sys.executable, "-u", str(COMPAT / "apache_kafka.py"), "1"]
-    with subprocess.Popen(command, cwd=COMPAT, stdout=subprocess.PIPE, text=True) as kafka:
-        try:
-            assert kafka.stdout is not None
-            found = re.search(r"accepts clients on (\S+)", kafka.stdout.readline())
-            if found is None:
-                pytest.skip("Apache Kafka does not start here; what it says is above")
-            yield found[1]
-        finally:
-            kafka.send_signal(signal.SIGINT)
-            kafka.wait(STOP_S)
-
-
-async def test_topics_and_records(bootstrap: str, tmp_path: Path) -> None:
-    run = Commands(bootstrap)
+async def test_topics_and_records(secured_kafka: SecuredKafka, tmp_path: Path) -> None:
+    run = Commands(secured_kafka.bootstrap)
     assert (await run("topics", "create", "t", "-p", "2", "-c", "retention.ms=100000000000")).out == "t: created\n"
     assert ["t", "2", "1"] in (await run("topics", "list")).lines
     file = tmp_path / "lines"
@@ -63,8 +37,8 @@ async def test_topics_and_records(bootstrap: str, tmp_path: Path) -> None:
     assert (await run("topics", "describe", "t", status=1)).err.startswith("pykbroker: UNKNOWN_TOPIC_OR_PARTITION")
 
 
-async def test_groups(bootstrap: str) -> None:
-    run = Commands(bootstrap)
+async def test_groups(secured_kafka: SecuredKafka) -> None:
+    run = Commands(secured_kafka.bootstrap)
     await run("topics", "create", "g", "-p", "1")
     for value in ("0", "1", "2"):
         await run("produce", "g", "-v", value)
@@ -80,8 +54,8 @@ async def test_groups(bootstrap: str) -> None:
     assert (await run("groups", "describe", "readers", status=1)).err.startswith("pykbroker: GROUP_ID_NOT_FOUND")
 
 
-async def test_configs_and_health(bootstrap: str) -> None:
-    run = Commands(bootstrap)
+async def test_configs_and_health(secured_kafka: SecuredKafka) -> None:
+    run = Commands(secured_kafka.bootstrap)
     await run("topics", "create", "c")
     await run("configs", "append", "topic", "c", "cleanup.policy=compact")
     lines = (await run("configs", "describe", "topic", "c", "cleanup.policy")).lines
