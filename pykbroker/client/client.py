@@ -23,6 +23,7 @@ Source: Kafka's NetworkClient and AdminApiDriver, in spirit.
 
 import contextlib
 import enum
+import math
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -31,10 +32,19 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
+import attrs
 
 from pykbroker.client.connection import Address, Connection, Question, address_text, parse_bootstrap
 from pykbroker.client.errors import NoBrokerError, NotServedError
-from pykbroker.client.metadata import NOBODY, BrokerMetadata, ClusterMetadata, TopicMetadata, cluster_metadata
+from pykbroker.client.metadata import (
+    NOBODY,
+    BrokerMetadata,
+    ClusterMetadata,
+    PartitionMetadata,
+    TopicMetadata,
+    cluster_metadata,
+    newest,
+)
 from pykbroker.client.security import WANTS_CERTIFICATE
 from pykbroker.client.settings import ClientSettings
 from pykbroker.clock import Clock, SystemClock
@@ -47,6 +57,7 @@ from wire.messages.metadata import FindCoordinatorRequest, MetadataRequest, Meta
 
 T = TypeVar("T")
 
+_LONG_AGO = -math.inf
 _UNKNOWN_TOPIC = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 
 
@@ -139,8 +150,13 @@ class Client:
         self._brokers = metadata.brokers
         self._controller = metadata.controller
         now = self.clock.monotonic_ms()
-        self._topics.update((topic.name, (topic, now)) for topic in metadata.topics.values() if not topic.error)
-        return metadata
+        topics = dict(metadata.topics)
+        for name, topic in metadata.topics.items():
+            if not topic.error:
+                known = self._topics.get(name)
+                topics[name] = topic if known is None else newest(known[0], topic)
+                self._topics[name] = (topics[name], now)
+        return attrs.evolve(metadata, topics=topics)
 
     async def topic(self, name: str, *, allow_auto_topic_creation: bool = False) -> TopicMetadata:
         """Return what is known of a topic, asking where it is not known yet or any more.
@@ -161,17 +177,27 @@ class Client:
 
     async def leader_of(self, tp: TopicPartition) -> int:
         """Return the broker that leads. Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody does."""
+        return (await self.led_partition(tp)).leader
+
+    async def led_partition(self, tp: TopicPartition) -> PartitionMetadata:
+        """Return who leads, and in which epoch. Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody does."""
         topic = await self.topic(tp.topic)
         try:
-            return _leader_in(topic, tp)
+            return _led_in(topic, tp)
         except KafkaError:
-            self._topics.pop(tp.topic, None)
+            self._topics[tp.topic] = (topic, _LONG_AGO)
             raise
 
+    def known_leader_epoch(self, tp: TopicPartition) -> int:
+        """Return the epoch of the leader that was told last; -1: not known."""
+        topic, _ = self._topics.get(tp.topic, (None, _LONG_AGO))
+        known = () if topic is None else topic.partitions[tp.partition : tp.partition + 1]
+        return known[0].leader_epoch if known else -1
+
     def forget(self) -> None:
-        """Forget who leads, who coordinates and who controls."""
+        """Let who leads, who coordinates and who controls be asked for anew; leader epochs do not go back."""
         self._controller = NOBODY
-        self._topics.clear()
+        self._topics = {name: (topic, _LONG_AGO) for name, (topic, _) in self._topics.items()}
         self._coordinators.clear()
 
     # Asking
@@ -272,7 +298,7 @@ class Client:
                 continue
             for tp in tps:
                 try:
-                    leaders[tp] = _leader_in(topic, tp)
+                    leaders[tp] = _led_in(topic, tp).leader
                 except KafkaError as error:
                     leaders[tp] = error
         return leaders
@@ -401,14 +427,14 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _leader_in(topic: TopicMetadata, tp: TopicPartition) -> int:
+def _led_in(topic: TopicMetadata, tp: TopicPartition) -> PartitionMetadata:
     """Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody leads."""
     if not 0 <= tp.partition < len(topic.partitions):
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{tp.topic} has {len(topic.partitions)} partitions")
-    leader = topic.partitions[tp.partition].leader
-    if leader == NOBODY:
+    partition = topic.partitions[tp.partition]
+    if partition.leader == NOBODY:
         raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, f"nobody leads {tp}")
-    return leader
+    return partition
 
 
 def _may_pass(result: object, *, is_late: bool) -> bool:

@@ -110,6 +110,13 @@ class Connection:
         async with self._lock:
             return await self._known_versions()
 
+    async def max_version(self, message: type[Any]) -> int:
+        """Return the highest version of a request that both sides know; -1: there is none. Raises: OSError."""
+        api = API_BY_KEY[spec_of(message).key or 0]
+        lowest, highest = (await self.versions()).get(api.key, (0, -1))
+        highest = min(highest, api.max_version)
+        return highest if highest >= max(lowest, api.min_version) else -1
+
     async def aclose(self) -> None:
         self._versions = None
         await self._peer.aclose()

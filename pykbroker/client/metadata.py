@@ -67,6 +67,22 @@ def cluster_metadata(response: Any) -> ClusterMetadata:
     return ClusterMetadata(response.cluster_id, response.controller_id, brokers, topics)
 
 
+def newest(known: TopicMetadata, told: TopicMetadata) -> TopicMetadata:
+    """Return what is told of a topic; of a partition whose leader epoch was larger already, what is known.
+
+    A broker that is behind would lead back to a leader that is none any more. Brokers older than topic ids cannot tell
+    that from a topic that was made anew. Source: KIP-320.
+    """
+    if told.id == ZERO_UUID or told.id != known.id:
+        return told
+    epochs = {each.index: each for each in known.partitions}
+    partitions = tuple(
+        before if (before := epochs.get(each.index, each)).leader_epoch > each.leader_epoch else each
+        for each in told.partitions
+    )
+    return attrs.evolve(told, partitions=partitions)
+
+
 def _topic(told: Any) -> TopicMetadata:
     partitions = [
         PartitionMetadata(

@@ -48,6 +48,9 @@ KAFKA_2_1 = {
     42: (0, 1),
 }
 
+# What matters of Kafka 2.6: epochs of leaders are compared, but a fetch does not tell of the last one that was read.
+KAFKA_2_6 = {**KAFKA_2_1, 0: (3, 8), 1: (4, 11), 2: (1, 5), 3: (0, 9), 23: (3, 3)}
+
 
 class Via(Network):
     """Leads every connection to one address, whatever the metadata say."""
@@ -58,6 +61,17 @@ class Via(Network):
 
     async def connect(self, host: str, port: int) -> Channel:
         return await self._sockets.connect(*self._address)
+
+
+class Rerouted(Network):
+    """Leads connections to other addresses than those that are asked for."""
+
+    def __init__(self, addresses: Mapping[Address, Address]) -> None:
+        self._addresses = addresses
+        self._sockets = SocketNetwork(BrokerConfig.from_properties({}))
+
+    async def connect(self, host: str, port: int) -> Channel:
+        return await self._sockets.connect(*self._addresses[host, port])
 
 
 class Deaf(Network):

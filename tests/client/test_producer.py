@@ -6,7 +6,8 @@ import anyio
 import pytest
 
 from pykbroker.client import Client, ClientSettings, offsets
-from pykbroker.client.consumer import ConsumedRecord, Consumer
+from pykbroker.client.consumer import Consumer
+from pykbroker.client.fetched import ConsumedRecord
 from pykbroker.client.partitioner import partition_of_key
 from pykbroker.client.producer import NOT_KNOWN, Producer
 from pykbroker.errors import KafkaError
