@@ -3,10 +3,6 @@
 Both brokers are cut off from one another, so that each log has records that the other one lacks.
 """
 
-import contextlib
-from collections.abc import AsyncIterator
-
-import anyio
 import attrs
 import pytest
 
@@ -14,65 +10,18 @@ from pykbroker.client import Client, groups
 from pykbroker.client.consumer import Consumer
 from pykbroker.client.member import GroupConsumer
 from pykbroker.client.metadata import PartitionMetadata, TopicMetadata, newest
-from pykbroker.client.producer import Producer
 from pykbroker.client.settings import OffsetReset
 from pykbroker.client.topics import delete_topics
 from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
+from tests.client.parted import Parted, produce
 from tests.client.support import KAFKA_2_6, QUICK, OldBroker, Rerouted, create
-from tests.support.partitions import set_partition
-from tests.support.running import DEADLINE_S
 from wire.errors import ErrorCode
 
 pytestmark = pytest.mark.anyio
 TP = TopicPartition("t", 0)
 TRUNCATED = "t-0: what was read from offset 1 to 3 was truncated; going on at 1"
-
-
-@attrs.define(eq=False)
-class Parted:
-    """A topic with one record that both brokers have, and two more that only the leader has."""
-
-    kafka: AsyncCluster
-    leader: int
-    other: int
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def logs(cls) -> AsyncIterator["Parted"]:
-        # What groups commit is not to wait for the other broker.
-        properties = {"offsets.topic.replication.factor": 1}
-        with anyio.fail_after(DEADLINE_S):
-            async with (
-                AsyncCluster(brokers=2, properties=properties) as kafka,
-                Client(kafka.bootstrap, settings=QUICK) as client,
-            ):
-                await kafka.create_topic("t")
-                leader = await client.leader_of(TP)
-                parted = cls(kafka, leader, 3 - leader)
-                await produce(client, b"0")
-                await kafka.faults.partition([1], [2])
-                await parted.be_led_by(leader)
-                await produce(client, b"1")
-                await produce(client, b"2")
-                yield parted
-
-    async def be_led_by(self, leader: int) -> None:
-        """Do what an unclean election would."""
-        await self.kafka.faults.propose(
-            lambda image: set_partition(image, "t", leader=leader, isr=(leader,), new_leader_epoch=True)
-        )
-
-    async def elect_other(self) -> None:
-        await self.be_led_by(self.other)
-        async with Client(self.kafka.bootstrap, settings=QUICK) as client:
-            await produce(client, b"another")
-
-
-async def produce(client: Client, value: bytes) -> None:
-    async with Producer(client) as producer:
-        await producer.send("t", value)
 
 
 async def values(consumer: Consumer | GroupConsumer, count: int) -> list[bytes | None]:
