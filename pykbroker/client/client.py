@@ -15,6 +15,7 @@ Rules
   somebody else may lead, coordinate or control by now. A retry within another one is a single attempt: the outermost
   has the deadline, and no question waits beyond it, but those that say how long they take (joining a group).
 - Where anybody will do, brokers that are connected are asked first, and each has its share of the time that is left.
+- A broker that cannot prove who it is, or to which the client cannot, is not asked again: neither changes by itself.
 - A lane is a connection for what waits: a fetch must not keep a heartbeat from being sent.
 
 Not here: what to ask (topics, configs, groups, offsets, transactions), records (producer, consumer).
@@ -259,6 +260,8 @@ class Client:
         async def ask_one(leader: int, led: list[TopicPartition]) -> None:
             try:
                 results.update(await ask(leader, led))
+            except ssl.SSLError:
+                raise
             except OSError as error:
                 message = f"broker {leader}: {reason(error)}"
                 results.update((tp, KafkaError(ErrorCode.NETWORK_EXCEPTION, message)) for tp in led)
@@ -281,7 +284,7 @@ class Client:
             await self.retry(attempt)
         except (KafkaError, OSError) as error:
             # Most have results, which tell more; others were not asked for the last time.
-            failure = KafkaError(ErrorCode.NETWORK_EXCEPTION, reason(error)) if isinstance(error, OSError) else error
+            failure = KafkaError(ErrorCode.NETWORK_EXCEPTION, told(error)) if isinstance(error, OSError) else error
             for tp in left:
                 results.setdefault(tp, failure)
         return results
@@ -324,6 +327,8 @@ class Client:
                         limit_ms = unknown_until_ms
                     if self.clock.monotonic_ms() + pause_ms > limit_ms:
                         raise
+                except ssl.SSLError:  # who they are does not change
+                    raise
                 except OSError:
                     if self.clock.monotonic_ms() + pause_ms > limit_ms:
                         raise
@@ -352,10 +357,14 @@ class Client:
     ) -> Any:
         """Ask within the time that is left, or a share of it. Raises: OSError, NotServedError."""
         deadline = _deadline.get()
-        if deadline is None or timeout_ms is not None:
-            return await connection.ask(question, timeout_ms=timeout_ms)
-        left_ms = max(deadline.at_ms - self.clock.monotonic_ms(), 0) / among
-        return await self.clock.within(left_ms, connection.ask(question))
+        try:
+            if deadline is None or timeout_ms is not None:
+                return await connection.ask(question, timeout_ms=timeout_ms)
+            left_ms = max(deadline.at_ms - self.clock.monotonic_ms(), 0) / among
+            return await self.clock.within(left_ms, connection.ask(question))
+        except OSError as error:
+            error.add_note(address_text(connection.address))
+            raise
 
     # Connections
 
@@ -427,6 +436,11 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def told(error: OSError) -> str:
+    """Say who could not be asked, and why."""
+    return ": ".join([*getattr(error, "__notes__", ())[:1], reason(error)])
+
+
 def _led_in(topic: TopicMetadata, tp: TopicPartition) -> PartitionMetadata:
     """Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody leads."""
     if not 0 <= tp.partition < len(topic.partitions):
@@ -451,7 +465,7 @@ async def _all_at_once(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
     async def call(coroutine: Coroutine[Any, Any, None]) -> None:
         try:
             await coroutine
-        except (KafkaError, NotServedError, NoBrokerError) as error:
+        except (KafkaError, NotServedError, NoBrokerError, ssl.SSLError) as error:
             failures.append(error)
 
     async with anyio.create_task_group() as tasks:

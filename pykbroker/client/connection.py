@@ -5,6 +5,8 @@ Owns: a `Peer`, and the versions that the broker at its other end told.
 Rules
 - One request at a time: who has to wait long (for records, for the other members of a group) takes a connection of
   his own.
+- A broker closes connections that are idle for long, and all when it stops. Before each question that is looked for:
+  one that has no answer would be lost otherwise, without a word.
 - Where SASL is set, a connection authenticates behind that, and again before its time is over (KIP-368).
 - The first question of a connection is ApiVersions. A broker that does not know its version 3 answers in version 0,
   which reads as garbage here; it is asked again, in version 0 (KIP-511).
@@ -137,6 +139,8 @@ class Connection:
         return highest
 
     async def _known_versions(self) -> dict[int, tuple[int, int]]:
+        if await self._peer.close_if_ended():
+            self._versions = None
         versions = self._versions
         if versions is None:
             answer = await self._ask_versions()

@@ -9,6 +9,8 @@ Owns: the position of each partition, twice: how far it was fetched, and (`posit
 Rules
 - A task per leader fetches the partitions it leads and hands each answer over before it fetches again, so at most one
   answer per leader waits for the caller. A slow leader does not hold up the others.
+- Partitions that brought something are asked for last the next time, so that none is left out where an answer has not
+  room for all.
 - A partition that has another leader, or none, is given to the task of the new one after a look at the metadata.
 - With `until`, a partition ends at that offset, exclusive, and the iteration with the last partition. Control
   batches and offsets that compaction removed count: it is the position that has to get there.
@@ -24,6 +26,8 @@ Not here: what is in an answer (fetched), groups (member). Sources: KIP-320 and 
 """
 
 import contextlib
+import itertools
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -72,6 +76,7 @@ class _Partition:
     told_epoch: int = UNKNOWN_EPOCH  # the last epoch, where the leader was told of it
     is_checked: bool = True  # whether the leader is known to have the last batch
     is_out_of_range: bool = False
+    turn: int = 0  # who has the smallest is asked for first
 
     def is_at_end(self, position: int) -> bool:
         return self.until is not None and position >= self.until
@@ -113,6 +118,7 @@ class Consumer:
         self._notice = on_notice
         self._wanted = {tp for tp in self.positions if not self._is_at_end(tp)}
         self._failures = 0  # in a row
+        self._turns = itertools.count(1)
         self._leaders: dict[int, set[TopicPartition]] = {}  # of the tasks that fetch
         self._polled: Iterator[ConsumedRecord] = iter(())  # what an iteration has still to yield
         self._tasks: TaskGroup
@@ -261,7 +267,7 @@ class Consumer:
                         raise KafkaError(error_of(answer.error_code))
                     arrived = self._sort(answer, lost)
             except (OSError, KafkaError) as error:
-                if isinstance(error, KafkaError) and not error.code.retriable:
+                if isinstance(error, ssl.SSLError) or (isinstance(error, KafkaError) and not error.code.retriable):
                     await self._arrived.send(error)
                     return
                 if isinstance(error, TimeoutError) and not self._failures:
@@ -285,7 +291,7 @@ class Consumer:
 
         def build(version: int) -> FetchRequest:
             by_topic: dict[str, list[FetchPartition]] = {}
-            for tp in sorted(led):
+            for tp in sorted(led, key=lambda tp: (self._partitions[tp].turn, tp)):
                 partition = self._partitions[tp]
                 partition.told_epoch = partition.last_epoch if version >= _LAST_EPOCH_FROM else UNKNOWN_EPOCH
                 wanted = FetchPartition(
@@ -341,6 +347,7 @@ class Consumer:
             next_offset = header.last_offset + 1
             partition.last_epoch = header.partition_leader_epoch
         partition.fetched_to = max(first_offset, next_offset)
+        partition.turn = next(self._turns)
         aborted = sorted((each.first_offset, each.producer_id) for each in told.aborted_transactions or ())
         return Fetched(
             tp,

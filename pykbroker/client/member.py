@@ -193,15 +193,15 @@ class GroupConsumer:
 
     async def commit(self) -> None:
         """Commit what is done with. Raises: KafkaError, OSError."""
-        offsets, self._uncommitted = self._uncommitted, {}
-        if offsets:
-            await groups.commit_offsets(
-                self._client,
-                self._group_id,
-                offsets,
-                generation_id=self._generation_id,
-                member_id=self.member_id,
-            )
+        offsets, generation_id = dict(self._uncommitted), self._generation_id
+        if not offsets:
+            return
+        await groups.commit_offsets(
+            self._client, self._group_id, offsets, generation_id=generation_id, member_id=self.member_id
+        )
+        for tp, committed in offsets.items():
+            if self._uncommitted.get(tp) is committed:  # the caller may have come further
+                del self._uncommitted[tp]
 
     # One generation after another
 
@@ -234,12 +234,15 @@ class GroupConsumer:
             await self._arrived.send(error)
 
     async def _deliver(self, consumer: Consumer) -> None:
+        told: dict[TopicPartition, int] = {}
         try:
             while (records := await consumer.poll()) is not None:
                 positions = {
                     tp: CommittedOffset(offset, leader_epoch=consumer.leader_epochs.get(tp, UNKNOWN_EPOCH))
                     for tp, offset in consumer.positions.items()
+                    if told.get(tp) != offset
                 }
+                told |= consumer.positions
                 await self._arrived.send(_Delivery(records, self._generation_id, positions))
         except FAILURES as error:
             await self._arrived.send(error)
@@ -267,9 +270,7 @@ class GroupConsumer:
                 if error.code is ErrorCode.REBALANCE_IN_PROGRESS:
                     with contextlib.suppress(KafkaError):
                         await self.commit()
-                else:
-                    self.member_id = ""
-                return
+                return  # and the next join tells whether the group knows the member still
 
     async def _topics_have_changed(self) -> bool:
         """As the leader, look whether what was assigned is still all there is. Raises: KafkaError, OSError."""
@@ -294,8 +295,9 @@ class GroupConsumer:
             self.member_id = joined.member_id
             if joined.error_code == ErrorCode.MEMBER_ID_REQUIRED:
                 continue
-            if joined.error_code:
+            if joined.error_code:  # UNKNOWN_MEMBER_ID
                 self.member_id = ""
+                await self._client.clock.sleep(self._client.settings.retry_backoff_ms)
                 continue
             self._generation_id = joined.generation_id
             assignments = await self._assign(joined) if joined.leader == self.member_id else []

@@ -8,6 +8,7 @@ Rules
 """
 
 import errno
+import selectors
 import ssl
 from struct import Struct
 
@@ -85,6 +86,11 @@ class _TlsChannel(Channel):
     def _closed(self) -> ConnectionResetError:
         why = "" if self._has_received else f"; {WANTS_CERTIFICATE}"
         return ConnectionResetError(errno.ECONNRESET, f"the broker closed the connection{why}")
+
+    async def has_ended(self) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stream.extra(anyio.abc.SocketAttribute.raw_socket), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     async def aclose(self) -> None:
         await anyio.aclose_forcefully(self._stream)
