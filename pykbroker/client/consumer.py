@@ -44,6 +44,7 @@ from pykbroker.client.offsets import (
     BEGINNING,
     END,
     UNKNOWN_EPOCH,
+    EpochEnd,
     EpochQuestion,
     IsolationLevel,
     ends_of_epochs,
@@ -56,6 +57,7 @@ from wire.errors import ErrorCode, ProtocolError
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from wire.messages.offsets import OffsetForLeaderEpochRequest
 from wire.records import iter_batches
+from wire.schema import ZERO_UUID, Uuid
 
 _MAX_FETCH_VERSION = 12  # later ones name topics by id
 _LAST_EPOCH_FROM = 12  # the leader compares it
@@ -76,17 +78,26 @@ class _Partition:
     told_epoch: int = UNKNOWN_EPOCH  # the last epoch, where the leader was told of it
     is_checked: bool = True  # whether the leader is known to have the last batch
     is_out_of_range: bool = False
+    diverging: EpochEnd | None = None  # where the leader's log parts from what was read
+    is_of_another_log: bool = False  # the offset is of a topic that had this name before
+    topic_id: Uuid = ZERO_UUID  # zero: not known
     turn: int = 0  # who has the smallest is asked for first
 
     def is_at_end(self, position: int) -> bool:
         return self.until is not None and position >= self.until
+
+    @property
+    def is_to_leave(self) -> bool:
+        """Whether the offset is not one to go on from."""
+        return self.is_out_of_range or self.is_of_another_log or self.diverging is not None
 
     def go_to(self, offset: int, last_epoch: int, end: int) -> None:
         """Go on elsewhere in the log, which ends there."""
         if self.until is not None and self.until <= self.high_watermark:
             self.until = min(self.until, max(offset, end))  # what was there to wait for is gone
         self.fetched_to, self.last_epoch = offset, last_epoch
-        self.is_checked, self.is_out_of_range = True, False
+        self.is_checked, self.diverging = True, None
+        self.is_out_of_range = self.is_of_another_log = False
 
 
 class Consumer:
@@ -208,11 +219,11 @@ class Consumer:
         while partitions:
             try:
                 for tp in sorted(partitions):
-                    if self._partitions[tp].is_out_of_range and await self._reset_offset(tp):
-                        partitions.discard(tp)
-                        continue
                     leader = await self._find_leader(tp)
+                    is_at_end = self._partitions[tp].is_to_leave and await self._go_elsewhere(tp)
                     partitions.discard(tp)
+                    if is_at_end:
+                        continue
                     if leader in self._leaders:
                         self._leaders[leader].add(tp)
                     else:
@@ -230,8 +241,12 @@ class Consumer:
 
     async def _find_leader(self, tp: TopicPartition) -> int:
         """Raises: KafkaError, OSError."""
+        topic = await self._client.topic(tp.topic)
         told = await self._client.led_partition(tp)
         partition = self._partitions[tp]
+        if partition.topic_id not in (ZERO_UUID, topic.id):
+            partition.is_of_another_log = True
+        partition.topic_id = topic.id
         if told.leader_epoch != partition.leader_epoch:
             partition.leader_epoch = told.leader_epoch
             partition.is_checked = partition.last_epoch == UNKNOWN_EPOCH
@@ -260,8 +275,9 @@ class Consumer:
         while led:
             lost: set[TopicPartition] = set()
             try:
-                arrived = await self._check(leader, led, lost)
-                if not arrived and not lost:
+                arrived: list[Fetched | Exception] = []
+                await self._check(leader, led, lost)
+                if not lost:
                     answer = await self._client.ask_broker(leader, self._question(led), lane=Lane.FETCH)
                     if answer.error_code:
                         raise KafkaError(error_of(answer.error_code))
@@ -329,8 +345,8 @@ class Consumer:
                 elif error:
                     arrived.append(KafkaError(error, str(tp)))
                 elif told.diverging_epoch.end_offset >= 0:
-                    diverging = told.diverging_epoch
-                    arrived.append(self._truncate(tp, diverging.epoch, diverging.end_offset, told.high_watermark))
+                    lost.add(tp)
+                    partition.diverging = EpochEnd(told.diverging_epoch.epoch, told.diverging_epoch.end_offset)
                 else:
                     partition.is_checked = True
                     partition.high_watermark = max(partition.high_watermark, told.high_watermark)
@@ -363,74 +379,63 @@ class Consumer:
 
     # Logs that are not what they were
 
-    async def _check(
-        self, leader: int, led: set[TopicPartition], lost: set[TopicPartition]
-    ) -> list[Fetched | Exception]:
-        """Ask a new leader whether it has what was read, where it does not say so by itself. Raises: OSError."""
+    async def _check(self, leader: int, led: set[TopicPartition], lost: set[TopicPartition]) -> None:
+        """Ask a new leader for what was read, where it does not say so by itself. Raises: KafkaError, OSError."""
         unchecked = {
             tp: EpochQuestion(partition.leader_epoch, partition.last_epoch)
             for tp in led
             if not (partition := self._partitions[tp]).is_checked
         }
         if not unchecked:
-            return []
+            return
         connection = await self._client.connection_to(leader, Lane.FETCH)
         is_told = await connection.max_version(FetchRequest) >= _LAST_EPOCH_FROM
         if is_told or await connection.max_version(OffsetForLeaderEpochRequest) < _EPOCH_ENDS_FROM:
-            return []
-        arrived: list[Fetched | Exception] = []
+            return
         for tp, end in (await ends_of_epochs(self._client, leader, unchecked)).items():
             partition = self._partitions[tp]
             partition.told_epoch = partition.last_epoch
             if isinstance(end, KafkaError):
-                if end.code.retriable:
-                    lost.add(tp)
-                else:
-                    arrived.append(KafkaError(end.code, str(tp)))
+                if not end.code.retriable:
+                    raise KafkaError(end.code, str(tp))
+                lost.add(tp)
             elif end.offset < 0 or end.epoch < 0:
                 partition.is_out_of_range = True
                 lost.add(tp)
             elif end.offset < partition.fetched_to:
-                arrived.append(self._truncate(tp, end.epoch, end.offset, partition.high_watermark))
+                partition.diverging = end
+                lost.add(tp)
             else:
                 partition.is_checked = True
-        return arrived
 
-    def _truncate(self, tp: TopicPartition, epoch: int, offset: int, end: int) -> Fetched | KafkaError:
-        """Go back to where the leader's log parts from what was read."""
-        partition = self._partitions[tp]
-        notice = f"what was read from offset {offset} to {partition.fetched_to} was truncated"
-        if self._reset is OffsetReset.NONE:
-            return KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, f"{tp}: {notice}, and auto.offset.reset is none")
-        partition.go_to(offset, epoch, end)
-        return Fetched(tp, b"", offset, offset, [], -1, -1, end, epoch, notice)
-
-    async def _reset_offset(self, tp: TopicPartition) -> bool:
-        """Go where an offset that is out of range leads to; return whether nothing is left to fetch.
+    async def _go_elsewhere(self, tp: TopicPartition) -> bool:
+        """Leave an offset that is not one of the leader's log; return whether nothing is left to fetch.
 
         Raises: KafkaError, OSError.
         """
         beginning = (await list_offsets(self._client, {tp: BEGINNING}))[tp]
         end = (await list_offsets(self._client, {tp: END}, self._isolation))[tp]
         partition = self._partitions[tp]
-        left = partition.fetched_to
-        # A leader that is told the last epoch, and knows that one, says where it ended: it has another log.
-        is_other_log = partition.told_epoch != UNKNOWN_EPOCH and left >= beginning
-        notice = f"offset {left} is {'of another log' if is_other_log else 'out of range'}"
-        if self._reset is OffsetReset.NONE:
+        offset, last_epoch, notice = self._way_out(partition, beginning, end)
+        if notice and self._reset is OffsetReset.NONE:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, f"{tp}: {notice}, and auto.offset.reset is none")
-        position = {
-            OffsetReset.EARLIEST: beginning,
-            OffsetReset.LATEST: end,
-            OffsetReset.NEAREST: beginning if is_other_log else min(max(left, beginning), end),
-        }[self._reset]
-        partition.go_to(position, UNKNOWN_EPOCH, end)
-        is_moved = is_other_log or position != left
-        fetched = Fetched(
-            tp, b"", position, position, [], beginning, end, end, UNKNOWN_EPOCH, notice if is_moved else None
-        )
-        await self._arrived.send(fetched)
-        return partition.is_at_end(position)
+        partition.go_to(offset, last_epoch, end)
+        await self._arrived.send(Fetched(tp, b"", offset, offset, [], beginning, end, end, last_epoch, notice))
+        return partition.is_at_end(offset)
+
+    def _way_out(self, partition: _Partition, beginning: int, end: int) -> tuple[int, int, str | None]:
+        """Return the offset to go on from, the epoch before it, and what to say; None: it is the same offset."""
+        left, parting = partition.fetched_to, partition.diverging
+        if parting is not None and not partition.is_of_another_log:
+            return parting.offset, parting.epoch, f"what was read from offset {parting.offset} to {left} was truncated"
+        # A leader that is told the last epoch, and knows that one, says where it ended: it has another log.
+        is_unknown_epoch = partition.told_epoch != UNKNOWN_EPOCH and left >= beginning
+        is_other_log = partition.is_of_another_log or is_unknown_epoch
+        nearest = beginning if is_other_log else min(max(left, beginning), end)
+        offset = {OffsetReset.EARLIEST: beginning, OffsetReset.LATEST: end}.get(self._reset, nearest)
+        if offset == left and not is_other_log:
+            return offset, UNKNOWN_EPOCH, None
+        return offset, UNKNOWN_EPOCH, f"offset {left} is {'of another log' if is_other_log else 'out of range'}"
 
     async def _pause(self) -> None:
         settings = self._client.settings

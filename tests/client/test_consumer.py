@@ -14,7 +14,6 @@ from pykbroker.client.offsets import IsolationLevel, delete_records, list_offset
 from pykbroker.client.producer import Producer
 from pykbroker.client.settings import OffsetReset
 from pykbroker.client.topics import create_partitions
-from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
 from tests.client.support import QUICK, create
@@ -133,18 +132,6 @@ async def test_offset_that_is_out_of_range_is_an_error_where_it_is_not_to_be_res
         async with Consumer(client, {TP: 9}, auto_offset_reset=OffsetReset.NONE) as consumer:
             with pytest.raises(KafkaError, match=r"offset 9 is out of range, and auto\.offset\.reset is none"):
                 await consumer.poll()
-
-
-async def test_leader_that_is_silent_is_told_of_and_asked_again() -> None:
-    notices: list[str] = []
-    settings = attrs.evolve(QUICK, request_timeout_ms=200)
-    async with AsyncCluster(brokers=1) as kafka, Client(kafka.bootstrap, settings=settings) as client:
-        await kafka.create_topic("t")
-        await produce(client, b"value")
-        with kafka.faults(api="Fetch", freeze=True, times=1):
-            async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
-                assert (await anext(consumer)).value == b"value"
-        assert notices[0] == "broker 1 does not answer in time; it is asked again"
 
 
 async def test_consumer_goes_on_with_another_leader(tmp_path: Path) -> None:

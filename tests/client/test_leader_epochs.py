@@ -109,8 +109,12 @@ async def test_member_that_starts_from_a_committed_offset_finds_out() -> None:
         assert after.leader_epoch > committed.leader_epoch
 
 
-async def test_offset_of_a_topic_that_was_made_anew_is_none_of_the_new_one() -> None:
-    """There is such an offset, but the record before it is another one."""
+@pytest.mark.parametrize("records", [1, 3])
+@pytest.mark.parametrize("has_other_epochs", [True, False])
+async def test_offset_of_a_topic_that_was_made_anew_is_none_of_the_new_one(
+    *, has_other_epochs: bool, records: int
+) -> None:
+    """Where there is such an offset, the record before it is another one."""
     notices: list[str] = []
     async with (
         AsyncCluster(brokers=1) as kafka,
@@ -118,16 +122,18 @@ async def test_offset_of_a_topic_that_was_made_anew_is_none_of_the_new_one() -> 
         Client(kafka.bootstrap, settings=QUICK) as other,
     ):
         await kafka.create_topic("t")
-        await kafka.faults.move_leader("t")
-        await produce(other, b"old")
+        if has_other_epochs:
+            await kafka.faults.move_leader("t")
+        for _ in range(records):
+            await produce(other, b"old")
         async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
-            assert await values(consumer, 1) == [b"old"]
+            assert await values(consumer, records) == [b"old"] * records
             assert await delete_topics(other, ["t"]) == {"t": None}
             await create(other, "t")
             await produce(other, b"0")
             await produce(other, b"1")
             assert await values(consumer, 2) == [b"0", b"1"]
-        assert notices == ["t-0: offset 1 is of another log; going on at 0"]
+        assert notices == [f"t-0: offset {records} is of another log; going on at 0"]
 
 
 def topic_of(topic_id: int, *epochs: int) -> TopicMetadata:

@@ -1,6 +1,7 @@
 """Brokers that go away in the middle, move what they have elsewhere, or stand still."""
 
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
 from tests.client.gates import TlsGate
-from tests.client.support import QUICK, create
+from tests.client.support import QUICK, create, passing
 from tests.support.cluster import until
 from tests.support.running import DEADLINE_S
 
@@ -165,13 +166,30 @@ async def test_what_has_no_answer_does_not_go_to_a_broker_that_is_gone() -> None
 
 
 async def test_silent_broker_is_named() -> None:
-    settings = ClientSettings(request_timeout_ms=100, default_api_timeout_ms=100)
-    async with AsyncCluster(brokers=1) as kafka, Client(kafka.bootstrap, settings=settings) as client:
+    settings, clock = ClientSettings(default_api_timeout_ms=100), SimulatedClock()
+    async with AsyncCluster(brokers=1) as kafka, Client(kafka.bootstrap, settings=settings, clock=clock) as client:
         await client.metadata()
-        with kafka.faults(freeze=True):
-            with pytest.raises(TimeoutError) as raised:
+        async with passing(clock):
+            with kafka.faults(freeze=True), pytest.raises(TimeoutError) as raised:
                 await groups.describe_group(client, "g")
-            assert told(raised.value) == f"{kafka.bootstrap}: no answer in time"
+        assert told(raised.value) == f"{kafka.bootstrap}: no answer in time"
+
+
+async def test_leader_that_is_silent_is_told_of_and_asked_again() -> None:
+    notices: list[str] = []
+    clock = SimulatedClock()
+    async with AsyncCluster(brokers=1) as kafka, Client(kafka.bootstrap, settings=QUICK, clock=clock) as client:
+        await kafka.create_topic("t")
+        async with Client(kafka.bootstrap) as other:
+            await produce(other, b"value")
+        with kafka.faults(api="Fetch", freeze=True, times=1) as fault:
+            async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
+                await until(lambda: fault.hits)
+                clock.advance(QUICK.request_timeout_ms)
+                await until(lambda: notices)
+                async with passing(clock):
+                    assert (await anext(consumer)).value == b"value"
+        assert notices[0] == "broker 1 does not answer in time; it is asked again"
 
 
 async def test_partitions_have_their_turn_where_an_answer_has_not_room_for_all() -> None:
@@ -224,6 +242,8 @@ async def test_connection_through_tls_knows_that_it_has_ended() -> None:
 
     async def serve(stream: anyio.abc.ByteStream) -> None:
         async with stream:
+            await stream.receive()
+            await stream.send(struct.pack(">ii", 4, 0))
             await enough.wait()
 
     server, trusted = context_for("127.0.0.1"), ssl.create_default_context(cadata=CA.cert_pem.bytes().decode())
@@ -231,6 +251,7 @@ async def test_connection_through_tls_knows_that_it_has_ended() -> None:
         tasks.start_soon(TLSListener(tcp, server, standard_compatible=False).serve, serve)
         port = tcp.extra(anyio.abc.SocketAttribute.local_port)
         channel = await TlsNetwork(trusted, 1000).connect("127.0.0.1", port)
+        await channel.exchange(b"question")  # before it, what ends the handshake may not have been read
         assert not await channel.has_ended()
         enough.set()
         with anyio.fail_after(DEADLINE_S):
