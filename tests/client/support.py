@@ -15,7 +15,9 @@ from pykbroker.client.connection import Address
 from pykbroker.client.topics import NewTopic, create_topics
 from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig
+from pykbroker.embedded import AsyncCluster
 from pykbroker.peer import Channel, Network, SocketNetwork
+from tests.support.running import DEADLINE_S
 from wire.errors import ErrorCode
 from wire.frame import API_VERSIONS, encode_response, read_request_header
 from wire.messages.brokers import ApiVersion, ApiVersionsResponse
@@ -134,6 +136,14 @@ class OldBroker:
         )
         chunks = encode_response(API_VERSIONS, version if is_served else 0, correlation_id, response)
         return b"".join(map(bytes, chunks))  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def one_broker() -> AsyncIterator[AsyncCluster]:
+    """One that can be hurt."""
+    with anyio.fail_after(DEADLINE_S):
+        async with AsyncCluster(brokers=1) as kafka:
+            yield kafka
 
 
 async def receive_frame(stream: anyio.abc.ByteStream) -> bytes:

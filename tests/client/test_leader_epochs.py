@@ -12,11 +12,10 @@ from pykbroker.client.member import GroupConsumer
 from pykbroker.client.metadata import PartitionMetadata, TopicMetadata, newest
 from pykbroker.client.settings import OffsetReset
 from pykbroker.client.topics import delete_topics
-from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
 from tests.client.parted import Parted, produce
-from tests.client.support import KAFKA_2_6, QUICK, OldBroker, Rerouted, create
+from tests.client.support import KAFKA_2_6, QUICK, OldBroker, Rerouted, create, one_broker
 from wire.errors import ErrorCode
 
 pytestmark = pytest.mark.anyio
@@ -117,7 +116,7 @@ async def test_offset_of_a_topic_that_was_made_anew_is_none_of_the_new_one(
     """Where there is such an offset, the record before it is another one."""
     notices: list[str] = []
     async with (
-        AsyncCluster(brokers=1) as kafka,
+        one_broker() as kafka,
         Client(kafka.bootstrap, settings=QUICK) as client,
         Client(kafka.bootstrap, settings=QUICK) as other,
     ):

@@ -26,7 +26,7 @@ from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
 from tests.client.gates import TlsGate
-from tests.client.support import QUICK, create, passing
+from tests.client.support import QUICK, create, one_broker, passing
 from tests.support.cluster import until
 from tests.support.running import DEADLINE_S
 
@@ -154,7 +154,7 @@ async def test_commit_that_failed_is_made_up_for(kafka: AsyncCluster) -> None:
 
 
 async def test_what_has_no_answer_does_not_go_to_a_broker_that_is_gone() -> None:
-    async with AsyncCluster(brokers=1) as kafka, Client(kafka.bootstrap, settings=QUICK) as client:
+    async with one_broker() as kafka, Client(kafka.bootstrap, settings=QUICK) as client:
         await kafka.create_topic("t")
         producer = Producer(client, acks=0)
         await producer.send("t", b"0")
@@ -167,7 +167,7 @@ async def test_what_has_no_answer_does_not_go_to_a_broker_that_is_gone() -> None
 
 async def test_silent_broker_is_named() -> None:
     settings, clock = ClientSettings(default_api_timeout_ms=100), SimulatedClock()
-    async with AsyncCluster(brokers=1) as kafka, Client(kafka.bootstrap, settings=settings, clock=clock) as client:
+    async with one_broker() as kafka, Client(kafka.bootstrap, settings=settings, clock=clock) as client:
         await client.metadata()
         async with passing(clock):
             with kafka.faults(freeze=True), pytest.raises(TimeoutError) as raised:
@@ -178,7 +178,7 @@ async def test_silent_broker_is_named() -> None:
 async def test_leader_that_is_silent_is_told_of_and_asked_again() -> None:
     notices: list[str] = []
     clock = SimulatedClock()
-    async with AsyncCluster(brokers=1) as kafka, Client(kafka.bootstrap, settings=QUICK, clock=clock) as client:
+    async with one_broker() as kafka, Client(kafka.bootstrap, settings=QUICK, clock=clock) as client:
         await kafka.create_topic("t")
         async with Client(kafka.bootstrap) as other:
             await produce(other, b"value")
@@ -195,7 +195,7 @@ async def test_leader_that_is_silent_is_told_of_and_asked_again() -> None:
 async def test_partitions_have_their_turn_where_an_answer_has_not_room_for_all() -> None:
     settings = attrs.evolve(QUICK, fetch_max_bytes=1)
     tps = [TopicPartition("t", index) for index in range(3)]
-    async with AsyncCluster(brokers=1) as kafka, Client(kafka.bootstrap, settings=settings) as client:
+    async with one_broker() as kafka, Client(kafka.bootstrap, settings=settings) as client:
         await kafka.create_topic("t", 3)
         for _ in range(2):
             async with Producer(client) as producer:
