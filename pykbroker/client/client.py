@@ -284,7 +284,11 @@ class Client:
             await self.retry(attempt)
         except (KafkaError, OSError) as error:
             # Most have results, which tell more; others were not asked for the last time.
-            failure = KafkaError(ErrorCode.NETWORK_EXCEPTION, told(error)) if isinstance(error, OSError) else error
+            failure = (
+                KafkaError(ErrorCode.NETWORK_EXCEPTION, address_and_reason(error))
+                if isinstance(error, OSError)
+                else error
+            )
             for tp in left:
                 results.setdefault(tp, failure)
         return results
@@ -430,13 +434,13 @@ def reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        told = f"TLS: {error.reason or error}"
-        is_about_certificate = "ALERT" in told and ("CERTIFICATE" in told or "UNKNOWN_CA" in told)
-        return f"{told}; {WANTS_CERTIFICATE}" if is_about_certificate else told
+        text = f"TLS: {error.reason or error}"
+        is_about_certificate = "ALERT" in text and ("CERTIFICATE" in text or "UNKNOWN_CA" in text)
+        return f"{text}; {WANTS_CERTIFICATE}" if is_about_certificate else text
     return error.strerror or str(error)
 
 
-def told(error: OSError) -> str:
+def address_and_reason(error: OSError) -> str:
     """Say who could not be asked, and why."""
     return ": ".join([*getattr(error, "__notes__", ())[:1], reason(error)])
 

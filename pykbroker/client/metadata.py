@@ -75,12 +75,14 @@ def newest(known: TopicMetadata, told: TopicMetadata) -> TopicMetadata:
     """
     if told.id == ZERO_UUID or told.id != known.id:
         return told
-    epochs = {each.index: each for each in known.partitions}
-    partitions = tuple(
-        before if (before := epochs.get(each.index, each)).leader_epoch > each.leader_epoch else each
-        for each in told.partitions
-    )
-    return attrs.evolve(told, partitions=partitions)
+    behind = {
+        before.index: before
+        for before, each in zip(known.partitions, told.partitions, strict=False)
+        if before.leader_epoch > each.leader_epoch
+    }
+    if not behind:
+        return told
+    return attrs.evolve(told, partitions=tuple(behind.get(each.index, each) for each in told.partitions))
 
 
 def _topic(told: Any) -> TopicMetadata:

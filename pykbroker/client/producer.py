@@ -137,7 +137,14 @@ class Producer:
     async def flush(self) -> None:
         """Send all records that wait. Raises: KafkaError of the first batch that was refused for good."""
         async with self._flushing:
-            await self._flush()
+            is_complete = False
+            try:
+                await self._flush()
+                is_complete = True
+            finally:
+                if not is_complete:
+                    # Nobody knows the sequences of what was given up: go on as another producer.
+                    self._forget_producer_id()
 
     async def _flush(self) -> None:
         waiting, self._waiting, self._waiting_bytes, self._total_bytes = self._waiting, {}, {}, 0
@@ -170,8 +177,6 @@ class Producer:
                 is_known = False
                 self._forget_producer_id()
         if failed:
-            # The broker does not know the sequences of what was given up: go on as another producer.
-            self._forget_producer_id()
             tp, error = next(iter(failed.items()))
             raise KafkaError(error.code, f"{tp}: {error.message}" if error.message else str(tp))
 

@@ -14,7 +14,7 @@ import trustme
 from anyio.streams.tls import TLSListener
 
 from pykbroker.client import Client, ClientSettings, groups, offsets
-from pykbroker.client.client import told
+from pykbroker.client.client import address_and_reason
 from pykbroker.client.consumer import Consumer
 from pykbroker.client.member import GroupConsumer
 from pykbroker.client.offsets import list_offsets_or_errors
@@ -86,6 +86,22 @@ async def test_records_are_there_once_and_in_order_whatever_happens_to_brokers(k
         await kafka.faults.move_leader("t")
         await send()
         assert await everything(client) == expected
+
+
+async def test_records_after_a_flush_that_was_cancelled_are_none_that_the_broker_has() -> None:
+    """The batch is in, but nobody was told: the next one must not be taken for it."""
+    async with one_broker() as kafka, Client(kafka.bootstrap, settings=QUICK) as client:
+        await kafka.create_topic("t")
+        producer = Producer(client, is_idempotent=True)
+        with kafka.faults(api="Produce", delay_ms=60_000, when="after", times=1) as fault:
+            async with anyio.create_task_group() as tasks:
+                await producer.send("t", b"0")
+                tasks.start_soon(producer.flush)
+                await until(lambda: fault.hits and kafka.broker().services.replicas.partition("t", 0).high_watermark)
+                tasks.cancel_scope.cancel()
+        await producer.send("t", b"1")
+        await producer.flush()
+        assert await everything(client) == [b"0", b"1"]
 
 
 async def test_consumer_reads_on_whatever_happens_to_brokers(kafka: AsyncCluster) -> None:
@@ -172,7 +188,7 @@ async def test_silent_broker_is_named() -> None:
         async with passing(clock):
             with kafka.faults(freeze=True), pytest.raises(TimeoutError) as raised:
                 await groups.describe_group(client, "g")
-        assert told(raised.value) == f"{kafka.bootstrap}: no answer in time"
+        assert address_and_reason(raised.value) == f"{kafka.bootstrap}: no answer in time"
 
 
 async def test_leader_that_is_silent_is_told_of_and_asked_again() -> None:
