@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from pykbroker.client import Client
+from pykbroker.client.consumer import Consumer
+from pykbroker.client.offsets import EpochEnd, EpochQuestion, ends_of_epochs
+from pykbroker.client.topics import delete_topics
+from pykbroker.topic_partition import TopicPartition
 from tests.cli.secured_kafka import SecuredKafka
-from tests.cli.support import Commands
+from tests.cli.support import Commands, produce
+from tests.client.support import create
 
 pytestmark = [pytest.mark.slow, pytest.mark.parallel, pytest.mark.anyio, pytest.mark.xdist_group("maven")]
 
@@ -66,3 +72,20 @@ async def test_configs_and_health(secured_kafka: SecuredKafka) -> None:
     assert lines[1] == ["log.retention.ms", "1000000000", "DYNAMIC_DEFAULT_BROKER"]
     assert (await run("configs", "set", "topic", "c", "nope=1", status=1)).err.startswith("pykbroker: INVALID_CONFIG")
     assert (await run("check")).out.startswith("healthy (brokers: 1, ")
+
+
+async def test_topic_that_is_made_anew_is_read_from_its_beginning(secured_kafka: SecuredKafka) -> None:
+    tp, notices = TopicPartition("anew", 0), list[str]()
+    async with Client(secured_kafka.bootstrap) as client, Client(secured_kafka.bootstrap) as other:
+        await create(other, "anew")
+        await produce(other, "anew", b"0", b"1")
+        async with Consumer(client, {tp: 0}, on_notice=notices.append) as consumer:
+            assert [(await anext(consumer)).value for _ in range(2)] == [b"0", b"1"]
+            assert await delete_topics(other, ["anew"]) == {"anew": None}
+            await create(other, "anew")
+            await produce(other, "anew", b"another")
+            assert (await anext(consumer)).value == b"another"
+        assert notices == ["anew-0: offset 2 is of another log; going on at 0"]
+        leader = await other.leader_of(tp)
+        ends = await ends_of_epochs(other, leader, {tp: EpochQuestion(0, 0)})
+        assert ends == {tp: EpochEnd(0, 1)}
