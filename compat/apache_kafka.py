@@ -132,14 +132,16 @@ def start_cluster(
     version: str = KAFKA_VERSION,
     ports: Sequence[int] = (),
     places: Sequence[Place] = (),
+    listeners: Mapping[str, int] | None = None,
     jvm: Sequence[str] = STOCK_JVM,
     wait: bool = True,
 ) -> KafkaCluster:
     """Format `directory` for a new cluster and start it.
 
     `ports` are the client ports of the nodes (free ones are chosen if empty), `places` where they run (loopback if
-    empty). `properties` are added to each node's server.properties; "{id}" in a value stands for the node's id. With
-    `wait=False` the processes are started, and wait_ready() is the caller's to call.
+    empty). `properties` are added to each node's server.properties; "{id}" in a value stands for the node's id.
+    `listeners` are name → port of more than the plaintext one, for a single node. With `wait=False` the processes are
+    started, and wait_ready() is the caller's to call.
     Raises: Unavailable.
     """
     libs = jars(version)
@@ -161,7 +163,7 @@ def start_cluster(
             for index in range(nodes)
         ],
     )
-    _format(cluster, properties or {})
+    _format(cluster, listeners or {}, properties or {})
     try:
         for node in cluster.nodes:
             cluster.launch(node.id)
@@ -173,7 +175,7 @@ def start_cluster(
     return cluster
 
 
-def _format(cluster: KafkaCluster, properties: Mapping[str, str]) -> None:
+def _format(cluster: KafkaCluster, listeners: Mapping[str, int], properties: Mapping[str, str]) -> None:
     """Write every node's configuration and run Kafka's storage tool on its data directory."""
     cluster_id = _new_id()
     voters = ",".join(f"{node.id}@{node.controller_address}:{node.directory_id}" for node in cluster.nodes)
@@ -181,7 +183,7 @@ def _format(cluster: KafkaCluster, properties: Mapping[str, str]) -> None:
     for node in cluster.nodes:
         node.data_dir.mkdir(parents=True)
         (node.directory / "log4j2.xml").write_text(_LOG4J)
-        lines = {**_server_properties(cluster, node), **properties}
+        lines = {**_server_properties(cluster, node, listeners), **properties}
         text = "".join(f"{name}={value.replace('{id}', str(node.id))}\n" for name, value in lines.items())
         node.server_properties.write_text(text)
         command = [
@@ -198,8 +200,9 @@ def _format(cluster: KafkaCluster, properties: Mapping[str, str]) -> None:
             raise Unavailable(f"formatting Kafka's storage failed:\n{tail(node.directory / 'format.log')}")
 
 
-def _server_properties(cluster: KafkaCluster, node: KafkaNode) -> dict[str, str]:
+def _server_properties(cluster: KafkaCluster, node: KafkaNode, more: Mapping[str, int]) -> dict[str, str]:
     listeners = f"PLAINTEXT://{node.address},CONTROLLER://{node.controller_address}"
+    listeners += "".join(f",{name}://{node.place.host}:{port}" for name, port in more.items())
     replicas, in_sync = min(3, len(cluster.nodes)), min(2, len(cluster.nodes))
     return {
         "process.roles": "broker,controller",

@@ -60,6 +60,10 @@ class Channel(ABC):
         Raises: OSError when the connection is lost.
         """
 
+    async def has_ended(self) -> bool:
+        """Whether the other side has closed it, or said what nobody asked for, since the last exchange."""
+        return False
+
     @abstractmethod
     async def aclose(self) -> None: ...
 
@@ -144,6 +148,13 @@ class Peer:
     @property
     def is_connected(self) -> bool:
         return self._channel is not None
+
+    async def close_if_ended(self) -> bool:
+        """Close a connection that the other side has closed; return whether it had."""
+        has_ended = self._channel is not None and await self._channel.has_ended()
+        if has_ended:
+            await self.aclose()
+        return has_ended
 
     async def aclose(self) -> None:
         """Close the connection; a later call opens another one."""
@@ -275,6 +286,15 @@ class _SocketChannel(Channel):
         larger = memoryview(bytearray(min(max(2 * len(self._buffer), 4), wanted)))
         larger[: len(self._buffer)] = self._buffer
         self._buffer = larger
+
+    async def has_ended(self) -> bool:
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     async def aclose(self) -> None:
         if self._socket.fileno() >= 0:

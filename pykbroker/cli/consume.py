@@ -80,7 +80,7 @@ def consume(
         consume.Wanted(
             topics=topics,
             partitions=partition or (),
-            offsets=offset or ("start",),
+            offsets=offset or (),
             number=number,
             at_end=at_end,
             group=group,

@@ -9,7 +9,7 @@ import typer
 from pykbroker.cli.options import DEFAULT_BOOTSTRAP, Cluster, parse_pairs
 from pykbroker.cli.output import complain, fail
 from pykbroker.client import Client, ClientSettings, NoBrokerError, NotServedError
-from pykbroker.client.client import reason
+from pykbroker.client.client import address_and_reason
 from pykbroker.client.properties import settings_from
 from pykbroker.config import ConfigError, read_properties
 from pykbroker.errors import KafkaError
@@ -54,7 +54,7 @@ def run(cluster: Cluster, work: Callable[[Client], Awaitable[T]], settings: Clie
     except ProtocolError as error:
         raise fail(f"a broker sent what is not Kafka's: {error}") from None
     except OSError as error:
-        raise fail(reason(error)) from None
+        raise fail(address_and_reason(error)) from None
     except UnicodeEncodeError as error:  # a name among the words is not UTF-8
         raise fail(f"{error.object!r} is no text") from None
 

@@ -15,6 +15,7 @@ Rules
   somebody else may lead, coordinate or control by now. A retry within another one is a single attempt: the outermost
   has the deadline, and no question waits beyond it, but those that say how long they take (joining a group).
 - Where anybody will do, brokers that are connected are asked first, and each has its share of the time that is left.
+- A broker that cannot prove who it is, or to which the client cannot, is not asked again: neither changes by itself.
 - A lane is a connection for what waits: a fetch must not keep a heartbeat from being sent.
 
 Not here: what to ask (topics, configs, groups, offsets, transactions), records (producer, consumer).
@@ -23,6 +24,7 @@ Source: Kafka's NetworkClient and AdminApiDriver, in spirit.
 
 import contextlib
 import enum
+import math
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -31,10 +33,20 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
+import attrs
 
 from pykbroker.client.connection import Address, Connection, Question, address_text, parse_bootstrap
 from pykbroker.client.errors import NoBrokerError, NotServedError
-from pykbroker.client.metadata import NOBODY, BrokerMetadata, ClusterMetadata, TopicMetadata, cluster_metadata
+from pykbroker.client.metadata import (
+    NOBODY,
+    BrokerMetadata,
+    ClusterMetadata,
+    PartitionMetadata,
+    TopicMetadata,
+    cluster_metadata,
+    newest,
+)
+from pykbroker.client.security import WANTS_CERTIFICATE
 from pykbroker.client.settings import ClientSettings
 from pykbroker.clock import Clock, SystemClock
 from pykbroker.config import BrokerConfig
@@ -46,6 +58,7 @@ from wire.messages.metadata import FindCoordinatorRequest, MetadataRequest, Meta
 
 T = TypeVar("T")
 
+_LONG_AGO = -math.inf
 _UNKNOWN_TOPIC = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 
 
@@ -138,8 +151,13 @@ class Client:
         self._brokers = metadata.brokers
         self._controller = metadata.controller
         now = self.clock.monotonic_ms()
-        self._topics.update((topic.name, (topic, now)) for topic in metadata.topics.values() if not topic.error)
-        return metadata
+        topics = dict(metadata.topics)
+        for name, topic in metadata.topics.items():
+            if not topic.error:
+                known = self._topics.get(name)
+                topics[name] = topic if known is None else newest(known[0], topic)
+                self._topics[name] = (topics[name], now)
+        return attrs.evolve(metadata, topics=topics)
 
     async def topic(self, name: str, *, allow_auto_topic_creation: bool = False) -> TopicMetadata:
         """Return what is known of a topic, asking where it is not known yet or any more.
@@ -160,17 +178,27 @@ class Client:
 
     async def leader_of(self, tp: TopicPartition) -> int:
         """Return the broker that leads. Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody does."""
+        return (await self.led_partition(tp)).leader
+
+    async def led_partition(self, tp: TopicPartition) -> PartitionMetadata:
+        """Return who leads, and in which epoch. Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody does."""
         topic = await self.topic(tp.topic)
         try:
-            return _leader_in(topic, tp)
+            return _led_in(topic, tp)
         except KafkaError:
-            self._topics.pop(tp.topic, None)
+            self._topics[tp.topic] = (topic, _LONG_AGO)
             raise
 
+    def known_leader_epoch(self, tp: TopicPartition) -> int:
+        """Return the epoch of the leader that was told last; -1: not known."""
+        topic, _ = self._topics.get(tp.topic, (None, _LONG_AGO))
+        known = () if topic is None else topic.partitions[tp.partition : tp.partition + 1]
+        return known[0].leader_epoch if known else -1
+
     def forget(self) -> None:
-        """Forget who leads, who coordinates and who controls."""
+        """Let who leads, who coordinates and who controls be asked for anew; leader epochs do not go back."""
         self._controller = NOBODY
-        self._topics.clear()
+        self._topics = {name: (topic, _LONG_AGO) for name, (topic, _) in self._topics.items()}
         self._coordinators.clear()
 
     # Asking
@@ -232,6 +260,8 @@ class Client:
         async def ask_one(leader: int, led: list[TopicPartition]) -> None:
             try:
                 results.update(await ask(leader, led))
+            except ssl.SSLError:
+                raise
             except OSError as error:
                 message = f"broker {leader}: {reason(error)}"
                 results.update((tp, KafkaError(ErrorCode.NETWORK_EXCEPTION, message)) for tp in led)
@@ -254,7 +284,11 @@ class Client:
             await self.retry(attempt)
         except (KafkaError, OSError) as error:
             # Most have results, which tell more; others were not asked for the last time.
-            failure = KafkaError(ErrorCode.NETWORK_EXCEPTION, reason(error)) if isinstance(error, OSError) else error
+            failure = (
+                KafkaError(ErrorCode.NETWORK_EXCEPTION, address_and_reason(error))
+                if isinstance(error, OSError)
+                else error
+            )
             for tp in left:
                 results.setdefault(tp, failure)
         return results
@@ -271,7 +305,7 @@ class Client:
                 continue
             for tp in tps:
                 try:
-                    leaders[tp] = _leader_in(topic, tp)
+                    leaders[tp] = _led_in(topic, tp).leader
                 except KafkaError as error:
                     leaders[tp] = error
         return leaders
@@ -297,6 +331,8 @@ class Client:
                         limit_ms = unknown_until_ms
                     if self.clock.monotonic_ms() + pause_ms > limit_ms:
                         raise
+                except ssl.SSLError:  # who they are does not change
+                    raise
                 except OSError:
                     if self.clock.monotonic_ms() + pause_ms > limit_ms:
                         raise
@@ -325,10 +361,14 @@ class Client:
     ) -> Any:
         """Ask within the time that is left, or a share of it. Raises: OSError, NotServedError."""
         deadline = _deadline.get()
-        if deadline is None or timeout_ms is not None:
-            return await connection.ask(question, timeout_ms=timeout_ms)
-        left_ms = max(deadline.at_ms - self.clock.monotonic_ms(), 0) / among
-        return await self.clock.within(left_ms, connection.ask(question))
+        try:
+            if deadline is None or timeout_ms is not None:
+                return await connection.ask(question, timeout_ms=timeout_ms)
+            left_ms = max(deadline.at_ms - self.clock.monotonic_ms(), 0) / among
+            return await self.clock.within(left_ms, connection.ask(question))
+        except OSError as error:
+            error.add_note(address_text(connection.address))
+            raise
 
     # Connections
 
@@ -394,18 +434,25 @@ def reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or error}"
+        text = f"TLS: {error.reason or error}"
+        is_about_certificate = "ALERT" in text and ("CERTIFICATE" in text or "UNKNOWN_CA" in text)
+        return f"{text}; {WANTS_CERTIFICATE}" if is_about_certificate else text
     return error.strerror or str(error)
 
 
-def _leader_in(topic: TopicMetadata, tp: TopicPartition) -> int:
+def address_and_reason(error: OSError) -> str:
+    """Say who could not be asked, and why."""
+    return ": ".join([*getattr(error, "__notes__", ())[:1], reason(error)])
+
+
+def _led_in(topic: TopicMetadata, tp: TopicPartition) -> PartitionMetadata:
     """Raises: KafkaError, LEADER_NOT_AVAILABLE where nobody leads."""
     if not 0 <= tp.partition < len(topic.partitions):
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{tp.topic} has {len(topic.partitions)} partitions")
-    leader = topic.partitions[tp.partition].leader
-    if leader == NOBODY:
+    partition = topic.partitions[tp.partition]
+    if partition.leader == NOBODY:
         raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, f"nobody leads {tp}")
-    return leader
+    return partition
 
 
 def _may_pass(result: object, *, is_late: bool) -> bool:
@@ -422,7 +469,7 @@ async def _all_at_once(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
     async def call(coroutine: Coroutine[Any, Any, None]) -> None:
         try:
             await coroutine
-        except (KafkaError, NotServedError, NoBrokerError) as error:
+        except (KafkaError, NotServedError, NoBrokerError, ssl.SSLError) as error:
             failures.append(error)
 
     async with anyio.create_task_group() as tasks:

@@ -5,6 +5,8 @@ Owns: a `Peer`, and the versions that the broker at its other end told.
 Rules
 - One request at a time: who has to wait long (for records, for the other members of a group) takes a connection of
   his own.
+- A broker closes connections that are idle for long, and all when it stops. Before each question that is looked for:
+  one that has no answer would be lost otherwise, without a word.
 - Where SASL is set, a connection authenticates behind that, and again before its time is over (KIP-368).
 - The first question of a connection is ApiVersions. A broker that does not know its version 3 answers in version 0,
   which reads as garbage here; it is asked again, in version 0 (KIP-511).
@@ -46,6 +48,7 @@ _FLEXIBLE_API_VERSIONS = 3
 _ADDRESS = re.compile(r"(?:\[(?P<ip6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _NO_LIMIT = 32767
 _LIFETIME_SHARE = 0.85  # of a session, after which it authenticates again
+_LEAST_LIFETIME_MS = 1_000  # a Kafka broker takes it no sooner
 
 
 @attrs.frozen
@@ -109,6 +112,13 @@ class Connection:
         async with self._lock:
             return await self._known_versions()
 
+    async def max_version(self, message: type[Any]) -> int:
+        """Return the highest version of a request that both sides know; -1: there is none. Raises: OSError."""
+        api = API_BY_KEY[spec_of(message).key or 0]
+        lowest, highest = (await self.versions()).get(api.key, (0, -1))
+        highest = min(highest, api.max_version)
+        return highest if highest >= max(lowest, api.min_version) else -1
+
     async def aclose(self) -> None:
         self._versions = None
         await self._peer.aclose()
@@ -129,6 +139,8 @@ class Connection:
         return highest
 
     async def _known_versions(self) -> dict[int, tuple[int, int]]:
+        if await self._peer.close_if_ended():
+            self._versions = None
         versions = self._versions
         if versions is None:
             answer = await self._ask_versions()
@@ -159,7 +171,7 @@ class Connection:
         finally:
             if not is_complete:
                 await self._peer.aclose()
-        holds_ms = lifetime_ms * _LIFETIME_SHARE if lifetime_ms else math.inf
+        holds_ms = max(lifetime_ms * _LIFETIME_SHARE, _LEAST_LIFETIME_MS) if lifetime_ms else math.inf
         self._authenticate_at_ms = self._clock.monotonic_ms() + holds_ms
 
     async def _ask_versions(self) -> Any:

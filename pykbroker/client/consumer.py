@@ -9,22 +9,28 @@ Owns: the position of each partition, twice: how far it was fetched, and (`posit
 Rules
 - A task per leader fetches the partitions it leads and hands each answer over before it fetches again, so at most one
   answer per leader waits for the caller. A slow leader does not hold up the others.
+- Partitions that brought something are asked for last the next time, so that none is left out where an answer has not
+  room for all.
 - A partition that has another leader, or none, is given to the task of the new one after a look at the metadata.
 - With `until`, a partition ends at that offset, exclusive, and the iteration with the last partition. Control
   batches and offsets that compaction removed count: it is the position that has to get there.
 - With `grows`, partitions that the topics get later are fetched, too, from their beginning; they are looked for every
   `metadata.max.age.ms`.
-- An offset that is out of range goes to the nearer end of the log.
-- With read_committed, batches of aborted transactions are left out: those of the listed producers, from the listed
-  offset to the producer's abort marker.
+- Each fetch says which leader epoch the client knows, so that only the leader it means answers, and of which epoch
+  the last batch was. A leader that does not have that batch, since it was elected without it, tells where the logs
+  part: there it goes on. Before Fetch 12 a new leader is asked that by OffsetForLeaderEpoch.
+- An offset that is out of range, or of a log that the topic of this name no longer has, goes where
+  `auto_offset_reset` says. Of each such move, and of a leader that is silent, `on_notice` is told.
 
-Not here: groups (member). Sources: KIP-98 (aborted transactions).
+Not here: what is in an answer (fetched), groups (member). Sources: KIP-320 and KIP-595 (leader epochs).
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import attrs
@@ -33,57 +39,65 @@ from anyio.abc import TaskGroup
 from pykbroker.client.client import Client, Lane
 from pykbroker.client.connection import Question
 from pykbroker.client.errors import NotServedError
-from pykbroker.client.offsets import BEGINNING, END, IsolationLevel, list_offsets
+from pykbroker.client.fetched import ConsumedRecord, Fetched
+from pykbroker.client.offsets import (
+    BEGINNING,
+    END,
+    UNKNOWN_EPOCH,
+    EpochEnd,
+    EpochQuestion,
+    IsolationLevel,
+    ends_of_epochs,
+    list_offsets,
+)
+from pykbroker.client.settings import OffsetReset
 from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode, ProtocolError
 from wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
-from wire.records import (
-    BatchHeader,
-    ControlType,
-    TimestampType,
-    batch_crc,
-    iter_batches,
-    iter_records,
-    read_end_txn_marker,
-    read_records,
-)
+from wire.messages.offsets import OffsetForLeaderEpochRequest
+from wire.records import iter_batches
+from wire.schema import ZERO_UUID, Uuid
 
 _MAX_FETCH_VERSION = 12  # later ones name topics by id
+_LAST_EPOCH_FROM = 12  # the leader compares it
+_EPOCH_ENDS_FROM = 3  # for consumers; before, brokers only may ask
 _NO_SESSION = -1
 FAILURES = (KafkaError, OSError, NotServedError, ProtocolError)  # what is passed on to the caller
 
 
-class ConsumedRecord(NamedTuple):
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int  # -1: none
-    timestamp_type: TimestampType
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
-    leader_epoch: int
-    producer_id: int  # -1: none
-    producer_epoch: int
-    attributes: int  # of its batch
-    log_start_offset: int  # of the partition, as the answer told that brought the record; so the next two
-    last_stable_offset: int
-    high_watermark: int
-
-
 @attrs.define(eq=False)
-class Fetched:
-    """What an answer brought of one partition."""
+class _Partition:
+    """How far a partition was fetched, and from whom."""
 
-    tp: TopicPartition
-    records: bytes
-    first_offset: int  # records before it were not asked for
-    next_offset: int
-    aborted: list[tuple[int, int]]  # (first offset, producer id)
-    log_start_offset: int
-    last_stable_offset: int
-    high_watermark: int
+    fetched_to: int
+    last_epoch: int = UNKNOWN_EPOCH  # of the last batch before it
+    until: int | None = None
+    leader_epoch: int = UNKNOWN_EPOCH  # of the leader that is asked
+    high_watermark: int = -1  # the largest that was told
+    told_epoch: int = UNKNOWN_EPOCH  # the last epoch, where the leader was told of it
+    is_checked: bool = True  # whether the leader is known to have the last batch
+    is_out_of_range: bool = False
+    diverging: EpochEnd | None = None  # where the leader's log parts from what was read
+    is_of_another_log: bool = False  # the offset is of a topic that had this name before
+    topic_id: Uuid = ZERO_UUID  # zero: not known
+    turn: int = 0  # who has the smallest is asked for first
+
+    def is_at_end(self, position: int) -> bool:
+        return self.until is not None and position >= self.until
+
+    @property
+    def is_to_leave(self) -> bool:
+        """Whether the offset is not one to go on from."""
+        return self.is_out_of_range or self.is_of_another_log or self.diverging is not None
+
+    def go_to(self, offset: int, last_epoch: int, end: int) -> None:
+        """Go on elsewhere in the log, which ends there."""
+        if self.until is not None and self.until <= self.high_watermark:
+            self.until = min(self.until, max(offset, end))  # what was there to wait for is gone
+        self.fetched_to, self.last_epoch = offset, last_epoch
+        self.is_checked, self.diverging = True, None
+        self.is_out_of_range = self.is_of_another_log = False
 
 
 class Consumer:
@@ -96,17 +110,26 @@ class Consumer:
         isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
         check_crcs: bool = True,
         grows: bool = False,
+        leader_epochs: Mapping[TopicPartition, int] | None = None,
+        auto_offset_reset: OffsetReset = OffsetReset.NEAREST,
+        on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`leader_epochs`: of the last batches before the positions, where they are known."""
         self.positions = dict(positions)
+        self.leader_epochs = dict(leader_epochs or {})  # of the last batches before the positions; -1: not known
         self._client = client
-        self._fetched_to = dict(positions)
-        self._until = {tp: end for tp, end in (until or {}).items() if tp in self.positions}
+        self._partitions = {
+            tp: _Partition(position, self.leader_epochs.get(tp, UNKNOWN_EPOCH), (until or {}).get(tp))
+            for tp, position in positions.items()
+        }
         self._isolation = isolation
         self._checks_crcs = check_crcs
         self._grows = grows
-        self._wanted = {tp for tp in self.positions if not self._is_at_end(tp, self.positions[tp])}
+        self._reset = auto_offset_reset
+        self._notice = on_notice
+        self._wanted = {tp for tp in self.positions if not self._is_at_end(tp)}
         self._failures = 0  # in a row
-        self._out_of_range: set[TopicPartition] = set()
+        self._turns = itertools.count(1)
         self._leaders: dict[int, set[TopicPartition]] = {}  # of the tasks that fetch
         self._polled: Iterator[ConsumedRecord] = iter(())  # what an iteration has still to yield
         self._tasks: TaskGroup
@@ -151,15 +174,21 @@ class Consumer:
         arrived = await self._receive()
         if arrived is None:
             return None
-        records = list(self._records(arrived))
-        self.positions[arrived.tp] = arrived.next_offset
+        records = list(
+            arrived.visible_records(
+                until=self._partitions[arrived.tp].until,
+                checks_crcs=self._checks_crcs,
+                max_decompressed_bytes=self._client.settings.max_decompressed_bytes,
+            )
+        )
+        self._advance(arrived)
         return records
 
     async def poll_batches(self) -> Fetched | None:
         """Do what `poll` does, and leave the records as they are (visible_batches). Raises: KafkaError, OSError."""
         arrived = await self._receive()
         if arrived is not None:
-            self.positions[arrived.tp] = arrived.next_offset
+            self._advance(arrived)
         return arrived
 
     async def _receive(self) -> Fetched | None:
@@ -170,12 +199,18 @@ class Consumer:
             raise arrived
         return arrived
 
+    def _advance(self, arrived: Fetched) -> None:
+        self.positions[arrived.tp] = arrived.next_offset
+        self.leader_epochs[arrived.tp] = arrived.leader_epoch
+        if arrived.notice:
+            self._notice(f"{arrived.tp}: {arrived.notice}; going on at {arrived.next_offset}")
+
     @property
     def _left(self) -> bool:
-        return any(not self._is_at_end(tp, self.positions[tp]) for tp in self._wanted)
+        return any(not self._is_at_end(tp) for tp in self._wanted)
 
-    def _is_at_end(self, tp: TopicPartition, position: int) -> bool:
-        return tp in self._until and position >= self._until[tp]
+    def _is_at_end(self, tp: TopicPartition) -> bool:
+        return self._partitions[tp].is_at_end(self.positions[tp])
 
     # Fetching
 
@@ -184,11 +219,11 @@ class Consumer:
         while partitions:
             try:
                 for tp in sorted(partitions):
-                    if tp in self._out_of_range and await self._move_into_range(tp):
-                        partitions.discard(tp)
-                        continue
-                    leader = await self._client.leader_of(tp)
+                    leader = await self._find_leader(tp)
+                    is_at_end = self._partitions[tp].is_to_leave and await self._go_elsewhere(tp)
                     partitions.discard(tp)
+                    if is_at_end:
+                        continue
                     if leader in self._leaders:
                         self._leaders[leader].add(tp)
                     else:
@@ -204,6 +239,23 @@ class Consumer:
                 await self._arrived.send(error)
                 return
 
+    async def _find_leader(self, tp: TopicPartition) -> int:
+        """Raises: KafkaError, OSError."""
+        topic = await self._client.topic(tp.topic)
+        told = await self._client.led_partition(tp)
+        partition = self._partitions[tp]
+        if partition.topic_id not in (ZERO_UUID, topic.id):
+            partition.is_of_another_log = True
+        partition.topic_id = topic.id
+        if told.leader_epoch != partition.leader_epoch:
+            partition.leader_epoch = told.leader_epoch
+            partition.is_checked = partition.last_epoch == UNKNOWN_EPOCH
+        return told.leader
+
+    async def _assign_anew(self, partitions: set[TopicPartition]) -> None:
+        await self._pause()
+        await self._assign(partitions)
+
     async def _look_for_partitions(self) -> None:
         topics = {tp.topic for tp in self.positions}
         while True:
@@ -213,7 +265,7 @@ class Consumer:
                 tps = {TopicPartition(topic.name, each.index) for topic in found for each in topic.partitions}
                 added = await list_offsets(self._client, dict.fromkeys(tps - set(self.positions), BEGINNING))
                 self.positions |= added
-                self._fetched_to |= added
+                self._partitions |= {tp: _Partition(offset) for tp, offset in added.items()}
                 self._wanted |= set(added)
                 await self._assign(set(added))
 
@@ -223,15 +275,19 @@ class Consumer:
         while led:
             lost: set[TopicPartition] = set()
             try:
-                question = Question.of(self._request(led), _MAX_FETCH_VERSION)
-                answer = await self._client.ask_broker(leader, question, lane=Lane.FETCH)
-                if answer.error_code:
-                    raise KafkaError(error_of(answer.error_code))
-                arrived = self._sort(answer, lost)
+                arrived: list[Fetched | Exception] = []
+                await self._check(leader, led, lost)
+                if not lost:
+                    answer = await self._client.ask_broker(leader, self._question(led), lane=Lane.FETCH)
+                    if answer.error_code:
+                        raise KafkaError(error_of(answer.error_code))
+                    arrived = self._sort(answer, lost)
             except (OSError, KafkaError) as error:
-                if isinstance(error, KafkaError) and not error.code.retriable:
+                if isinstance(error, ssl.SSLError) or (isinstance(error, KafkaError) and not error.code.retriable):
                     await self._arrived.send(error)
                     return
+                if isinstance(error, TimeoutError) and not self._failures:
+                    self._notice(f"broker {leader} does not answer in time; it is asked again")
                 lost, arrived = set(led), []
             except FAILURES as error:
                 await self._arrived.send(error)
@@ -240,31 +296,38 @@ class Consumer:
                 self._failures = 0
             for each in arrived:
                 await self._arrived.send(each)
-            led -= {tp for tp in led if self._is_at_end(tp, self._fetched_to[tp])}
+            led -= {tp for tp in led if (partition := self._partitions[tp]).is_at_end(partition.fetched_to)}
             if lost:
                 led -= lost
-                await self._pause()
-                self._tasks.start_soon(self._assign, lost)
+                self._tasks.start_soon(self._assign_anew, lost)
         del self._leaders[leader]
 
-    def _request(self, led: set[TopicPartition]) -> FetchRequest:
+    def _question(self, led: set[TopicPartition]) -> Question:
         settings = self._client.settings
-        by_topic: dict[str, list[FetchPartition]] = {}
-        for tp in sorted(led):
-            wanted = FetchPartition(
-                tp.partition,
-                fetch_offset=self._fetched_to[tp],
-                partition_max_bytes=settings.max_partition_fetch_bytes,
+
+        def build(version: int) -> FetchRequest:
+            by_topic: dict[str, list[FetchPartition]] = {}
+            for tp in sorted(led, key=lambda tp: (self._partitions[tp].turn, tp)):
+                partition = self._partitions[tp]
+                partition.told_epoch = partition.last_epoch if version >= _LAST_EPOCH_FROM else UNKNOWN_EPOCH
+                wanted = FetchPartition(
+                    tp.partition,
+                    partition.leader_epoch,
+                    partition.fetched_to,
+                    partition.told_epoch,
+                    partition_max_bytes=settings.max_partition_fetch_bytes,
+                )
+                by_topic.setdefault(tp.topic, []).append(wanted)
+            return FetchRequest(
+                max_wait_ms=settings.fetch_max_wait_ms,
+                min_bytes=settings.fetch_min_bytes,
+                max_bytes=settings.fetch_max_bytes,
+                isolation_level=self._isolation,
+                session_epoch=_NO_SESSION,
+                topics=[FetchTopic(name, partitions=partitions) for name, partitions in by_topic.items()],
             )
-            by_topic.setdefault(tp.topic, []).append(wanted)
-        return FetchRequest(
-            max_wait_ms=settings.fetch_max_wait_ms,
-            min_bytes=settings.fetch_min_bytes,
-            max_bytes=settings.fetch_max_bytes,
-            isolation_level=self._isolation,
-            session_epoch=_NO_SESSION,
-            topics=[FetchTopic(name, partitions=partitions) for name, partitions in by_topic.items()],
-        )
+
+        return Question(FetchRequest, build, _MAX_FETCH_VERSION)
 
     def _sort(self, answer: Any, lost: set[TopicPartition]) -> list[Fetched | Exception]:
         """Take the records out of an answer, and note the partitions that this broker does not serve (any more)."""
@@ -272,25 +335,35 @@ class Consumer:
         for topic in answer.responses:
             for told in topic.partitions:
                 tp = TopicPartition(topic.topic, told.partition_index)
+                partition = self._partitions[tp]
                 error = error_of(told.error_code)
                 if error is ErrorCode.OFFSET_OUT_OF_RANGE:
                     lost.add(tp)
-                    self._out_of_range.add(tp)
+                    partition.is_out_of_range = True
                 elif error and error.retriable:
                     lost.add(tp)
                 elif error:
                     arrived.append(KafkaError(error, str(tp)))
-                elif told.records:
-                    arrived.append(self._take(tp, told))
+                elif told.diverging_epoch.end_offset >= 0:
+                    lost.add(tp)
+                    partition.diverging = EpochEnd(told.diverging_epoch.epoch, told.diverging_epoch.end_offset)
+                else:
+                    partition.is_checked = True
+                    partition.high_watermark = max(partition.high_watermark, told.high_watermark)
+                    if told.records:
+                        arrived.append(self._take(tp, told))
         return arrived
 
     def _take(self, tp: TopicPartition, told: Any) -> Fetched:
         """Copy what the connection's buffer holds, and move on."""
         records = bytes(told.records)
-        first_offset = next_offset = self._fetched_to[tp]
+        partition = self._partitions[tp]
+        first_offset = next_offset = partition.fetched_to
         for header, _ in iter_batches(records):
             next_offset = header.last_offset + 1
-        self._fetched_to[tp] = max(first_offset, next_offset)
+            partition.last_epoch = header.partition_leader_epoch
+        partition.fetched_to = max(first_offset, next_offset)
+        partition.turn = next(self._turns)
         aborted = sorted((each.first_offset, each.producer_id) for each in told.aborted_transactions or ())
         return Fetched(
             tp,
@@ -301,17 +374,68 @@ class Consumer:
             told.log_start_offset,
             told.last_stable_offset,
             told.high_watermark,
+            partition.last_epoch,
         )
 
-    async def _move_into_range(self, tp: TopicPartition) -> bool:
-        """Go to the nearer end of the log; return whether nothing is left to fetch. Raises: KafkaError, OSError."""
+    # Logs that are not what they were
+
+    async def _check(self, leader: int, led: set[TopicPartition], lost: set[TopicPartition]) -> None:
+        """Ask a new leader for what was read, where it does not say so by itself. Raises: KafkaError, OSError."""
+        unchecked = {
+            tp: EpochQuestion(partition.leader_epoch, partition.last_epoch)
+            for tp in led
+            if not (partition := self._partitions[tp]).is_checked
+        }
+        if not unchecked:
+            return
+        connection = await self._client.connection_to(leader, Lane.FETCH)
+        is_told = await connection.max_version(FetchRequest) >= _LAST_EPOCH_FROM
+        if is_told or await connection.max_version(OffsetForLeaderEpochRequest) < _EPOCH_ENDS_FROM:
+            return
+        for tp, end in (await ends_of_epochs(self._client, leader, unchecked)).items():
+            partition = self._partitions[tp]
+            partition.told_epoch = partition.last_epoch
+            if isinstance(end, KafkaError):
+                if not end.code.retriable:
+                    raise KafkaError(end.code, str(tp))
+                lost.add(tp)
+            elif end.offset < 0 or end.epoch < 0:
+                partition.is_out_of_range = True
+                lost.add(tp)
+            elif end.offset < partition.fetched_to:
+                partition.diverging = end
+                lost.add(tp)
+            else:
+                partition.is_checked = True
+
+    async def _go_elsewhere(self, tp: TopicPartition) -> bool:
+        """Leave an offset that is not one of the leader's log; return whether nothing is left to fetch.
+
+        Raises: KafkaError, OSError.
+        """
         beginning = (await list_offsets(self._client, {tp: BEGINNING}))[tp]
         end = (await list_offsets(self._client, {tp: END}, self._isolation))[tp]
-        position = min(max(self._fetched_to[tp], beginning), end)
-        self._fetched_to[tp] = position
-        self._out_of_range.discard(tp)
-        await self._arrived.send(Fetched(tp, b"", position, position, [], beginning, end, end))
-        return self._is_at_end(tp, position)
+        partition = self._partitions[tp]
+        offset, last_epoch, notice = self._way_out(partition, beginning, end)
+        if notice and self._reset is OffsetReset.NONE:
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, f"{tp}: {notice}, and auto.offset.reset is none")
+        partition.go_to(offset, last_epoch, end)
+        await self._arrived.send(Fetched(tp, b"", offset, offset, [], beginning, end, end, last_epoch, notice))
+        return partition.is_at_end(offset)
+
+    def _way_out(self, partition: _Partition, beginning: int, end: int) -> tuple[int, int, str | None]:
+        """Return the offset to go on from, the epoch before it, and what to say; None: it is the same offset."""
+        left, parting = partition.fetched_to, partition.diverging
+        if parting is not None and not partition.is_of_another_log:
+            return parting.offset, parting.epoch, f"what was read from offset {parting.offset} to {left} was truncated"
+        # A leader that is told the last epoch, and knows that one, says where it ended: it has another log.
+        is_unknown_epoch = partition.told_epoch != UNKNOWN_EPOCH and left >= beginning
+        is_other_log = partition.is_of_another_log or is_unknown_epoch
+        nearest = beginning if is_other_log else min(max(left, beginning), end)
+        offset = {OffsetReset.EARLIEST: beginning, OffsetReset.LATEST: end}.get(self._reset, nearest)
+        if offset == left and not is_other_log:
+            return offset, UNKNOWN_EPOCH, None
+        return offset, UNKNOWN_EPOCH, f"offset {left} is {'of another log' if is_other_log else 'out of range'}"
 
     async def _pause(self) -> None:
         settings = self._client.settings
@@ -319,53 +443,3 @@ class Consumer:
         self._failures = min(self._failures + 1, 16)
         self._client.forget()
         await self._client.clock.sleep(pause_ms)
-
-    # Records
-
-    def _records(self, fetched: Fetched) -> Iterator[ConsumedRecord]:
-        tp, until = fetched.tp, self._until.get(fetched.tp)
-        for header, batch in visible_batches(fetched):
-            if self._checks_crcs and header.crc != batch_crc(batch):
-                raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{tp}: the batch at offset {header.base_offset}")
-            for record in iter_records(batch, self._client.settings.max_decompressed_bytes):
-                if record.offset < fetched.first_offset:
-                    continue
-                if until is not None and record.offset >= until:
-                    return
-                yield ConsumedRecord(
-                    tp.topic,
-                    tp.partition,
-                    record.offset,
-                    record.timestamp,
-                    header.timestamp_type,
-                    record.key,
-                    record.value,
-                    record.headers,
-                    header.partition_leader_epoch,
-                    header.producer_id,
-                    header.producer_epoch,
-                    header.attributes,
-                    fetched.log_start_offset,
-                    fetched.last_stable_offset,
-                    fetched.high_watermark,
-                )
-
-
-def visible_batches(fetched: Fetched) -> Iterator[tuple[BatchHeader, memoryview]]:
-    """Leave out control batches, and with read_committed those of aborted transactions."""
-    to_come = list(reversed(fetched.aborted))
-    aborting: set[int] = set()
-    for header, batch in iter_batches(fetched.records):
-        while to_come and to_come[-1][0] <= header.last_offset:
-            aborting.add(to_come.pop()[1])
-        if header.is_control:
-            if header.producer_id in aborting and _is_abort(batch):
-                aborting.discard(header.producer_id)
-        elif not (header.is_transactional and header.producer_id in aborting):
-            yield header, batch
-
-
-def _is_abort(batch: memoryview) -> bool:
-    records = read_records(batch)
-    marker = read_end_txn_marker(records[0]) if records else None
-    return marker is not None and marker[0] is ControlType.ABORT

@@ -15,7 +15,9 @@ Rules
 - What was taken in one generation is not committed in the next: another member may be further by then.
 - The leader looks at its topics every `metadata.max.age.ms`, and has all join again where there are more partitions,
   or a topic that was not there.
-- Where the group has no offset, it begins as `auto_offset_reset` says.
+- Where the group has no offset, it begins as `auto_offset_reset` says; an offset that is out of range goes there, too.
+- An offset is committed with the leader epoch of the record before it, so that the next one who starts from it finds
+  out whether that record is still there (KIP-320).
 - All partitions are given up for a rebalance (the eager protocol).
 
 Not here: fetching (consumer), offsets from outside (groups). Sources: KIP-62, KIP-394; Kafka's RangeAssignor.
@@ -33,8 +35,11 @@ from anyio.abc import TaskGroup
 from pykbroker.client import groups
 from pykbroker.client.client import Client, CoordinatorType, Lane, check
 from pykbroker.client.connection import Question
-from pykbroker.client.consumer import FAILURES, ConsumedRecord, Consumer
-from pykbroker.client.offsets import BEGINNING, IsolationLevel, list_offsets
+from pykbroker.client.consumer import FAILURES, Consumer
+from pykbroker.client.fetched import ConsumedRecord
+from pykbroker.client.groups import CommittedOffset
+from pykbroker.client.offsets import BEGINNING, END, UNKNOWN_EPOCH, IsolationLevel, list_offsets
+from pykbroker.client.settings import OffsetReset
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition, by_topic
 from wire import codec
@@ -84,7 +89,7 @@ class _Delivery:
 
     records: Sequence[ConsumedRecord]
     generation_id: int
-    positions: Mapping[TopicPartition, int]  # what to commit once all records are done with
+    positions: Mapping[TopicPartition, CommittedOffset]  # what to commit once all records are done with
     taken: int = 0
 
     @property
@@ -92,12 +97,13 @@ class _Delivery:
         return self.taken == len(self.records)
 
     @property
-    def reached(self) -> Mapping[TopicPartition, int]:
+    def reached(self) -> Mapping[TopicPartition, CommittedOffset]:
         """What to commit once the records that were taken are done with."""
         if self.is_taken:
             return self.positions
         last = self.records[self.taken - 1]
-        return {TopicPartition(last.topic, last.partition): last.offset + 1}
+        committed = CommittedOffset(last.offset + 1, leader_epoch=last.leader_epoch)
+        return {TopicPartition(last.topic, last.partition): committed}
 
 
 class GroupConsumer:
@@ -107,9 +113,10 @@ class GroupConsumer:
         group_id: str,
         topics: Iterable[str],
         *,
-        auto_offset_reset: int = BEGINNING,
+        auto_offset_reset: OffsetReset = OffsetReset.EARLIEST,
         isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
         auto_commit_interval_ms: int = 5_000,
+        on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.assignment: list[TopicPartition] = []  # while it is being fetched; nothing while members join
         self._client = client
@@ -118,11 +125,12 @@ class GroupConsumer:
         self._reset = auto_offset_reset
         self._isolation = isolation
         self._commit_interval_ms = auto_commit_interval_ms
+        self._notice = on_notice
         self.member_id = ""
         self._generation_id = -1
         self._partition_counts: dict[str, int] | None = None  # as the leader has assigned them; None: it is another
         self._last: _Delivery | None = None  # what the caller is busy with
-        self._uncommitted: dict[TopicPartition, int] = {}
+        self._uncommitted: dict[TopicPartition, CommittedOffset] = {}
         self._tasks: TaskGroup
         self._arrived, self._arrivals = anyio.create_memory_object_stream[_Delivery | Exception](0)
 
@@ -185,15 +193,15 @@ class GroupConsumer:
 
     async def commit(self) -> None:
         """Commit what is done with. Raises: KafkaError, OSError."""
-        offsets, self._uncommitted = self._uncommitted, {}
-        if offsets:
-            await groups.commit_offsets(
-                self._client,
-                self._group_id,
-                {tp: groups.CommittedOffset(offset) for tp, offset in offsets.items()},
-                generation_id=self._generation_id,
-                member_id=self.member_id,
-            )
+        offsets, generation_id = dict(self._uncommitted), self._generation_id
+        if not offsets:
+            return
+        await groups.commit_offsets(
+            self._client, self._group_id, offsets, generation_id=generation_id, member_id=self.member_id
+        )
+        for tp, committed in offsets.items():
+            if self._uncommitted.get(tp) is committed:  # the caller may have come further
+                del self._uncommitted[tp]
 
     # One generation after another
 
@@ -202,13 +210,18 @@ class GroupConsumer:
             while True:
                 self.assignment = []
                 assigned = await self._join()
-                positions = await self._positions(assigned)
+                start = await self._positions(assigned)
+                consuming = Consumer(
+                    self._client,
+                    {tp: each.offset for tp, each in start.items()},
+                    leader_epochs={tp: each.leader_epoch for tp, each in start.items()},
+                    isolation=self._isolation,
+                    auto_offset_reset=self._reset,
+                    on_notice=self._notice,
+                )
                 self.assignment = assigned
                 failure: Exception | None = None
-                async with (
-                    Consumer(self._client, positions, isolation=self._isolation) as consumer,
-                    anyio.create_task_group() as generation,
-                ):
+                async with consuming as consumer, anyio.create_task_group() as generation:
                     generation.start_soon(self._deliver, consumer)
                     try:
                         await self._stay()
@@ -221,9 +234,16 @@ class GroupConsumer:
             await self._arrived.send(error)
 
     async def _deliver(self, consumer: Consumer) -> None:
+        told: dict[TopicPartition, int] = {}
         try:
             while (records := await consumer.poll()) is not None:
-                await self._arrived.send(_Delivery(records, self._generation_id, dict(consumer.positions)))
+                positions = {
+                    tp: CommittedOffset(offset, leader_epoch=consumer.leader_epochs.get(tp, UNKNOWN_EPOCH))
+                    for tp, offset in consumer.positions.items()
+                    if told.get(tp) != offset
+                }
+                told |= consumer.positions
+                await self._arrived.send(_Delivery(records, self._generation_id, positions))
         except FAILURES as error:
             await self._arrived.send(error)
 
@@ -250,9 +270,7 @@ class GroupConsumer:
                 if error.code is ErrorCode.REBALANCE_IN_PROGRESS:
                     with contextlib.suppress(KafkaError):
                         await self.commit()
-                else:
-                    self.member_id = ""
-                return
+                return  # and the next join tells whether the group knows the member still
 
     async def _topics_have_changed(self) -> bool:
         """As the leader, look whether what was assigned is still all there is. Raises: KafkaError, OSError."""
@@ -277,8 +295,9 @@ class GroupConsumer:
             self.member_id = joined.member_id
             if joined.error_code == ErrorCode.MEMBER_ID_REQUIRED:
                 continue
-            if joined.error_code:
+            if joined.error_code:  # UNKNOWN_MEMBER_ID
                 self.member_id = ""
+                await self._client.clock.sleep(self._client.settings.retry_backoff_ms)
                 continue
             self._generation_id = joined.generation_id
             assignments = await self._assign(joined) if joined.leader == self.member_id else []
@@ -324,12 +343,16 @@ class GroupConsumer:
             for member_id, assigned in range_assignment(members, partitions).items()
         ]
 
-    async def _positions(self, assigned: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where to go on: behind what was committed, or where a group without an offset begins."""
+    async def _positions(self, assigned: Sequence[TopicPartition]) -> dict[TopicPartition, CommittedOffset]:
+        """Where to go on: behind what was committed, or where a group without an offset begins. Raises: KafkaError."""
         committed = await groups.committed_offsets(self._client, self._group_id, assigned)
         others = [tp for tp in assigned if tp not in committed]
-        found = await list_offsets(self._client, dict.fromkeys(others, self._reset), self._isolation)
-        return {tp: each.offset for tp, each in committed.items()} | found
+        if others and self._reset is OffsetReset.NONE:
+            message = f"{self._group_id} has no offset of {others[0]}, and auto.offset.reset is none"
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, message)
+        where = END if self._reset is OffsetReset.LATEST else BEGINNING
+        found = await list_offsets(self._client, dict.fromkeys(others, where), self._isolation)
+        return committed | {tp: CommittedOffset(offset) for tp, offset in found.items()}
 
     async def _leave(self) -> None:
         if self.member_id:

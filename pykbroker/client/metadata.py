@@ -67,6 +67,24 @@ def cluster_metadata(response: Any) -> ClusterMetadata:
     return ClusterMetadata(response.cluster_id, response.controller_id, brokers, topics)
 
 
+def newest(known: TopicMetadata, told: TopicMetadata) -> TopicMetadata:
+    """Return what is told of a topic; of a partition whose leader epoch was larger already, what is known.
+
+    A broker that is behind would lead back to a leader that is none any more. Brokers older than topic ids cannot tell
+    that from a topic that was made anew. Source: KIP-320.
+    """
+    if told.id == ZERO_UUID or told.id != known.id:
+        return told
+    behind = {
+        before.index: before
+        for before, each in zip(known.partitions, told.partitions, strict=False)
+        if before.leader_epoch > each.leader_epoch
+    }
+    if not behind:
+        return told
+    return attrs.evolve(told, partitions=tuple(behind.get(each.index, each) for each in told.partitions))
+
+
 def _topic(told: Any) -> TopicMetadata:
     partitions = [
         PartitionMetadata(

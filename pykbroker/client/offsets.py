@@ -2,9 +2,9 @@
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from pykbroker.client.client import Client
+from pykbroker.client.client import Client, Lane
 from pykbroker.client.connection import Question
 from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
@@ -15,12 +15,16 @@ from wire.messages.offsets import (
     ListOffsetsPartition,
     ListOffsetsRequest,
     ListOffsetsTopic,
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderPartition,
+    OffsetForLeaderTopic,
 )
 
 CONSUMER = -1
 END = -1
 BEGINNING = -2
 TO_HIGH_WATERMARK = -1
+UNKNOWN_EPOCH = -1
 
 
 class IsolationLevel(enum.IntEnum):
@@ -50,7 +54,7 @@ async def list_offsets_or_errors(
     async def ask(leader: int, led: list[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
         by_topic: dict[str, list[ListOffsetsPartition]] = {}
         for tp in led:
-            wanted = ListOffsetsPartition(tp.partition, timestamp=timestamps[tp])
+            wanted = ListOffsetsPartition(tp.partition, client.known_leader_epoch(tp), timestamps[tp])
             by_topic.setdefault(tp.topic, []).append(wanted)
         topics = [ListOffsetsTopic(name, partitions) for name, partitions in by_topic.items()]
         timeout_ms = client.settings.request_timeout_ms
@@ -73,6 +77,35 @@ async def ends(
 ) -> dict[TopicPartition, int]:
     """Return the high watermarks, or with read_committed the last stable offsets. Raises: KafkaError."""
     return await list_offsets(client, dict.fromkeys(partitions, END), isolation)
+
+
+class EpochQuestion(NamedTuple):
+    leader_epoch: int  # of the leader that is asked, as far as it is known
+    epoch: int
+
+
+class EpochEnd(NamedTuple):
+    epoch: int  # the one that was asked for, or the largest before it that the leader's log has; -1: none
+    offset: int  # exclusive; -1: not known
+
+
+async def ends_of_epochs(
+    client: Client, leader: int, asked: Mapping[TopicPartition, EpochQuestion]
+) -> dict[TopicPartition, EpochEnd | KafkaError]:
+    """Ask a leader where the records of epochs end in its logs. Raises: OSError, NotServedError."""
+    by_topic: dict[str, list[OffsetForLeaderPartition]] = {}
+    for tp, question in asked.items():
+        by_topic.setdefault(tp.topic, []).append(OffsetForLeaderPartition(tp.partition, *question))
+    topics = [OffsetForLeaderTopic(name, partitions) for name, partitions in by_topic.items()]
+    request = Question.of(OffsetForLeaderEpochRequest(CONSUMER, topics))
+    answer = await client.ask_broker(leader, request, lane=Lane.FETCH)
+    return {
+        TopicPartition(topic.topic, told.partition): KafkaError(error_of(told.error_code))
+        if told.error_code
+        else EpochEnd(told.leader_epoch, told.end_offset)
+        for topic in answer.topics
+        for told in topic.partitions
+    }
 
 
 async def delete_records(

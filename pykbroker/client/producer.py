@@ -13,13 +13,15 @@ Rules
 - A partition has one batch under way at most, so order holds across retries, idempotent or not.
 - A record without a key goes where the last one went; with the next flush the next partition has its turn.
 - An idempotent producer repeats a batch with the sequence that it had: DUPLICATE_SEQUENCE_NUMBER then means that an
-  answer was lost, and that the batch is in.
+  answer was lost, and that the batch is in. A leader that expects another sequence does not have the batch, nor some
+  before it: it is sent once more, by another producer id.
+- A batch that is too large for its topic goes in halves.
 
 Not here: transactions. Sources: KIP-98 (idempotence), KIP-480 (records without a key).
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 import anyio
@@ -40,6 +42,8 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 NOT_KNOWN = -1
 _MAX_PRODUCE_VERSION = 12  # later ones name topics by id
+_TOO_LARGE = (ErrorCode.MESSAGE_TOO_LARGE, ErrorCode.RECORD_LIST_TOO_LARGE)
+_UNKNOWN_SEQUENCE = (ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.UNKNOWN_PRODUCER_ID)
 _RECORD_OVERHEAD = 32
 _HEADER_OVERHEAD = 10
 
@@ -86,7 +90,7 @@ class Producer:
         self._turns: dict[str, itertools.count[int]] = {}
         self._sticky: dict[str, int] = {}
         self._producer_id, self._producer_epoch = NO_PRODUCER_ID, -1
-        self._sequences: dict[TopicPartition, int] = {}
+        self._sequences: dict[TopicPartition, int] = {}  # of the next batch
 
     async def __aenter__(self) -> "Producer":
         return self
@@ -133,30 +137,46 @@ class Producer:
     async def flush(self) -> None:
         """Send all records that wait. Raises: KafkaError of the first batch that was refused for good."""
         async with self._flushing:
-            await self._flush()
+            is_complete = False
+            try:
+                await self._flush()
+                is_complete = True
+            finally:
+                if not is_complete:
+                    # Nobody knows the sequences of what was given up: go on as another producer.
+                    self._forget_producer_id()
 
     async def _flush(self) -> None:
         waiting, self._waiting, self._waiting_bytes, self._total_bytes = self._waiting, {}, {}, 0
         self._sticky.clear()
-        if not waiting:
-            return
-        if self._is_idempotent and self._producer_id == NO_PRODUCER_ID:
-            await self._init_producer_id()
-        batches = {tp: self._build(tp, records) for tp, records in waiting.items()}
-
-        async def ask(leader: int, led: list[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
-            return await self._produce(leader, [batches[tp] for tp in led])
-
-        results = await self._client.per_leader(batches, ask)
-        failed = {tp: result for tp, result in results.items() if isinstance(result, KafkaError)}
-        for tp, result in results.items():
-            if not isinstance(result, KafkaError):
-                for number, sent in enumerate(batches[tp].records):
-                    sent.offset = result + number if result >= 0 else NOT_KNOWN
+        parts = {tp: [records] for tp, records in waiting.items()}  # to send, one after another
+        failed: dict[TopicPartition, KafkaError] = {}
+        is_known = False  # whether the producer id was there before, so that leaders may have lost what it sent
+        while parts:
+            if self._is_idempotent and self._producer_id == NO_PRODUCER_ID:
+                await self._init_producer_id()
+            else:
+                is_known = True
+            is_forgotten = False
+            batches = {tp: self._build(tp, ahead[0]) for tp, ahead in parts.items()}
+            for tp, result in (await self._send(batches)).items():
+                ahead = parts[tp]
+                if not isinstance(result, KafkaError):
+                    self._sent(batches[tp], result)
+                    del ahead[0]
+                elif result.code in _TOO_LARGE and len(ahead[0]) > 1:
+                    middle = len(ahead[0]) // 2
+                    ahead[0:1] = [ahead[0][:middle], ahead[0][middle:]]
+                elif self._is_idempotent and is_known and result.code in _UNKNOWN_SEQUENCE:
+                    is_forgotten = True
+                else:
+                    failed[tp] = result
+                    ahead.clear()
+            parts = {tp: ahead for tp, ahead in parts.items() if ahead}
+            if is_forgotten:
+                is_known = False
+                self._forget_producer_id()
         if failed:
-            # The broker does not know the sequences of what was given up: go on as another producer.
-            self._producer_id, self._producer_epoch = NO_PRODUCER_ID, -1
-            self._sequences.clear()
             tp, error = next(iter(failed.items()))
             raise KafkaError(error.code, f"{tp}: {error.message}" if error.message else str(tp))
 
@@ -167,19 +187,30 @@ class Producer:
         return self._sticky[topic]
 
     def _build(self, tp: TopicPartition, records: list[SentRecord]) -> _Batch:
-        sequence = -1
-        if self._is_idempotent:
-            sequence = self._sequences.get(tp, 0)
-            self._sequences[tp] = increment_sequence(sequence, len(records))
         encoded = build_batch(
             [sent.record for sent in records],
             codec=self._codec,
             level=self._level,
             producer_id=self._producer_id,
             producer_epoch=self._producer_epoch,
-            base_sequence=sequence,
+            base_sequence=self._sequences.get(tp, 0) if self._is_idempotent else -1,
         )
         return _Batch(tp, encoded, records)
+
+    async def _send(self, batches: Mapping[TopicPartition, _Batch]) -> dict[TopicPartition, int | KafkaError]:
+        async def ask(leader: int, led: list[TopicPartition]) -> dict[TopicPartition, int | KafkaError]:
+            return await self._produce(leader, [batches[tp] for tp in led])
+
+        return await self._client.per_leader(batches, ask)
+
+    def _sent(self, batch: _Batch, base_offset: int) -> None:
+        self._sequences[batch.tp] = increment_sequence(self._sequences.get(batch.tp, 0), len(batch.records))
+        for number, sent in enumerate(batch.records):
+            sent.offset = base_offset + number if base_offset >= 0 else NOT_KNOWN
+
+    def _forget_producer_id(self) -> None:
+        self._producer_id, self._producer_epoch = NO_PRODUCER_ID, -1
+        self._sequences.clear()
 
     async def _produce(self, leader: int, batches: list[_Batch]) -> dict[TopicPartition, int | KafkaError]:
         """Send one request, and return the base offset or the error of each partition. Raises: OSError."""
@@ -192,11 +223,10 @@ class Producer:
             topic_data=[TopicProduceData(name, partition_data=data) for name, data in by_topic.items()],
         )
         question = Question.of(request, _MAX_PRODUCE_VERSION)
-        connection = await self._client.connection_to(leader)
         if self._acks == 0:
-            await connection.send(question)
+            await (await self._client.connection_to(leader)).send(question)
             return {batch.tp: NOT_KNOWN for batch in batches}
-        answer = await connection.ask(question)
+        answer = await self._client.ask_broker(leader, question)
         results: dict[TopicPartition, int | KafkaError] = {}
         for topic in answer.responses:
             for told in topic.partition_responses:

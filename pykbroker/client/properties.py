@@ -22,7 +22,7 @@ import attrs
 
 from pykbroker.client.sasl import MECHANISMS
 from pykbroker.client.security import Pem, SaslSettings, Security, SecurityProtocol, SslSettings
-from pykbroker.client.settings import ClientSettings
+from pykbroker.client.settings import ClientSettings, OffsetReset
 
 _JAAS = re.compile(
     r"\s*(?P<module>[\w.$]+)\s+required(?P<options>(?:\s+[\w.]+\s*=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s;\"]+))*)\s*;\s*"
@@ -58,6 +58,13 @@ _ALIASES = {
     "ssl.key.pem": "ssl.keystore.key",
     "message.max.bytes": "max.request.size",
 }
+_LIBRDKAFKA_RESETS = {
+    "smallest": "earliest",
+    "beginning": "earliest",
+    "largest": "latest",
+    "end": "latest",
+    "error": "none",
+}
 _SSL = {
     "ssl.truststore.location",
     "ssl.truststore.certificates",
@@ -84,8 +91,10 @@ def settings_from(properties: Mapping[str, str], defaults: ClientSettings) -> tu
     }
     if "client.id" in given:
         changes["client_id"] = given["client.id"]
+    if "auto.offset.reset" in given:
+        changes["auto_offset_reset"] = _offset_reset(given["auto.offset.reset"])
     changes["security"] = _security(given)
-    known = {"bootstrap.servers", "client.id", "security.protocol", *_NUMBERS, *_SSL, *_SASL}
+    known = {"bootstrap.servers", "client.id", "auto.offset.reset", "security.protocol", *_NUMBERS, *_SSL, *_SASL}
     return attrs.evolve(defaults, **changes), sorted(name for name in given if name not in known)
 
 
@@ -93,6 +102,15 @@ def _number(name: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text):
         raise ValueError(f"{name}: {text!r} is not a number")
     return int(text)
+
+
+def _offset_reset(text: str) -> OffsetReset:
+    text = _LIBRDKAFKA_RESETS.get(text.lower(), text.lower())
+    try:
+        return OffsetReset(text)
+    except ValueError:
+        names = ", ".join(each.value for each in OffsetReset)
+        raise ValueError(f"auto.offset.reset: {text} is none of {names}") from None
 
 
 def _security(given: Mapping[str, str]) -> Security:

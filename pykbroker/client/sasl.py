@@ -35,6 +35,8 @@ Mechanism = Generator[bytes, bytes, None]
 async def authenticate(ask: Callable[[object], Awaitable[Any]], settings: SaslSettings) -> int:
     """Return for how many ms that holds, 0: for good. Raises: KafkaError, OSError."""
     shaken = await ask(SaslHandshakeRequest(settings.mechanism))
+    if shaken.error_code == ErrorCode.ILLEGAL_SASL_STATE:
+        raise KafkaError(ErrorCode.ILLEGAL_SASL_STATE, "this listener has no SASL (security.protocol)")
     if shaken.error_code:
         known = ", ".join(shaken.mechanisms)
         raise KafkaError(error_of(shaken.error_code), f"{settings.mechanism} is none of the broker's: {known}")

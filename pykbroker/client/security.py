@@ -16,6 +16,8 @@ from pathlib import Path
 
 import attrs
 
+WANTS_CERTIFICATE = "it may want a certificate of the client, or another one (ssl.keystore.location)"
+
 
 class SecurityProtocol(enum.Enum):
     PLAINTEXT = "PLAINTEXT"

@@ -1,8 +1,19 @@
 """The limits of the client, under the names that Kafka's clients have for them; times in milliseconds."""
 
+import enum
+
 import attrs
 
 from pykbroker.client.security import Security
+
+
+class OffsetReset(enum.Enum):
+    """Where a group without an offset begins, and where an offset that is out of range leads to."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    NONE = "none"  # nowhere: it is an error
+    NEAREST = "nearest"  # to the end of the log that is nearer; a group begins as with EARLIEST
 
 
 @attrs.frozen
@@ -29,6 +40,7 @@ class ClientSettings:
     fetch_max_bytes: int = 50 * 1024 * 1024
     max_partition_fetch_bytes: int = 1024 * 1024
     max_decompressed_bytes: int = 256 * 1024 * 1024  # of one batch
+    auto_offset_reset: OffsetReset | None = None  # None: as the caller thinks best
     session_timeout_ms: int = 45_000
     heartbeat_interval_ms: int = 3_000
     rebalance_timeout_ms: int = 60_000

@@ -3,15 +3,19 @@
 Rules
 - The certificate has to be that of the host that is asked for: what bootstrap says at first, then what metadata says.
 - Whatever ends a connection is an OSError, as in `SocketNetwork`.
+- With TLS 1.3 a broker looks at the client's certificate when the client's handshake is over: that it wants another
+  one is what comes in place of the first answer, an alert or just the end.
 """
 
 import errno
+import selectors
 import ssl
 from struct import Struct
 
 import anyio
 import anyio.abc
 
+from pykbroker.client.security import WANTS_CERTIFICATE
 from pykbroker.peer import Channel, Network
 
 _SIZE = Struct(">i")
@@ -49,12 +53,13 @@ class _TlsChannel(Channel):
     def __init__(self, stream: anyio.abc.ByteStream, max_frame_bytes: int) -> None:
         self._stream = stream
         self._max_frame_bytes = max_frame_bytes
+        self._has_received = False
 
     async def send(self, frame: bytes) -> None:
         try:
             await self._stream.send(frame)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise _closed() from None
+            raise self._closed() from None
 
     async def exchange(self, frame: bytes) -> memoryview:
         await self.send(frame)
@@ -74,12 +79,18 @@ class _TlsChannel(Channel):
             while len(received) < at_least:
                 received += await self._stream.receive(_CHUNK_BYTES)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise _closed() from None
+            raise self._closed() from None
+        self._has_received = True
         return received
+
+    def _closed(self) -> ConnectionResetError:
+        why = "" if self._has_received else f"; {WANTS_CERTIFICATE}"
+        return ConnectionResetError(errno.ECONNRESET, f"the broker closed the connection{why}")
+
+    async def has_ended(self) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stream.extra(anyio.abc.SocketAttribute.raw_socket), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     async def aclose(self) -> None:
         await anyio.aclose_forcefully(self._stream)
-
-
-def _closed() -> ConnectionResetError:
-    return ConnectionResetError(errno.ECONNRESET, "the broker closed the connection")

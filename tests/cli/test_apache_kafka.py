@@ -4,30 +4,21 @@ Its broker hears of a change of metadata some time after the controller has answ
 it does.
 """
 
-import json
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
-from clients import Unavailable
-from support import kafka_tools
 
-from pykbroker.client import Client, CoordinatorType, Question
-from pykbroker.client.client import check
-from tests.cli.support import Commands, Done, invoke
-from wire.messages.authentication import AlterUserScramCredentialsRequest, ScramCredentialUpsertion
-from wire.messages.transactions import InitProducerIdRequest
+from pykbroker.client import Client
+from pykbroker.client.consumer import Consumer
+from pykbroker.client.offsets import EpochEnd, EpochQuestion, ends_of_epochs
+from pykbroker.client.topics import delete_topics
+from pykbroker.topic_partition import TopicPartition
+from tests.cli.secured_kafka import SecuredKafka
+from tests.cli.support import Commands, Done, produce
+from tests.client.support import create
 
-COMPAT = Path(__file__).resolve().parent.parent.parent / "compat"
-STOP_S = 60.0
 HEARS_S = 60.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.parallel, pytest.mark.anyio, pytest.mark.xdist_group("maven")]
@@ -38,31 +29,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where Kafka puts its files."""
-    return tmp_path_factory.mktemp("kafka")
-
-
-@pytest.fixture(scope="module")
-def bootstrap(folder: Path) -> Iterator[str]:
-    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"Apache Kafka needs {' and '.join(missing)} on the PATH")
-    command = [sys.executable, "-u", str(COMPAT / "apache_kafka.py"), "1"]
-    env = {**os.environ, "TMPDIR": str(folder)}
-    with subprocess.Popen(command, cwd=COMPAT, stdout=subprocess.PIPE, text=True, env=env) as kafka:
-        try:
-            assert kafka.stdout is not None
-            found = re.search(r"accepts clients on (\S+)", kafka.stdout.readline())
-            if found is None:
-                pytest.skip("Apache Kafka does not start here; what it says is above")
-            yield found[1]
-        finally:
-            kafka.send_signal(signal.SIGINT)
-            kafka.wait(STOP_S)
-
-
 async def shown(run: Commands, condition: Callable[[Done], bool], *words: str) -> Done:
     """Repeat a command until what it says is as wanted."""
     with anyio.fail_after(HEARS_S):
@@ -71,8 +37,8 @@ async def shown(run: Commands, condition: Callable[[Done], bool], *words: str) -
     return done
 
 
-async def test_topics_and_records(bootstrap: str, tmp_path: Path) -> None:
-    run = Commands(bootstrap)
+async def test_topics_and_records(secured_kafka: SecuredKafka, tmp_path: Path) -> None:
+    run = Commands(secured_kafka.bootstrap)
     assert (await run("topics", "create", "t", "-p", "2", "-c", "retention.ms=100000000000")).out == "t: created\n"
     await shown(run, lambda done: ["t", "2", "1"] in done.lines, "topics", "list")
     file = tmp_path / "lines"
@@ -98,8 +64,8 @@ async def test_topics_and_records(bootstrap: str, tmp_path: Path) -> None:
     assert is_gone.err.startswith("pykbroker: UNKNOWN_TOPIC_OR_PARTITION")
 
 
-async def test_groups(bootstrap: str) -> None:
-    run = Commands(bootstrap)
+async def test_groups(secured_kafka: SecuredKafka) -> None:
+    run = Commands(secured_kafka.bootstrap)
     await run("topics", "create", "g", "-p", "1")
     for value in ("0", "1", "2"):
         await run("produce", "g", "-v", value)
@@ -115,8 +81,8 @@ async def test_groups(bootstrap: str) -> None:
     assert (await run("groups", "describe", "readers", status=1)).err.startswith("pykbroker: GROUP_ID_NOT_FOUND")
 
 
-async def test_configs_and_health(bootstrap: str) -> None:
-    run = Commands(bootstrap)
+async def test_configs_and_health(secured_kafka: SecuredKafka) -> None:
+    run = Commands(secured_kafka.bootstrap)
     await run("topics", "create", "c")
     await run("configs", "append", "topic", "c", "cleanup.policy=compact")
     policy = ["cleanup.policy", "delete,compact", "DYNAMIC_TOPIC"]
@@ -131,97 +97,18 @@ async def test_configs_and_health(bootstrap: str) -> None:
     assert (await run("check")).out.startswith("healthy (brokers: 1, ")
 
 
-async def test_internal_topics_are_read_as_kafkas_own_tool_reads_them(bootstrap: str, folder: Path) -> None:
-    run = Commands(bootstrap)
-    await run("topics", "create", "read", "-c", "retention.ms=-1")
-    await run("produce", "read", "-v", "x")
-    await run("consume", "read", "-g", "internal", "-n", "1")
-    await run("configs", "set", "broker", "1", f"listener.name.auth.ssl.key.password={SECRET}")
-    upsertion = ScramCredentialUpsertion(
-        name="alice", mechanism=1, iterations=4096, salt=SECRET.encode(), salted_password=bytes(32)
-    )
-    scram = Question.of(AlterUserScramCredentialsRequest(upsertions=[upsertion]))
-    producer = Question.of(InitProducerIdRequest("id", 60_000))
-    async with Client(bootstrap) as client:
-        await client.ask_controller(scram, lambda answer: check(answer.results[0].error_code))
-        await client.ask_coordinator(
-            CoordinatorType.TRANSACTION, "id", producer, lambda answer: check(answer.error_code)
-        )
-    (data,) = folder.glob("kafka-*/node1/data")
-    copied = folder / "copied"  # both read the same: the log of the controllers grows
-    for topic in DECODERS:
-        for partition in data.glob(f"{topic}-*"):
-            shutil.copytree(partition, copied / partition.name, ignore=shutil.ignore_patterns("*index"))
-    hidden: dict[str, Any] = {}
-    seen = {
-        named
-        for topic, decoder in DECODERS.items()
-        for named in differences(sorted(copied.glob(f"{topic}-*/*0.log")), decoder, hidden)
-    }
-    assert seen >= {
-        "ConfigRecord",
-        "FeatureLevelRecord",
-        "GroupMetadataKey",
-        "LeaderChange",
-        "OffsetCommitKey",
-        "PartitionRecord",
-        "RegisterBrokerRecord",
-        "TopicRecord",
-        "TransactionLogKey",
-        "UserScramCredentialRecord",
-    }
-    assert hidden["value"] == SECRET
-    assert hidden.keys() == {"value", "salt", "stored_key", "server_key"}
-
-
-SECRET = "s3cr3t-value"
-DECODERS = {
-    "__cluster_metadata": "--cluster-metadata-decoder",
-    "__consumer_offsets": "--offsets-decoder",
-    "__transaction_state": "--transaction-log-decoder",
-}
-_DUMPED = re.compile(
-    r"\| offset: (?P<offset>\d+) .* headerKeys: \[\] "
-    r"(?:key: (?P<key>\{.*\}) )?(?:payload: |(?P<control>\w+):? )(?P<value>\{.*\}|<DELETE>)"
-)
-
-
-def differences(files: list[Path], decoder: str, hidden: dict[str, Any]) -> Iterator[str]:
-    """Hold what `log dump` shows of each record against what Kafka's tool does; yield what they are called."""
-    try:
-        command = kafka_tools.java("DumpLogSegments", decoder, "--files", ",".join(map(str, files)))
-    except Unavailable as error:
-        pytest.skip(str(error))
-    dumped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
-    theirs = [match for line in dumped if (match := _DUMPED.match(line))]
-    ours = [
-        entry
-        for entry in map(json.loads, invoke("log", "dump", "-r", "--json", *map(str, files)).out.splitlines())
-        if entry["kind"] == "record"
-    ]
-    assert [int(match["offset"]) for match in theirs] == [entry["offset"] for entry in ours]
-    for match, entry in zip(theirs, ours, strict=True):
-        value = json.loads(match["value"]) if match["value"] != "<DELETE>" else {"data": None}
-        if match["control"]:
-            yield match["control"]
-            assert_agrees(value, entry, hidden)
-            continue
-        yield (entry["key"] or entry["value"])["type"]
-        if match["key"]:
-            assert_agrees(json.loads(match["key"])["data"], entry["key"], hidden)
-        assert_agrees(value["data"], entry["value"], hidden)
-
-
-def assert_agrees(theirs: Any, ours: Any, hidden: dict[str, Any], name: str = "") -> None:
-    """Kafka's tool leaves out tagged fields at their defaults."""
-    if isinstance(theirs, dict):
-        for key, value in theirs.items():
-            ours_name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key.replace("kRaft", "kraft")).lower()
-            assert_agrees(value, ours[ours_name], hidden, ours_name)
-    elif isinstance(theirs, list):
-        for one, other in zip(theirs, ours, strict=True):
-            assert_agrees(one, other, hidden, name)
-    elif ours == "(hidden)":
-        hidden[name] = theirs
-    else:
-        assert ours == theirs
+async def test_topic_that_is_made_anew_is_read_from_its_beginning(secured_kafka: SecuredKafka) -> None:
+    tp, notices = TopicPartition("anew", 0), list[str]()
+    async with Client(secured_kafka.bootstrap) as client, Client(secured_kafka.bootstrap) as other:
+        await create(other, "anew")
+        await produce(other, "anew", b"0", b"1")
+        async with Consumer(client, {tp: 0}, on_notice=notices.append) as consumer:
+            assert [(await anext(consumer)).value for _ in range(2)] == [b"0", b"1"]
+            assert await delete_topics(other, ["anew"]) == {"anew": None}
+            await create(other, "anew")
+            await produce(other, "anew", b"another")
+            assert (await anext(consumer)).value == b"another"
+        assert notices == ["anew-0: offset 2 is of another log; going on at 0"]
+        leader = await other.leader_of(tp)
+        ends = await ends_of_epochs(other, leader, {tp: EpochQuestion(0, 0)})
+        assert ends == {tp: EpochEnd(0, 1)}

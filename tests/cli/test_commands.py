@@ -153,6 +153,22 @@ async def test_reading_begins_and_stops_where_it_is_told(tmp_path: Path, words: 
         assert (await Commands.of(broker)("consume", "t", "-f", "%v", *words)).out == expected
 
 
+async def test_what_is_gone_is_told_and_reading_goes_on(tmp_path: Path) -> None:
+    async with running(tmp_path, group_initial_rebalance_delay_ms="0") as broker, Client(broker.bootstrap) as client:
+        await create(client, "t")
+        await produce(client, "t", b"0", b"1", b"2")
+        run = Commands.of(broker)
+        await run("consume", "t", "-g", "g", "-n", "1")
+        await run("topics", "delete-records", "t", "--before", "2")
+        none = await run("consume", "t", "-g", "g", "-n", "1", "-X", "auto.offset.reset=none", status=1)
+        out_of_range = "t-0: offset 1 is out of range"
+        assert none.err == f"pykbroker: OFFSET_OUT_OF_RANGE: {out_of_range}, and auto.offset.reset is none\n"
+        done = await run("consume", "t", "-g", "g", "-n", "1")
+        assert (done.out, done.err) == ("2\n", f"pykbroker: {out_of_range}; going on at 2\n")
+        unread = await run("consume", "t", "-g", "another", "-n", "1", "-X", "auto.offset.reset=error", status=1)
+        assert "another has no offset of t-0, and auto.offset.reset is none" in unread.err
+
+
 async def test_group_goes_on_behind_what_was_printed(tmp_path: Path) -> None:
     """The five records are one batch: what was fetched with the first of them is not lost."""
     async with running(tmp_path, group_initial_rebalance_delay_ms="0") as broker, Client(broker.bootstrap) as client:
@@ -161,7 +177,9 @@ async def test_group_goes_on_behind_what_was_printed(tmp_path: Path) -> None:
         run = Commands.of(broker)
         for number, printed in ((1, "0\n"), (1, "1\n"), (2, "2\n3\n")):
             assert (await run("consume", "t", "-g", "g", "-n", str(number))).out == printed
-        assert await groups.committed_offsets(client, "g") == {TopicPartition("t", 0): groups.CommittedOffset(4)}
+        assert await groups.committed_offsets(client, "g") == {
+            TopicPartition("t", 0): groups.CommittedOffset(4, leader_epoch=0)
+        }
 
 
 async def test_member_of_a_group_says_that_there_is_no_such_topic(tmp_path: Path) -> None:

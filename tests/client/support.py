@@ -15,7 +15,9 @@ from pykbroker.client.connection import Address
 from pykbroker.client.topics import NewTopic, create_topics
 from pykbroker.clock import SimulatedClock
 from pykbroker.config import BrokerConfig
+from pykbroker.embedded import AsyncCluster
 from pykbroker.peer import Channel, Network, SocketNetwork
+from tests.support.running import DEADLINE_S
 from wire.errors import ErrorCode
 from wire.frame import API_VERSIONS, encode_response, read_request_header
 from wire.messages.brokers import ApiVersion, ApiVersionsResponse
@@ -48,6 +50,9 @@ KAFKA_2_1 = {
     42: (0, 1),
 }
 
+# What matters of Kafka 2.6: epochs of leaders are compared, but a fetch does not tell of the last one that was read.
+KAFKA_2_6 = {**KAFKA_2_1, 0: (3, 8), 1: (4, 11), 2: (1, 5), 3: (0, 9), 23: (3, 3)}
+
 
 class Via(Network):
     """Leads every connection to one address, whatever the metadata say."""
@@ -58,6 +63,17 @@ class Via(Network):
 
     async def connect(self, host: str, port: int) -> Channel:
         return await self._sockets.connect(*self._address)
+
+
+class Rerouted(Network):
+    """Leads connections to other addresses than those that are asked for."""
+
+    def __init__(self, addresses: Mapping[Address, Address]) -> None:
+        self._addresses = addresses
+        self._sockets = SocketNetwork(BrokerConfig.from_properties({}))
+
+    async def connect(self, host: str, port: int) -> Channel:
+        return await self._sockets.connect(*self._addresses[host, port])
 
 
 class Deaf(Network):
@@ -120,6 +136,14 @@ class OldBroker:
         )
         chunks = encode_response(API_VERSIONS, version if is_served else 0, correlation_id, response)
         return b"".join(map(bytes, chunks))  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def one_broker() -> AsyncIterator[AsyncCluster]:
+    """One that can be hurt."""
+    with anyio.fail_after(DEADLINE_S):
+        async with AsyncCluster(brokers=1) as kafka:
+            yield kafka
 
 
 async def receive_frame(stream: anyio.abc.ByteStream) -> bytes:

@@ -12,6 +12,7 @@ from pykbroker.client.client import check
 from pykbroker.client.consumer import Consumer
 from pykbroker.client.offsets import IsolationLevel, delete_records, list_offsets
 from pykbroker.client.producer import Producer
+from pykbroker.client.settings import OffsetReset
 from pykbroker.client.topics import create_partitions
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
@@ -97,6 +98,40 @@ async def test_offset_behind_the_log_goes_to_its_end(tmp_path: Path) -> None:
             assert consumer.positions == {TP: 1}
             await produce(client, b"1")
             assert [record.value for record in await consumer.poll() or ()] == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("start", "reset", "first"),
+    [
+        (0, OffsetReset.EARLIEST, b"1"),
+        (9, OffsetReset.EARLIEST, b"1"),
+        (0, OffsetReset.LATEST, b"later"),
+        (9, OffsetReset.LATEST, b"later"),
+        (0, OffsetReset.NEAREST, b"1"),
+        (9, OffsetReset.NEAREST, b"later"),
+    ],
+)
+async def test_offset_that_is_out_of_range_is_reset_as_it_is_told(
+    tmp_path: Path, start: int, reset: OffsetReset, first: bytes
+) -> None:
+    notices: list[str] = []
+    async with running(tmp_path) as broker, Client(broker.bootstrap, settings=QUICK) as client:
+        await create(client, "t")
+        await produce(client, b"0", b"1", b"2")
+        await delete_records(client, {TP: 1})
+        async with Consumer(client, {TP: start}, auto_offset_reset=reset, on_notice=notices.append) as consumer:
+            assert await consumer.poll() == []
+            await produce(client, b"later")
+            assert (await anext(consumer)).value == first
+        assert notices == [f"t-0: offset {start} is out of range; going on at {1 if first == b'1' else 3}"]
+
+
+async def test_offset_that_is_out_of_range_is_an_error_where_it_is_not_to_be_reset(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client(broker.bootstrap, settings=QUICK) as client:
+        await create(client, "t")
+        async with Consumer(client, {TP: 9}, auto_offset_reset=OffsetReset.NONE) as consumer:
+            with pytest.raises(KafkaError, match=r"offset 9 is out of range, and auto\.offset\.reset is none"):
+                await consumer.poll()
 
 
 async def test_consumer_goes_on_with_another_leader(tmp_path: Path) -> None:

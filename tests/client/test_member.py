@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pykbroker.client import Client, groups, offsets, topics
+from pykbroker.client import Client, groups, topics
 from pykbroker.client.member import GroupConsumer, range_assignment
 from pykbroker.client.producer import Producer
+from pykbroker.client.settings import OffsetReset
 from pykbroker.topic_partition import TopicPartition
 from tests.client.support import QUICK, create
 from tests.support.running import running, until
@@ -40,7 +41,7 @@ async def test_group_without_offsets_begins_where_it_is_told(tmp_path: Path) -> 
     async with running(tmp_path, **AT_ONCE) as broker, Client(broker.bootstrap, settings=QUICK) as client:
         await create(client, "t")
         await produce(client, b"before")
-        async with GroupConsumer(client, "g", ["t"], auto_offset_reset=offsets.END) as member:
+        async with GroupConsumer(client, "g", ["t"], auto_offset_reset=OffsetReset.LATEST) as member:
             await until(lambda: member.assignment)
             await produce(client, b"after")
             assert [record.value for record in await member.poll()] == [b"after"]
@@ -58,7 +59,7 @@ async def test_what_the_caller_is_busy_with_is_not_committed(tmp_path: Path) -> 
             await produce(client, b"second")
             await member.poll()  # so the first is done with
             await member.commit()
-            assert await groups.committed_offsets(client, "g") == {tp: groups.CommittedOffset(1)}
+            assert await groups.committed_offsets(client, "g") == {tp: groups.CommittedOffset(1, leader_epoch=0)}
 
 
 async def test_second_member_takes_its_share_and_gives_it_back(tmp_path: Path) -> None:
@@ -99,16 +100,16 @@ async def test_records_that_were_not_taken_are_not_committed(tmp_path: Path) -> 
             async for record in member:
                 if record.value == b"1":
                     break
-        assert await groups.committed_offsets(client, "g") == {tp: groups.CommittedOffset(2)}
+        assert await groups.committed_offsets(client, "g") == {tp: groups.CommittedOffset(2, leader_epoch=0)}
 
         with pytest.raises(ZeroDivisionError):
             await fail_at(b"3")
-        assert await groups.committed_offsets(client, "g") == {tp: groups.CommittedOffset(3)}
+        assert await groups.committed_offsets(client, "g") == {tp: groups.CommittedOffset(3, leader_epoch=0)}
 
         async with GroupConsumer(client, "g", ["t"]) as member:
             assert [record.value for record in await member.poll(max_records=1)] == [b"3"]
             assert [record.value for record in await member.poll(max_records=9)] == [b"4"]
-        assert await groups.committed_offsets(client, "g") == {tp: groups.CommittedOffset(5)}
+        assert await groups.committed_offsets(client, "g") == {tp: groups.CommittedOffset(5, leader_epoch=0)}
 
 
 async def test_what_was_taken_in_one_generation_is_not_committed_in_the_next(tmp_path: Path) -> None:

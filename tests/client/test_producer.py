@@ -6,11 +6,13 @@ import anyio
 import pytest
 
 from pykbroker.client import Client, ClientSettings, offsets
-from pykbroker.client.consumer import ConsumedRecord, Consumer
+from pykbroker.client.consumer import Consumer
+from pykbroker.client.fetched import ConsumedRecord
 from pykbroker.client.partitioner import partition_of_key
 from pykbroker.client.producer import NOT_KNOWN, Producer
 from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
+from tests.client.parted import Parted
 from tests.client.support import QUICK, Via, create
 from tests.support.client import partition_of
 from tests.support.proxy import Fate, Proxy
@@ -146,6 +148,46 @@ async def test_batch_that_is_refused_is_an_error_and_the_next_one_is_not(tmp_pat
         sent = await producer.send("t", b"small")
         await producer.flush()
         assert sent.offset == 0
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+async def test_batch_that_is_too_large_for_its_topic_goes_in_parts(tmp_path: Path, is_idempotent: bool) -> None:
+    async with running(tmp_path) as broker, Client(broker.bootstrap) as client:
+        await create(client, "t", max_message_bytes="200")
+        producer = Producer(client, is_idempotent=is_idempotent)
+        for _ in range(2):
+            sent = [await producer.send("t", b"%60d" % number) for number in range(10)]
+            await producer.flush()
+        assert [each.offset for each in sent] == list(range(10, 20))
+        values = [record.value for record in await read(client, TP)]
+        assert values == [b"%60d" % number for number in range(10)] * 2
+
+
+async def test_part_that_is_too_large_by_itself_is_an_error_and_the_parts_before_it_are_in(tmp_path: Path) -> None:
+    async with running(tmp_path) as broker, Client(broker.bootstrap) as client:
+        await create(client, "t", max_message_bytes="200")
+        producer = Producer(client, is_idempotent=True)
+        sent = [await producer.send("t", value) for value in (b"0", b"1", bytes(1000), b"3")]
+        with pytest.raises(KafkaError, match="t-0"):
+            await producer.flush()
+        assert [each.offset for each in sent] == [0, 1, -1, -1]
+
+
+async def test_leader_that_lost_batches_is_sent_the_next_one_all_the_same() -> None:
+    async with Parted.soon() as parted, Client(parted.kafka.bootstrap, settings=QUICK) as client:
+        producer = Producer(client, is_idempotent=True)
+
+        async def send(value: bytes) -> int:
+            sent = await producer.send("t", value)
+            await producer.flush()
+            return sent.offset
+
+        assert await send(b"0") == 0
+        await parted.part()
+        assert [await send(b"lost") for _ in range(2)] == [1, 2]
+        await parted.be_led_by(parted.other)
+        assert await send(b"1") == 1
+        assert [record.value for record in await read(client, TP)] == [b"0", b"1"]
 
 
 async def test_record_over_the_limit_is_refused_here(tmp_path: Path) -> None:

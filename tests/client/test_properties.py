@@ -8,6 +8,7 @@ import pytest
 from pykbroker.client import ClientSettings
 from pykbroker.client.properties import settings_from
 from pykbroker.client.security import Pem, SaslSettings, Security, SecurityProtocol, SslSettings
+from pykbroker.client.settings import OffsetReset
 
 DEFAULTS = ClientSettings()
 PEM = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"
@@ -30,6 +31,11 @@ def test_numbers_and_names_are_taken() -> None:
     )
     assert found == expected
     assert read(message_max_bytes="10") == read(max_request_size="10")
+
+
+@pytest.mark.parametrize("name", ["earliest", "smallest", "Beginning"])
+def test_offset_reset_has_the_names_of_either_client(name: str) -> None:
+    assert read(auto_offset_reset=name) == attrs.evolve(DEFAULTS, auto_offset_reset=OffsetReset.EARLIEST)
 
 
 def test_names_that_mean_nothing_are_told() -> None:

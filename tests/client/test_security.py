@@ -84,7 +84,7 @@ async def test_records_go_through_tls(tmp_path: Path, pem: Path) -> None:
 async def test_client_shows_its_certificate_where_one_is_wanted(tmp_path: Path, pem: Path) -> None:
     async with TlsGate.before(tmp_path, server_context(asks_for_certificate=True)) as gate:
         async with Client(gate.bootstrap, settings=tls(pem / "ca.pem")) as client:
-            with pytest.raises(NoBrokerError):
+            with pytest.raises(NoBrokerError, match="it may want a certificate of the client"):
                 await client.metadata()
         ways = (
             {"ssl_keystore_location": pem / "me.pem"},

@@ -9,15 +9,17 @@ import typer
 from pykbroker.cli.format import Shown, compile_format
 from pykbroker.cli.format_syntax import FormatError
 from pykbroker.cli.options import Cluster
-from pykbroker.cli.output import flush, json_line, progress, record_json, write
+from pykbroker.cli.output import complain, flush, json_line, progress, record_json, write
 from pykbroker.cli.positions import END, START, STORED, From, Position, PositionError, offset_at, parse_ranges
 from pykbroker.cli.running import run
 from pykbroker.client import Client
 from pykbroker.client import offsets as client_offsets
 from pykbroker.client.client import check
-from pykbroker.client.consumer import ConsumedRecord, Consumer
+from pykbroker.client.consumer import Consumer
+from pykbroker.client.fetched import ConsumedRecord
 from pykbroker.client.member import GroupConsumer
-from pykbroker.client.offsets import BEGINNING, IsolationLevel
+from pykbroker.client.offsets import IsolationLevel
+from pykbroker.client.settings import OffsetReset
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
 
@@ -47,7 +49,7 @@ Printer = Callable[[ConsumedRecord, int], str | bytes]
 class Wanted:
     topics: Sequence[str]
     partitions: Sequence[int]  # empty: all
-    offsets: Sequence[str]
+    offsets: Sequence[str]  # empty: from the start, or as auto.offset.reset says of a group
     number: int | None
     at_end: bool
     group: str | None
@@ -62,7 +64,7 @@ def consume(cluster: Cluster, wanted: Wanted, format_: Format | None) -> None:
     """Print records; as JSON, one a line, without a format."""
     printer = _printer(format_)
     try:
-        begin, end = parse_ranges(wanted.offsets, int(time.time() * 1000))
+        begin, end = parse_ranges(wanted.offsets or ("start",), int(time.time() * 1000))
     except PositionError as error:
         raise typer.BadParameter(str(error), param_hint="--offset") from None
     if wanted.group is not None and (end is not None or begin not in (START, END, STORED)):
@@ -100,7 +102,16 @@ async def _alone(client: Client, wanted: Wanted, begin: Position, end: Position 
     number = 0
     with progress("consume", total if wanted.number is None else None, prints=True) as advance:
         grows = until is None and not wanted.partitions
-        async with Consumer(client, first, until=until, isolation=wanted.isolation, grows=grows) as consumer:
+        consumer = Consumer(
+            client,
+            first,
+            until=until,
+            isolation=wanted.isolation,
+            grows=grows,
+            auto_offset_reset=client.settings.auto_offset_reset or OffsetReset.NEAREST,
+            on_notice=complain,
+        )
+        async with consumer:
             reached = sum(first.values())
             while (records := await consumer.poll()) is not None:
                 number = _print(records, number, wanted.number, printer)
@@ -112,12 +123,19 @@ async def _alone(client: Client, wanted: Wanted, begin: Position, end: Position 
 
 
 async def _as_member(client: Client, wanted: Wanted, begin: Position, printer: Printer) -> None:
-    reset = client_offsets.END if begin.anchor is From.END else BEGINNING
+    reset = OffsetReset.LATEST if begin.anchor is From.END else OffsetReset.EARLIEST
+    if (not wanted.offsets or begin == STORED) and client.settings.auto_offset_reset is not None:
+        reset = client.settings.auto_offset_reset
     for name in wanted.topics:
         await client.topic(name)  # one that is not there is more likely a mistake than still to come
     number = 0
     async with GroupConsumer(
-        client, wanted.group or "", wanted.topics, auto_offset_reset=reset, isolation=wanted.isolation
+        client,
+        wanted.group or "",
+        wanted.topics,
+        auto_offset_reset=reset,
+        isolation=wanted.isolation,
+        on_notice=complain,
     ) as member:
         while number != wanted.number:
             # What is not asked for stays with the group.

@@ -20,7 +20,8 @@ from typing import TypeAlias
 import attrs
 
 from pykbroker.client import Client
-from pykbroker.client.consumer import Consumer, Fetched, visible_batches
+from pykbroker.client.consumer import Consumer
+from pykbroker.client.fetched import Fetched, visible_batches
 from pykbroker.client.offsets import IsolationLevel
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import LimitError, ProtocolError
