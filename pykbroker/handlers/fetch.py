@@ -192,7 +192,7 @@ class Reading:
         """Return what the client needs if what it has read last is not in this log. Raises: OFFSET_OUT_OF_RANGE."""
         wanted = entry.wanted
         epoch, end_offset = partition.log.end_offset_for_epoch(wanted.last_fetched_epoch)
-        if epoch < 0 or end_offset < 0:
+        if epoch < 0 or end_offset < 0 or wanted.fetch_offset < partition.log.log_start_offset:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
         if epoch == wanted.last_fetched_epoch and end_offset >= wanted.fetch_offset:
             return None

@@ -331,6 +331,21 @@ def test_follower_beyond_the_end_of_its_last_epoch_is_told_where_logs_part_and_c
     assert rig.replicas.partition("t", 0).high_watermark == 2
 
 
+def test_offset_before_the_start_of_the_log_is_out_of_range_even_where_logs_part(rig: HandlerRig) -> None:
+    append(rig, 0, b"a")
+    append(rig, 0, b"b")
+    rig.set_topics(topic("t", TOPIC_ID, 3, leader_epoch=2))
+    append(rig, 0, b"c")
+    rig.replicas.partition("t", 0).log.advance_log_start(1)
+    wanted = FetchPartition(partition=0, fetch_offset=0, last_fetched_epoch=1, partition_max_bytes=1000)
+    asked = FetchRequest(max_bytes=1000, topics=[FetchTopic(topic_id=TOPIC_ID, partitions=[wanted])])
+    (partition,) = partitions_of(rig.call(asked))
+    assert partition.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+    wanted.fetch_offset = 1
+    (partition,) = partitions_of(rig.call(asked))
+    assert (partition.diverging_epoch.epoch, partition.diverging_epoch.end_offset) == (0, 2)
+
+
 def test_session_tells_a_follower_of_a_moved_high_watermark_alone(rig: HandlerRig) -> None:
     rig.set_topics(IN_SYNC)
     append(rig, 0, b"a")
