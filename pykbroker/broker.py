@@ -35,6 +35,7 @@ from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StartError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
 from pykbroker.handlers.context import ConnectionInfo, Services
+from pykbroker.log import identity
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.metrics import Metrics
@@ -263,6 +264,7 @@ class Broker:
             after_unclean_stop=log_dirs.was_unclean,
             previous_broker_epoch=log_dirs.previous_broker_epoch,
             directory_id=uuid_text(log_dirs.directories[0].directory_id),
+            foreign_data=identity.foreign_data(log_dirs.all()),
         )
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         for run in (cluster.run, controller.run, replicas.run):
