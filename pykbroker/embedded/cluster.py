@@ -31,6 +31,7 @@ from pykbroker.cluster.new_topics import DEFAULT, NewTopic, plan_topic
 from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.cluster.store import Store
 from pykbroker.embedded.node import Node
+from pykbroker.errors import StartError
 from pykbroker.faults.broker import FaultyBroker
 from pykbroker.faults.control import Faults, Lifecycle
 from pykbroker.faults.rules import FaultError
@@ -85,6 +86,8 @@ class AsyncCluster(Lifecycle):
         await self._stop()
 
     async def _start(self) -> None:
+        if self._count < 1:
+            raise StartError(f"a cluster has one broker or more, and not {self._count}")
         self._exit = contextlib.AsyncExitStack()
         self.faults = Faults(self._running, self)
         folder = self._data_dir

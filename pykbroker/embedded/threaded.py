@@ -14,8 +14,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from pykbroker.cluster.new_topics import DEFAULT
 from pykbroker.embedded.cluster import AsyncCluster
+from pykbroker.errors import KafkaError
 from pykbroker.faults.control import Faults
-from pykbroker.faults.rules import ActiveFault, Fault, FaultFields
+from pykbroker.faults.rules import ActiveFault, Fault, FaultError, FaultFields
 
 T = TypeVar("T")
 
@@ -40,13 +41,32 @@ def _has_uvloop() -> bool:
     return True
 
 
+def _caller(portal: BlockingPortal) -> Call:
+    """Return what calls a function in the brokers' loop, and gives up on it when its caller is interrupted."""
+
+    def call(function: Callable[..., Any], *arguments: object) -> Any:
+        __tracebackhide__ = True
+        future = portal.start_task_soon(function, *arguments)
+        try:
+            return future.result()
+        except (KafkaError, FaultError) as error:
+            raise error.with_traceback(None) from None  # what was wrong is the order: who gave it has to be seen
+        finally:
+            future.cancel()  # does nothing where it is done
+
+    return call
+
+
 class ThreadedCluster:
     def __init__(self, cluster: AsyncCluster, portal: BlockingPortal) -> None:
         self._cluster = cluster
-        self._call = portal.call
+        self._call = _caller(portal)
         self.data_dir = cluster.data_dir
         self.bootstrap = cluster.bootstrap
-        self.faults = ThreadedFaults(cluster.faults, portal.call)
+        self.faults = ThreadedFaults(cluster.faults, self._call)
+
+    def __repr__(self) -> str:
+        return f"<Kafka at {self.bootstrap}>"
 
     @property
     def brokers(self) -> list[int]:
@@ -124,10 +144,13 @@ class ThreadedFaults:
         result: T = self._call_there(lambda: method(*arguments, **named))
         return result
 
+    def __call__(self, **fields: Unpack[FaultFields]) -> contextlib.AbstractContextManager[ThreadedFault]:
+        """Have a fault in force in the body of a `with`; the fields are those of `Fault`. Raises: FaultError."""
+        return self._in_force(Fault.of(fields))
+
     @contextlib.contextmanager
-    def __call__(self, **fields: Unpack[FaultFields]) -> Iterator[ThreadedFault]:
-        """Have a fault in force in the body of a `with`; the fields are those of `Fault`."""
-        active = self.add(Fault.of(fields))
+    def _in_force(self, fault: Fault) -> Iterator[ThreadedFault]:
+        active = self.add(fault)
         try:
             yield active
         finally:

@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
@@ -64,6 +67,57 @@ def test_data_in_a_folder_of_the_callers_is_found_again(tmp_path: Path) -> None:
             producer.send("t", expected[-1]).get(10)
             producer.close()
             assert read_all(kafka, "t", len(expected)) == expected
+
+
+def test_order_that_cannot_be_is_raised_where_it_is_given() -> None:
+    with pykbroker.Broker() as kafka:
+        with pytest.raises(FaultError, match="no API 'Prodce'"):
+            kafka.faults(api="Prodce", drop=True)
+        with pytest.raises(FaultError, match="no broker 9") as found:
+            kafka.stop(9)
+        assert [entry.path.name for entry in found.traceback.filter(found)] == [Path(__file__).name, "threaded.py"]
+        with pytest.raises(FaultError, match="no client has used a group yet"):
+            kafka.faults.move_coordinator("billing")
+
+
+def test_cluster_without_brokers_does_not_start() -> None:
+    with pytest.raises(StartError, match="one broker or more"):
+        pykbroker.Cluster(0).__enter__()
+
+
+class Interrupted(BaseException):
+    """Raised by a signal, as KeyboardInterrupt is."""
+
+
+def test_call_that_is_interrupted_does_not_go_on() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    def running_tasks() -> int:
+        return len(kafka._call(anyio.get_running_tasks))
+
+    def until(is_true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not is_true():
+            assert time.monotonic() < deadline
+
+    def interrupt_when_it_waits() -> None:
+        until(lambda: running_tasks() > before)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    with pykbroker.Broker() as kafka:
+        before = running_tasks()
+        earlier = signal.signal(signal.SIGUSR1, interrupt)
+        try:
+            with kafka.faults(api="Produce", drop=True) as fault:
+                interrupter = threading.Thread(target=interrupt_when_it_waits)
+                interrupter.start()
+                with pytest.raises(Interrupted):
+                    fault.wait(timeout_s=100_000)
+            interrupter.join()
+        finally:
+            signal.signal(signal.SIGUSR1, earlier)
+        until(lambda: running_tasks() == before)  # else the end of the block would wait for it
 
 
 @pytest.mark.parametrize(
