@@ -26,11 +26,11 @@ Call = Callable[..., Any]  # of a function in the brokers' loop
 @contextlib.contextmanager
 def in_thread(cluster: AsyncCluster) -> Iterator["ThreadedCluster"]:
     """Run a cluster in a thread while the body lasts. Raises: StartError, ConfigError."""
-    with (
-        start_blocking_portal("asyncio", {"use_uvloop": _has_uvloop()}) as portal,
-        portal.wrap_async_context_manager(cluster) as started,
-    ):
-        yield ThreadedCluster(started, portal)
+    with start_blocking_portal("asyncio", {"use_uvloop": _has_uvloop()}) as portal:
+        with portal.wrap_async_context_manager(cluster) as started:
+            yield ThreadedCluster(started, portal)
+        # Calls whose callers were interrupted still wait: they are not waited for.
+        portal.call(portal.stop, True)
 
 
 def _has_uvloop() -> bool:
@@ -42,17 +42,14 @@ def _has_uvloop() -> bool:
 
 
 def _caller(portal: BlockingPortal) -> Call:
-    """Return what calls a function in the brokers' loop, and gives up on it when its caller is interrupted."""
+    """Return what calls a function in the brokers' loop; what is wrong with an order is raised as if here."""
 
     def call(function: Callable[..., Any], *arguments: object) -> Any:
         __tracebackhide__ = True
-        future = portal.start_task_soon(function, *arguments)
         try:
-            return future.result()
+            return portal.call(function, *arguments)
         except (KafkaError, FaultError) as error:
-            raise error.with_traceback(None) from None  # what was wrong is the order: who gave it has to be seen
-        finally:
-            future.cancel()  # does nothing where it is done
+            raise error.with_traceback(None) from None
 
     return call
 
