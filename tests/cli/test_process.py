@@ -107,6 +107,15 @@ def test_help_lists_all_commands() -> None:
     assert run("-h").stdout == run("--help").stdout
 
 
+def test_help_that_nobody_reads_ends_quietly() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open(write_end, "wb") as nobody:
+        command = [*PROGRAM, "topics", "--help"]
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 def test_no_command_is_answered_with_the_help() -> None:
     assert b"Commands:" in run(status=2).stderr
 
