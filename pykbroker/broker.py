@@ -195,6 +195,7 @@ class Broker:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         clock.on_bug = self._on_bug
+        config.log_what_is_ignored()
         if config.pykbroker_http_listener:
             self._bind_http()
         log_dirs = self._open_log_dirs()
@@ -378,6 +379,9 @@ class Broker:
         ]
         if any(endpoint.host in ("0.0.0.0", "::") for endpoint in self._advertised):
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
+        if len(self._advertised) > 1:
+            for each in self._advertised:
+                logger.info("listener %s is advertised as %s:%d", each.listener, each.host, each.port)
         if self.config.pykbroker_http_console_enable and not self.config.pykbroker_http_listener:
             logger.warning("there is no console without pykbroker.http.listener")
 

@@ -139,6 +139,21 @@ class BrokerConfig(BrokerTable):
         if problem := problem_of_defaults(self.value_of):
             raise ConfigError(problem)
 
+    def log_what_is_ignored(self) -> None:
+        """Say which properties nothing acts on: a typing error, or what the reader of a server.properties may rely on."""
+        others = sorted(name for name in self.properties if base_name(name) not in DEFINITIONS)
+        if not others:
+            return
+        from pykbroker.config_tables.broker_reported import REPORTED
+        from pykbroker.config_tables.effects import Statement, effect_of
+
+        known = [name for name in others if base_name(name) in REPORTED]
+        idle = [name for name in known if effect_of("broker", REPORTED[base_name(name)]).statement is Statement.NO_EFFECT]
+        if idle:
+            logger.info("accepted without effect (docs/CONFIGURATION.md says why): %s", ", ".join(idle))
+        if unknown := [name for name in others if name not in known and base_name(name) not in DYNAMIC_ONLY]:
+            logger.warning("no such configuration, ignored: %s", ", ".join(unknown))
+
     def _check_logs(self) -> None:
         if not all(self.log_dirs):
             raise ConfigError("log.dirs has an empty entry")

@@ -55,6 +55,19 @@ async def test_cluster_that_is_founded_gets_the_id_that_was_told_and_keeps_it(tm
             assert (await client.ask(MetadataRequest([]), 9)).cluster_id == first
 
 
+async def test_each_of_several_listeners_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    listeners = {
+        "listeners": "INSIDE://127.0.0.1:0,OUTSIDE://127.0.0.1:0",
+        "advertised_listeners": "INSIDE://127.0.0.1:1,OUTSIDE://kafka.example:2",
+        "listener_security_protocol_map": "INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT",
+        "inter_broker_listener_name": "INSIDE",
+    }
+    async with running(tmp_path, **listeners):
+        told = [message for message in caplog.messages if "is advertised as" in message]
+    assert told == ["listener INSIDE is advertised as 127.0.0.1:1", "listener OUTSIDE is advertised as kafka.example:2"]
+
+
 async def test_advertised_listener_is_what_clients_are_told(tmp_path: Path) -> None:
     async with (
         running(tmp_path, advertised_listeners="PLAINTEXT://kafka.example:19092") as broker,
