@@ -8,7 +8,7 @@ thread but that one.
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar, Unpack
+from typing import TypeVar, Unpack, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -19,8 +19,6 @@ from pykbroker.faults.control import Faults
 from pykbroker.faults.rules import ActiveFault, Fault, FaultError, FaultFields
 
 T = TypeVar("T")
-
-Call = Callable[..., Any]  # of a function in the brokers' loop
 
 
 @contextlib.contextmanager
@@ -41,23 +39,30 @@ def _has_uvloop() -> bool:
     return True
 
 
-def _caller(portal: BlockingPortal) -> Call:
-    """Return what calls a function in the brokers' loop; what is wrong with an order is raised as if here."""
+class Call:
+    """Calls a function in the brokers' loop; what is wrong with an order is raised as if it were raised here."""
 
-    def call(function: Callable[..., Any], *arguments: object) -> Any:
+    def __init__(self, portal: BlockingPortal) -> None:
+        self._portal = portal
+
+    @overload
+    def __call__(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T: ...
+
+    @overload
+    def __call__(self, function: Callable[..., T], *arguments: object) -> T: ...
+
+    def __call__(self, function: Callable[..., object], *arguments: object) -> object:
         __tracebackhide__ = True
         try:
-            return portal.call(function, *arguments)
+            return self._portal.call(function, *arguments)
         except (KafkaError, FaultError) as error:
             raise error.with_traceback(None) from None
-
-    return call
 
 
 class ThreadedCluster:
     def __init__(self, cluster: AsyncCluster, portal: BlockingPortal) -> None:
         self._cluster = cluster
-        self._call = _caller(portal)
+        self._call = Call(portal)
         self.data_dir = cluster.data_dir
         self.bootstrap = cluster.bootstrap
         self.faults = ThreadedFaults(cluster.faults, self._call)
