@@ -334,4 +334,6 @@ def test_names_are_completed_to_nothing_where_nobody_answers() -> None:
 @pytest.mark.parallel
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_are_given_a_script(shell: str) -> None:
-    assert b"_PYKBROKER_COMPLETE=complete_" + shell.encode() in run("completion", shell).stdout
+    script = run("completion", shell).stdout
+    assert b"_PYKBROKER_COMPLETE=complete_" + shell.encode() in script
+    assert shell != "zsh" or script.startswith(b"#compdef pykbroker\n")  # zsh reads no further to find out
