@@ -142,6 +142,14 @@ class _BrokerLog(logging.Handler):
                 logger.setLevel(level)
 
 
+    def be_alone(self) -> None:
+        """Take off what pytest 9.2 and newer hangs on each logger that does not propagate, at the start of a phase."""
+        if self._users:
+            logger = logging.getLogger(LOGGER)
+            for handler in [each for each in logger.handlers if type(each).__module__ == "_pytest.logging"]:
+                logger.removeHandler(handler)
+
+
 def _logging(config: pytest.Config) -> contextlib.AbstractContextManager[None]:
     return config.stash.setdefault(_LOG, _BrokerLog()).kept()
 
@@ -160,3 +168,29 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and log is not None and log.lines:
         report.sections.append((SECTION, "\n".join(log.lines)))
     return report
+
+
+# Each phase, within what pytest does around it.
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    _be_alone(item.config)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    _be_alone(item.config)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    _be_alone(item.config)
+    return (yield)
+
+
+def _be_alone(config: pytest.Config) -> None:
+    if (log := config.stash.get(_LOG, None)) is not None:
+        log.be_alone()

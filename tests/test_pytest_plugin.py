@@ -131,8 +131,10 @@ def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(
             assert [record.getMessage() for record in caplog.records] == ["said by the test"]
             assert False
 
-        def test_passes(kafka):
+        def test_passes(kafka, caplog):
             logging.getLogger("pykbroker.test").info("said after")
+            logging.getLogger("theirs").warning("said by the test")
+            assert [record.getMessage() for record in caplog.records] == ["said by the test"]
 
         def test_fails_without(): 
             assert False
@@ -141,7 +143,7 @@ def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(
     result.assert_outcomes(passed=2, failed=2)
     output = result.stdout.str()
     assert output.count("pykbroker log") == 1
-    assert "said meanwhile" in output
+    assert output.count("said meanwhile\n") + output.count("said meanwhile (") == 1  # and in the source that is shown
     assert "said before" not in output
     assert "said after" not in output
 
