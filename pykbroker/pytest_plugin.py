@@ -141,7 +141,6 @@ class _BrokerLog(logging.Handler):
                 level, logger.propagate = self._before
                 logger.setLevel(level)
 
-
     def be_alone(self) -> None:
         """Take off what pytest 9.2 and newer hangs on each logger that does not propagate, at the start of a phase."""
         if self._users:

@@ -176,8 +176,8 @@ def test_report_of_a_failed_test_says_what_happened_in_the_broker(project: pytes
             "*topics (partitions) created: topic-* (1)*",
             "*Produce v* of client 'shop' at broker 1 meets the fault * error='NOT_LEADER_OR_FOLLOWER' (hit 1)*",
             "*on order: broker 1 leads topic-*",
-            "*group g: rebalance after generation 0*",
-            "*group g: generation 1, members: 1*",
+            "*group 'g': rebalance after generation 0*",
+            "*group 'g': generation 1, members: 1*",
             "*broker 1 has stopped*",
             "*broker 1 accepts clients on 127.0.0.1:*",
         ]

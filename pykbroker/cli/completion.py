@@ -12,8 +12,8 @@ from pykbroker.cli.root import app as root
 
 app = new_app()
 
-# Typer's begins with an empty line, and zsh looks for #compdef in the first one; and it does nothing the first time that
-# zsh calls it out of $fpath.
+# Typer's begins with an empty line, and zsh looks for #compdef in the first one; and it does nothing the first time
+# that zsh calls it out of $fpath.
 _ZSH = f"""\
 #compdef {PROGRAM}
 _{PROGRAM}_completion() {{
