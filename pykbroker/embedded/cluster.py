@@ -17,6 +17,7 @@ Not here: one broker (node), the thread (threaded).
 """
 
 import contextlib
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ from pykbroker.errors import StartError
 from pykbroker.faults.broker import FaultyBroker
 from pykbroker.faults.control import Faults, Lifecycle
 from pykbroker.faults.rules import FaultError
+
+logger = logging.getLogger("pykbroker.embedded")
 
 STORE_FILE = "metadata.sqlite"
 MAX_DEFAULT_REPLICAS = 3
@@ -173,10 +176,12 @@ class AsyncCluster(Lifecycle):
     async def stop(self, broker: int = 1) -> None:
         """Stop a broker in order; what it leads goes to others first."""
         await self._node(broker).stop()
+        logger.info("broker %d has stopped", broker)
 
     async def kill(self, broker: int = 1) -> None:
         """Let a broker end as in a crash."""
         await self._node(broker).stop(is_killed=True)
+        logger.info("broker %d was killed", broker)
 
     async def restart(self, broker: int = 1) -> None:
         """Stop a broker in order, and start it again."""

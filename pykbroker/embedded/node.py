@@ -113,7 +113,6 @@ class Node:
             running.broker.kill()
         running.stop.set()
         await running.ended.wait()
-        logger.info("broker %d %s", self.id, "was killed" if is_killed else "has stopped")
 
     def close(self) -> None:
         if self._port_keeper is not None:
