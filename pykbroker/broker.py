@@ -35,6 +35,7 @@ from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StartError, StorageError
 from pykbroker.groups.coordinator import GroupCoordinator
 from pykbroker.handlers.context import ConnectionInfo, Services
+from pykbroker.log import identity
 from pykbroker.log.log_dirs import LogDirs
 from pykbroker.log.storage import Flusher, LogDirectory
 from pykbroker.metrics import Metrics
@@ -194,6 +195,7 @@ class Broker:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         clock.on_bug = self._on_bug
+        config.log_what_is_ignored()
         if config.pykbroker_http_listener:
             self._bind_http()
         log_dirs = self._open_log_dirs()
@@ -263,6 +265,7 @@ class Broker:
             after_unclean_stop=log_dirs.was_unclean,
             previous_broker_epoch=log_dirs.previous_broker_epoch,
             directory_id=uuid_text(log_dirs.directories[0].directory_id),
+            foreign_data=identity.foreign_data(log_dirs.all()),
         )
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         for run in (cluster.run, controller.run, replicas.run):
@@ -376,6 +379,9 @@ class Broker:
         ]
         if any(endpoint.host in ("0.0.0.0", "::") for endpoint in self._advertised):
             raise ListenError("no client can reach all addresses: advertised.listeners has to name another address")
+        if len(self._advertised) > 1:
+            for each in self._advertised:
+                logger.info("listener %s is advertised as %s:%d", each.listener, each.host, each.port)
         if self.config.pykbroker_http_console_enable and not self.config.pykbroker_http_listener:
             logger.warning("there is no console without pykbroker.http.listener")
 

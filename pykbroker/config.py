@@ -139,6 +139,21 @@ class BrokerConfig(BrokerTable):
         if problem := problem_of_defaults(self.value_of):
             raise ConfigError(problem)
 
+    def log_what_is_ignored(self) -> None:
+        """Say which properties nothing acts on, and which may be typing errors."""
+        others = sorted(name for name in self.properties if base_name(name) not in DEFINITIONS)
+        if not others:
+            return
+        from pykbroker.config_tables.broker_reported import REPORTED
+        from pykbroker.config_tables.effects import Statement, effect_of
+
+        known = {name: REPORTED[base_name(name)] for name in others if base_name(name) in REPORTED}
+        effects = {name: effect_of("broker", definition).statement for name, definition in known.items()}
+        if idle := [name for name, statement in effects.items() if statement is Statement.NO_EFFECT]:
+            logger.info("accepted without effect (docs/CONFIGURATION.md says why): %s", ", ".join(idle))
+        if unknown := [name for name in others if name not in known and base_name(name) not in DYNAMIC_ONLY]:
+            logger.warning("no such configuration, ignored: %s", ", ".join(unknown))
+
     def _check_logs(self) -> None:
         if not all(self.log_dirs):
             raise ConfigError("log.dirs has an empty entry")

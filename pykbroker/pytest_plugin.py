@@ -9,6 +9,7 @@
 | `kafka` | session | one broker in a thread of the test process |
 | `kafka_topic` | function | the name of a new topic with one partition in `kafka` |
 | `kafka_cluster` | function | several brokers: `@pytest.mark.kafka_cluster(brokers=3, properties={...})` |
+| `kafka_properties` | session | properties of all these brokers, for a project to override: those of the ini file |
 
 Options in the ini file: `kafka_properties` (lines of name=value, of all brokers), `kafka_brokers` (of `kafka_cluster`,
 unless the test says: 3).
@@ -50,11 +51,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka(pytestconfig: pytest.Config) -> "Iterator[ThreadedCluster]":
+def kafka_properties(pytestconfig: pytest.Config) -> dict[str, object]:
+    """Properties of all brokers of `kafka` and `kafka_cluster`."""
+    properties: dict[str, object] = {}
+    for line in pytestconfig.getini("kafka_properties"):
+        name, separator, value = line.partition("=")
+        if not separator:
+            raise pytest.UsageError(f"kafka_properties: {line!r} is not name=value")
+        properties[name.strip()] = value.strip()
+    return properties
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config, kafka_properties: dict[str, object]) -> "Iterator[ThreadedCluster]":
     """One broker for all tests: `kafka.bootstrap`, `kafka.reset()`, `kafka.faults`."""
     from pykbroker.embedded import Broker
 
-    with _logging(pytestconfig), Broker(properties=_properties(pytestconfig)) as running:
+    with _logging(pytestconfig), Broker(properties=kafka_properties) as running:
         yield running
 
 
@@ -65,7 +78,9 @@ def kafka_topic(kafka: "ThreadedCluster") -> str:
 
 
 @pytest.fixture
-def kafka_cluster(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> "Iterator[ThreadedCluster]":
+def kafka_cluster(
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, kafka_properties: dict[str, object]
+) -> "Iterator[ThreadedCluster]":
     """Several brokers for this test, each of which can be stopped and started."""
     from pykbroker.embedded import Cluster
 
@@ -73,7 +88,7 @@ def kafka_cluster(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -
     brokers, properties = _asked_for(marker, int(pytestconfig.getini("kafka_brokers")))
     with (
         _logging(pytestconfig),
-        Cluster(brokers, properties={**_properties(pytestconfig), **properties}) as running,
+        Cluster(brokers, properties={**kafka_properties, **properties}) as running,
     ):
         yield running
 
@@ -82,17 +97,12 @@ def _asked_for(marker: pytest.Mark | None, default: int) -> tuple[int, dict[str,
     def read(brokers: int = default, *, properties: dict[str, object] | None = None) -> tuple[int, dict[str, object]]:
         return brokers, properties or {}
 
-    return read() if marker is None else read(*marker.args, **marker.kwargs)
-
-
-def _properties(config: pytest.Config) -> dict[str, object]:
-    properties: dict[str, object] = {}
-    for line in config.getini("kafka_properties"):
-        name, separator, value = line.partition("=")
-        if not separator:
-            raise pytest.UsageError(f"kafka_properties: {line!r} is not name=value")
-        properties[name.strip()] = value.strip()
-    return properties
+    if marker is None:
+        return read()
+    try:
+        return read(*marker.args, **marker.kwargs)
+    except TypeError as error:
+        raise pytest.UsageError(f"kafka_cluster(brokers=3, properties={{}}): {error}") from None
 
 
 # The log
@@ -131,6 +141,13 @@ class _BrokerLog(logging.Handler):
                 level, logger.propagate = self._before
                 logger.setLevel(level)
 
+    def be_alone(self) -> None:
+        """Take off what pytest 9.2 and newer hangs on each logger that does not propagate, at the start of a phase."""
+        if self._users:
+            logger = logging.getLogger(LOGGER)
+            for handler in [each for each in logger.handlers if type(each).__module__ == "_pytest.logging"]:
+                logger.removeHandler(handler)
+
 
 def _logging(config: pytest.Config) -> contextlib.AbstractContextManager[None]:
     return config.stash.setdefault(_LOG, _BrokerLog()).kept()
@@ -150,3 +167,29 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and log is not None and log.lines:
         report.sections.append((SECTION, "\n".join(log.lines)))
     return report
+
+
+# Each phase, within what pytest does around it.
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    _be_alone(item.config)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    _be_alone(item.config)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    _be_alone(item.config)
+    return (yield)
+
+
+def _be_alone(config: pytest.Config) -> None:
+    if (log := config.stash.get(_LOG, None)) is not None:
+        log.be_alone()

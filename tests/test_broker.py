@@ -55,6 +55,19 @@ async def test_cluster_that_is_founded_gets_the_id_that_was_told_and_keeps_it(tm
             assert (await client.ask(MetadataRequest([]), 9)).cluster_id == first
 
 
+async def test_each_of_several_listeners_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    listeners = {
+        "listeners": "INSIDE://127.0.0.1:0,OUTSIDE://127.0.0.1:0",
+        "advertised_listeners": "INSIDE://127.0.0.1:1,OUTSIDE://kafka.example:2",
+        "listener_security_protocol_map": "INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT",
+        "inter_broker_listener_name": "INSIDE",
+    }
+    async with running(tmp_path, **listeners):
+        told = [message for message in caplog.messages if "is advertised as" in message]
+    assert told == ["listener INSIDE is advertised as 127.0.0.1:1", "listener OUTSIDE is advertised as kafka.example:2"]
+
+
 async def test_advertised_listener_is_what_clients_are_told(tmp_path: Path) -> None:
     async with (
         running(tmp_path, advertised_listeners="PLAINTEXT://kafka.example:19092") as broker,
@@ -283,6 +296,36 @@ async def test_broken_metadata_refuses_to_start(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"metadata\.sqlite"), anyio.fail_after(DEADLINE_S):
         async with Broker(config_for(tmp_path)):
             pass
+
+
+async def test_store_of_another_cluster_refuses_to_start_and_the_logs_stay(tmp_path: Path) -> None:
+    async with running(tmp_path / "ours") as broker, Client.connect(broker) as client:
+        await create_topic(client, TOPIC)
+    async with running(tmp_path / "theirs"):
+        pass
+    store = f"sqlite:{tmp_path / 'theirs' / 'metadata.sqlite'}"
+    with pytest.raises(StartError, match="the data belongs to cluster"), anyio.fail_after(DEADLINE_S):
+        async with Broker(config_for(tmp_path / "ours", pykbroker_store=store)):
+            pass
+    assert (tmp_path / "ours" / f"{TOPIC}-0").is_dir()
+
+
+@pytest.mark.parametrize("is_kafkas", [False, True])
+async def test_logs_without_their_metadata_refuse_to_start_and_stay(tmp_path: Path, is_kafkas: bool) -> None:
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        await create_topic(client, TOPIC)
+    if is_kafkas:  # what lies in the folder of a Kafka that was both broker and controller
+        (tmp_path / "__cluster_metadata-0").mkdir()
+    kept = tmp_path / "elsewhere"
+    (tmp_path / "metadata.sqlite").rename(kept)
+    why = "has topics of Apache Kafka" if is_kafkas else "has logs, but the store of the metadata is empty"
+    with pytest.raises(StartError, match=f"{tmp_path} {why}"), anyio.fail_after(DEADLINE_S):
+        async with Broker(config_for(tmp_path)):
+            pass
+    assert (tmp_path / f"{TOPIC}-0").is_dir()
+    kept.rename(tmp_path / "metadata.sqlite")
+    async with running(tmp_path) as broker, Client.connect(broker) as client:
+        assert [topic.name for topic in (await client.ask(MetadataRequest(None), 9)).topics] == [TOPIC]
 
 
 def descriptors() -> list[str]:

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,19 @@ def test_password_keeps_its_spaces() -> None:
 
 def test_unknown_property_is_ignored() -> None:
     assert BrokerConfig.from_properties({"my.plugin.setting": "x"}).properties == {"my.plugin.setting": "x"}
+
+
+def test_properties_that_nothing_acts_on_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    properties = {"num.io.threads": "8", "num.partitons": "3", "listener.name.external.num.network.threads": "3"}
+    BrokerConfig.from_properties({**properties, "num.partitions": "3"}).log_what_is_ignored()
+    assert [(record.levelname, record.getMessage().rpartition(": ")[2]) for record in caplog.records] == [
+        ("INFO", "listener.name.external.num.network.threads, num.io.threads"),
+        ("WARNING", "num.partitons"),
+    ]
+    caplog.clear()
+    BrokerConfig.from_properties({"num.partitions": "3", "process.roles": "broker"}).log_what_is_ignored()
+    assert not caplog.records
 
 
 def test_either_of_two_names_of_the_node_id_sets_both() -> None:

@@ -68,6 +68,31 @@ def test_fixtures_give_a_broker_for_all_tests_and_a_topic_for_each(project: pyte
 
 @pytest.mark.slow
 @pytest.mark.parallel
+def test_properties_of_a_fixture_of_the_project_take_the_place_of_the_ini_files(project: pytest.Pytester) -> None:
+    result = run(
+        project,
+        """
+        import pytest
+        from kafka import KafkaProducer
+
+        @pytest.fixture(scope="session")
+        def kafka_properties():
+            return {"num.partitions": 4}
+
+        @pytest.mark.kafka_cluster(brokers=1)
+        def test_both(kafka, kafka_cluster):
+            for one in (kafka, kafka_cluster):
+                producer = KafkaProducer(bootstrap_servers=one.bootstrap)
+                producer.send("made-by-use", b"v").get(10)
+                assert len(producer.partitions_for("made-by-use")) == 4
+                producer.close()
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
 def test_cluster_has_as_many_brokers_as_the_ini_file_or_the_test_says(project: pytest.Pytester) -> None:
     result = run(
         project,
@@ -106,8 +131,10 @@ def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(
             assert [record.getMessage() for record in caplog.records] == ["said by the test"]
             assert False
 
-        def test_passes(kafka):
+        def test_passes(kafka, caplog):
             logging.getLogger("pykbroker.test").info("said after")
+            logging.getLogger("theirs").warning("said by the test")
+            assert [record.getMessage() for record in caplog.records] == ["said by the test"]
 
         def test_fails_without(): 
             assert False
@@ -116,9 +143,61 @@ def test_failed_test_is_reported_with_the_log_of_its_time_and_caplog_is_its_own(
     result.assert_outcomes(passed=2, failed=2)
     output = result.stdout.str()
     assert output.count("pykbroker log") == 1
-    assert "said meanwhile" in output
+    assert output.count("said meanwhile\n") + output.count("said meanwhile (") == 1  # and in the source that is shown
     assert "said before" not in output
     assert "said after" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
+def test_report_of_a_failed_test_says_what_happened_in_the_broker(project: pytest.Pytester) -> None:
+    result = run(
+        project,
+        """
+        from kafka import KafkaConsumer, KafkaProducer
+
+        def test_fails(kafka, kafka_topic):
+            producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, client_id="shop")
+            with kafka.faults(api="Produce", error="NOT_LEADER_OR_FOLLOWER", times=1):
+                producer.send(kafka_topic, b"v").get(10)
+            kafka.faults.move_leader(kafka_topic)
+            consumer = KafkaConsumer(
+                kafka_topic, bootstrap_servers=kafka.bootstrap, group_id="g", auto_offset_reset="earliest"
+            )
+            next(consumer)
+            kafka.restart()
+            assert False
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*- pykbroker log -*",
+            "*topics (partitions) created: topic-* (1)*",
+            "*Produce v* of client 'shop' at broker 1 meets the fault * error='NOT_LEADER_OR_FOLLOWER' (hit 1)*",
+            "*on order: broker 1 leads topic-*",
+            "*group 'g': rebalance after generation 0*",
+            "*group 'g': generation 1, members: 1*",
+            "*broker 1 has stopped*",
+            "*broker 1 accepts clients on 127.0.0.1:*",
+        ]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parallel
+def test_marker_that_says_nonsense_is_told_in_a_line(project: pytest.Pytester) -> None:
+    result = run(
+        project,
+        """
+        import pytest
+
+        @pytest.mark.kafka_cluster(propertys={"num.partitions": 5})
+        def test_it(kafka_cluster): pass
+        """,
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines("*UsageError: kafka_cluster(brokers=3, properties={}): *'propertys'*")
 
 
 @pytest.mark.slow

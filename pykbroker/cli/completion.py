@@ -12,6 +12,19 @@ from pykbroker.cli.root import app as root
 
 app = new_app()
 
+# Typer's begins with an empty line, and zsh looks for #compdef in the first one; and it does nothing the first time
+# that zsh calls it out of $fpath.
+_ZSH = f"""\
+#compdef {PROGRAM}
+_{PROGRAM}_completion() {{
+  eval $(env _TYPER_COMPLETE_ARGS="${{words[1,$CURRENT]}}" {COMPLETION_VARIABLE}=complete_zsh {PROGRAM})
+}}
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+  _{PROGRAM}_completion "$@"
+else
+  compdef _{PROGRAM}_completion {PROGRAM}
+fi"""
+
 
 class Shell(StrEnum):
     BASH = "bash"
@@ -26,5 +39,8 @@ class Shell(StrEnum):
 )
 def completion(shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish")]) -> None:
     """Print the script that lets a shell complete words."""
+    if shell is Shell.ZSH:
+        print(_ZSH)
+        return
     os.environ[COMPLETION_VARIABLE] = f"source_{shell}"
     root(args=[], prog_name=PROGRAM)

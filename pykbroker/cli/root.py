@@ -94,7 +94,13 @@ def root(
 def run(words: Sequence[str]) -> NoReturn:
     gc.enable()
     if asks_for_help(words) and (text := help_of(words)) is not None:
-        print(text)
+        from pykbroker.cli.output import flush, write
+
+        try:
+            write(text + "\n")
+            flush()
+        except typer.Exit as ended:
+            sys.exit(ended.exit_code)
         sys.exit()
     app(args=list(words), prog_name=PROGRAM)
     raise AssertionError("a Typer application ends the process")

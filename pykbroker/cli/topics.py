@@ -50,7 +50,10 @@ def create(
     cluster: Cluster,
     partitions: Annotated[int, typer.Option("--partitions", "-p", help="-1: the broker's default.", min=-1)] = -1,
     replicas: Annotated[
-        int, typer.Option("--replicas", "-r", help="Of each partition; -1: the broker's default.", min=-1)
+        int,
+        typer.Option(
+            "--replicas", "--replication-factor", "-r", help="Of each partition; -1: the broker's default.", min=-1
+        ),
     ] = -1,
     config: Configs = None,
     if_not_exists: Annotated[bool, typer.Option("--if-not-exists", help="One that is there is no error.")] = False,

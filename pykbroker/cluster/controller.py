@@ -36,6 +36,7 @@ PartitionId = tuple[Uuid, int]
 Decision = Callable[[MetadataImage, TopicImage, int], PartitionImage]
 
 MAX_ELECTIONS_PER_IMBALANCE = 1000  # as in Kafka: more wait for the next check
+MAX_LOGGED_TOPICS = 20  # of one change
 
 
 class Controller:
@@ -54,6 +55,8 @@ class Controller:
             self._waiting.clear()
             self._examine_all = self._rebalance = False
             return
+        if not delta.controller_changed:  # else it is no change, but what was there already
+            _log_changes(image, delta)
         if delta.controller_changed or delta.brokers or _may_allow_unclean_elections(delta):
             self._examine_all = True
         else:
@@ -174,3 +177,13 @@ def _with_preferred_leader(image: MetadataImage, topic: TopicImage, index: int) 
     if old.leader == NO_BROKER:
         return old  # an election of another kind is due
     return next_state(old, circumstances(image, topic, election=Election.PREFERRED))
+
+
+def _log_changes(image: MetadataImage, delta: ImageDelta) -> None:
+    for what, topics in (("deleted", delta.deleted_topics), ("created", delta.created_topics)):
+        if topics:
+            told = ", ".join(f"{topic.name} ({len(topic.partitions)})" for topic in topics[:MAX_LOGGED_TOPICS])
+            more = f" and {len(topics) - MAX_LOGGED_TOPICS} more" if len(topics) > MAX_LOGGED_TOPICS else ""
+            logger.info("topics (partitions) %s: %s%s", what, told, more)
+    if delta.brokers:
+        logger.info("active brokers: %s", ", ".join(map(str, sorted(image.active_brokers))) or "none")

@@ -46,7 +46,7 @@ from pykbroker.cluster.image import (
     MetadataImage,
     PartitionImage,
 )
-from pykbroker.cluster.keys import alive_key
+from pykbroker.cluster.keys import CLUSTER_KEY, alive_key
 from pykbroker.cluster.store import NO_LEASE, Batch, Condition, Event, Store
 from pykbroker.config import BrokerConfig, Endpoint
 from pykbroker.errors import KafkaError, StorageError
@@ -105,19 +105,22 @@ class Cluster:
         after_unclean_stop: bool = False,
         previous_broker_epoch: int | None = None,
         directory_id: str = "",
+        foreign_data: str = "",
     ) -> None:
         """Load the image and register this broker, reachable at `endpoints`.
 
         A new cluster gets `cluster_id`, or a random one. `previous_broker_epoch` is that of the last clean stop, where
         that is known; after any other than a clean stop this broker is in no ISR any more, unless nobody else has its
-        data. Raises: StorageError; DUPLICATE_BROKER_REGISTRATION if a broker with this id stays alive.
+        data. `foreign_data` says which logs a new cluster would delete, since it knows none: it is not founded then.
+        Raises: StorageError; DUPLICATE_BROKER_REGISTRATION if a broker with this id stays alive.
         """
         self._endpoints = tuple(endpoints)
         self._directory_id = directory_id
         snapshot = await self._store.watch(self._apply)
-        self._apply(Batch(snapshot.revision, [Event(*entry) for entry in snapshot.entries], is_reset=True))
-        if cluster_id and self.image.cluster_id and cluster_id != self.image.cluster_id:
-            raise StorageError(f"the data belongs to cluster {cluster_id}, the store to {self.image.cluster_id}")
+        events = [Event(*entry) for entry in snapshot.entries]
+        # Before anybody hears of the image: whoever follows it deletes logs that are not in it.
+        _check_whose_data_it_is(events, cluster_id, foreign_data)
+        self._apply(Batch(snapshot.revision, events, is_reset=True))
         try:
             await self._enter(cluster_id, after_unclean_stop, previous_broker_epoch)
         except KafkaError as error:
@@ -382,3 +385,13 @@ class Cluster:
         finally:
             if self._lease == NO_LEASE and not self._is_stopped:
                 self._lease = lost  # so that the next heartbeat tries again
+
+
+def _check_whose_data_it_is(events: Sequence[Event], cluster_id: str | None, foreign_data: str) -> None:
+    """Compare the cluster in the store with that of the data folders. Raises: StorageError."""
+    founded = [event for event in events if event.key == CLUSTER_KEY]
+    store_id = apply(EMPTY, Batch(0, founded, is_reset=True))[0].cluster_id
+    if cluster_id and store_id and cluster_id != store_id:
+        raise StorageError(f"the data belongs to cluster {cluster_id}, the store to {store_id}")
+    if foreign_data and not store_id:
+        raise StorageError(foreign_data)

@@ -17,6 +17,7 @@ Not here: one broker (node), the thread (threaded).
 """
 
 import contextlib
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -31,9 +32,12 @@ from pykbroker.cluster.new_topics import DEFAULT, NewTopic, plan_topic
 from pykbroker.cluster.sqlite_store import SqliteStore
 from pykbroker.cluster.store import Store
 from pykbroker.embedded.node import Node
+from pykbroker.errors import StartError
 from pykbroker.faults.broker import FaultyBroker
 from pykbroker.faults.control import Faults, Lifecycle
 from pykbroker.faults.rules import FaultError
+
+logger = logging.getLogger("pykbroker.embedded")
 
 STORE_FILE = "metadata.sqlite"
 MAX_DEFAULT_REPLICAS = 3
@@ -90,6 +94,8 @@ class AsyncCluster(Lifecycle):
         await self._stop()
 
     async def _start(self) -> None:
+        if self._count < 1:
+            raise StartError(f"a cluster has one broker or more, and not {self._count}")
         self._exit = contextlib.AsyncExitStack()
         self.faults = Faults(self._running, self)
         folder = self._data_dir
@@ -176,10 +182,12 @@ class AsyncCluster(Lifecycle):
     async def stop(self, broker: int = 1) -> None:
         """Stop a broker in order; what it leads goes to others first."""
         await self._node(broker).stop()
+        logger.info("broker %d has stopped", broker)
 
     async def kill(self, broker: int = 1) -> None:
         """Let a broker end as in a crash."""
         await self._node(broker).stop(is_killed=True)
+        logger.info("broker %d was killed", broker)
 
     async def restart(self, broker: int = 1) -> None:
         """Stop a broker in order, and start it again."""

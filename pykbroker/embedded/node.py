@@ -10,6 +10,7 @@ Rules
 Not here: the cluster's store and folder (cluster).
 """
 
+import logging
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ from pykbroker.faults.control import Faults
 from pykbroker.faults.seams import Seams
 
 HOST = "127.0.0.1"
+logger = logging.getLogger("pykbroker.embedded")
 
 
 @attrs.define(eq=False)
@@ -69,6 +71,7 @@ class Node:
         if self.running is None:
             self._keep_port()
             self.bootstrap = await tasks.start(self._run)
+            logger.info("broker %d accepts clients on %s", self.id, self.bootstrap)
 
     async def _run(self, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
         config = BrokerConfig.from_properties(self._properties)

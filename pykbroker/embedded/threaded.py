@@ -8,28 +8,27 @@ thread but that one.
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar, Unpack
+from typing import TypeVar, Unpack, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from pykbroker.cluster.new_topics import DEFAULT
 from pykbroker.embedded.cluster import AsyncCluster
+from pykbroker.errors import KafkaError
 from pykbroker.faults.control import Faults
-from pykbroker.faults.rules import ActiveFault, Fault, FaultFields
+from pykbroker.faults.rules import ActiveFault, Fault, FaultError, FaultFields
 
 T = TypeVar("T")
-
-Call = Callable[..., Any]  # of a function in the brokers' loop
 
 
 @contextlib.contextmanager
 def in_thread(cluster: AsyncCluster) -> Iterator["ThreadedCluster"]:
     """Run a cluster in a thread while the body lasts. Raises: StartError, ConfigError."""
-    with (
-        start_blocking_portal("asyncio", {"use_uvloop": _has_uvloop()}) as portal,
-        portal.wrap_async_context_manager(cluster) as started,
-    ):
-        yield ThreadedCluster(started, portal)
+    with start_blocking_portal("asyncio", {"use_uvloop": _has_uvloop()}) as portal:
+        with portal.wrap_async_context_manager(cluster) as started:
+            yield ThreadedCluster(started, portal)
+        # Calls whose callers were interrupted still wait: they are not waited for.
+        portal.call(portal.stop, True)
 
 
 def _has_uvloop() -> bool:
@@ -40,13 +39,36 @@ def _has_uvloop() -> bool:
     return True
 
 
+class Call:
+    """Calls a function in the brokers' loop; what is wrong with an order is raised as if it were raised here."""
+
+    def __init__(self, portal: BlockingPortal) -> None:
+        self._portal = portal
+
+    @overload
+    def __call__(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T: ...
+
+    @overload
+    def __call__(self, function: Callable[..., T], *arguments: object) -> T: ...
+
+    def __call__(self, function: Callable[..., object], *arguments: object) -> object:
+        __tracebackhide__ = True
+        try:
+            return self._portal.call(function, *arguments)
+        except (KafkaError, FaultError) as error:
+            raise error.with_traceback(None) from None
+
+
 class ThreadedCluster:
     def __init__(self, cluster: AsyncCluster, portal: BlockingPortal) -> None:
         self._cluster = cluster
-        self._call = portal.call
+        self._call = Call(portal)
         self.data_dir = cluster.data_dir
         self.bootstrap = cluster.bootstrap
-        self.faults = ThreadedFaults(cluster.faults, portal.call)
+        self.faults = ThreadedFaults(cluster.faults, self._call)
+
+    def __repr__(self) -> str:
+        return f"<Kafka at {self.bootstrap}>"
 
     @property
     def brokers(self) -> list[int]:
@@ -124,10 +146,13 @@ class ThreadedFaults:
         result: T = self._call_there(lambda: method(*arguments, **named))
         return result
 
+    def __call__(self, **fields: Unpack[FaultFields]) -> contextlib.AbstractContextManager[ThreadedFault]:
+        """Have a fault in force in the body of a `with`; the fields are those of `Fault`. Raises: FaultError."""
+        return self._in_force(Fault.of(fields))
+
     @contextlib.contextmanager
-    def __call__(self, **fields: Unpack[FaultFields]) -> Iterator[ThreadedFault]:
-        """Have a fault in force in the body of a `with`; the fields are those of `Fault`."""
-        active = self.add(Fault.of(fields))
+    def _in_force(self, fault: Fault) -> Iterator[ThreadedFault]:
+        active = self.add(fault)
         try:
             yield active
         finally:

@@ -17,9 +17,10 @@ Rules
 Not here: what a fault does with requests (rules, dispatcher), the same over HTTP (web/faults).
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import combinations
 from typing import Unpack
 
@@ -40,6 +41,8 @@ from wire.errors import ErrorCode
 GROUPS_TOPIC, TRANSACTIONS_TOPIC = "__consumer_offsets", "__transaction_state"
 _PATIENCE_S = 10.0  # until all brokers know of a change, or one has loaded what it coordinates
 _POLL_INTERVAL_S = 0.002
+logger = logging.getLogger("pykbroker.faults")
+
 MAX_WALL_OFFSET_MS = 50 * 365 * 86_400_000.0  # no clock gets before 1970, or where the protocol has no numbers
 
 
@@ -78,10 +81,13 @@ class Faults:
 
     # Requests
 
+    def __call__(self, **fields: Unpack[FaultFields]) -> AbstractContextManager[ActiveFault]:
+        """Have a fault in force in the body of a `with`; the fields are those of `Fault`. Raises: FaultError."""
+        return self._in_force(Fault.of(fields))
+
     @contextmanager
-    def __call__(self, **fields: Unpack[FaultFields]) -> Iterator[ActiveFault]:
-        """Have a fault in force in the body of a `with`; the fields are those of `Fault`."""
-        active = self.add(Fault.of(fields))
+    def _in_force(self, fault: Fault) -> Iterator[ActiveFault]:
+        active = self.add(fault)
         try:
             yield active
         finally:
@@ -105,6 +111,7 @@ class Faults:
             shard.rebalance(group)
 
         await self._at_group(group, begin)
+        logger.info("on order: group %s joins anew", group)
 
     async def expire_member(self, group: str, member_id: str | None = None) -> None:
         """End the session of a member, or of all members, of a group."""
@@ -115,14 +122,17 @@ class Faults:
                 shard.expire_session(group, each)
 
         await self._at_group(group, expire)
+        logger.info("on order: sessions of group %s ended", group)
 
     async def expire_transaction(self, transactional_id: str) -> None:
         """Abort the open transaction as its timeout would; its producer is fenced."""
         await self._at_transaction(transactional_id, lambda shard: shard.time_out(transactional_id))
+        logger.info("on order: the transaction of %s timed out", transactional_id)
 
     async def expire_transactional_id(self, transactional_id: str) -> None:
         """Forget a transactional id without an open transaction, as `transactional.id.expiration.ms` would."""
         await self._at_transaction(transactional_id, lambda shard: shard.expire(transactional_id))
+        logger.info("on order: %s is forgotten", transactional_id)
 
     async def expire_producer_ids(self, topic: str) -> None:
         """Have the partitions of a topic forget their producers, as `producer.id.expiration.ms` would."""
@@ -138,6 +148,7 @@ class Faults:
             raise FaultError(f"no partition of {topic} knows a producer")
         for log in logs:
             log.remove_producers()
+        logger.info("on order: producers of %s are forgotten", topic)
 
     async def expire_broker(self, broker: int) -> None:
         """End the session of a broker: others lead what it led. It registers again as soon as it learns of that."""
@@ -157,6 +168,7 @@ class Faults:
             return made
 
         await self.propose(change)
+        logger.info("on order: the session of broker %d ended", broker)
 
     async def move_leader(self, topic: str, partition: int = 0, *, to: int | None = None) -> int:
         """Have another replica lead, by default the next in the ISR; return who does.
@@ -183,6 +195,7 @@ class Faults:
             return put_partition(image, image.topics[topic], partition, led)
 
         await self.propose(change)
+        logger.info("on order: broker %d leads %s-%d", chosen, topic, partition)
         return chosen
 
     async def move_coordinator(
@@ -192,6 +205,9 @@ class Faults:
         if (group is None) == (transactional_id is None):
             raise FaultError("the coordinator of a group or of a transactional id")
         services = self.any_broker().services
+        topic = TRANSACTIONS_TOPIC if group is None else GROUPS_TOPIC
+        if topic not in services.cluster.image.topics:
+            raise FaultError(f"no client has used a {'transactional id' if group is None else 'group'} yet")
         if group is not None:
             return await self.move_leader(GROUPS_TOPIC, services.groups.partition_for(group), to=to)
         assert transactional_id is not None
@@ -208,6 +224,7 @@ class Faults:
             raise FaultError(f"a clock may be wrong by {limit:g} ms at most")
         for each in clocks:
             each.wall_offset_ms += ms
+        logger.info("on order: the clock of %s jumps by %g ms", _told(broker), ms)
 
     async def pass_time(self, ms: float, *, broker: int | None = None) -> None:
         """Let time pass at once: sessions, timeouts and retention that end by then do.
@@ -220,6 +237,7 @@ class Faults:
         for each in self._ids(broker):
             if (running := self._brokers().get(each)) is not None:
                 running.seams.clock.pass_time(ms)
+        logger.info("on order: %g ms passed for %s", ms, _told(broker))
 
     # Brokers and what is between them
 
@@ -229,9 +247,11 @@ class Faults:
         `broker` may be left out where there is only one, here and below.
         """
         self._seams(broker).freeze()
+        logger.info("on order: broker %d is frozen", self._one(broker))
 
     async def thaw(self, broker: int | None = None) -> None:
         self._seams(broker).thaw()
+        logger.info("on order: broker %d goes on", self._one(broker))
 
     async def partition(self, *sides: Iterable[int]) -> None:
         """Cut the brokers of each side off from those of all other sides; clients and the store reach them all.
@@ -252,12 +272,14 @@ class Faults:
             for broker in side & self._lasting.keys():
                 self._lasting[broker].cut_brokers |= everybody - side
         self._notify()
+        logger.info("on order: cut off from one another are %s", " and ".join(str(sorted(side)) for side in groups))
 
     async def cut_store(self, broker: int | None = None) -> None:
         """Cut a broker off from the store of the metadata."""
         (one,) = self._ids(self._one(broker))
         self._lasting[one].is_store_cut = True
         self._notify()
+        logger.info("on order: broker %d is cut off from the store", one)
 
     async def heal(self) -> None:
         """End all faults that last."""
@@ -388,6 +410,10 @@ class Faults:
             for broker in self._brokers().values():
                 if _is_reachable(broker):
                     await _knows(broker, is_true)
+
+
+def _told(broker: int | None) -> str:
+    return "all brokers" if broker is None else f"broker {broker}"
 
 
 def _is_reachable(broker: FaultyBroker) -> bool:

@@ -14,6 +14,7 @@ Not here: whether a fault is about a request (rules, targets).
 Sources: KIP-219 (the answer first, then the connection is muted).
 """
 
+import logging
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -39,6 +40,9 @@ from wire.frame import RequestHeader, decode_response_header, encode_request, re
 from wire.schema import Records, Uuid, spec_of
 
 PRODUCE = 0
+LOGGED_HITS = 10  # of each fault: a client may try again and again
+
+logger = logging.getLogger("pykbroker.faults")
 
 
 @attrs.define(eq=False)
@@ -159,6 +163,7 @@ class FaultyDispatcher(RequestDispatcher):
 
     def _add_effects(self, meeting: _Meeting, active: ActiveFault) -> None:
         fault = active.fault
+        self._log_hit(meeting, active)
         if fault.when == "before":
             meeting.delay_before_ms += fault.delay_ms
         else:
@@ -168,6 +173,18 @@ class FaultyDispatcher(RequestDispatcher):
             meeting.freezes.append(active)
         if (fault.drop or fault.cut_bytes is not None) and meeting.ending is None:
             meeting.ending = active
+
+    def _log_hit(self, meeting: _Meeting, active: ActiveFault) -> None:
+        if active.hits <= LOGGED_HITS:
+            logger.info(
+                "%s v%d of client %r at broker %d meets the fault %s (hit %d)",
+                API_BY_KEY[meeting.header.api_key].name,
+                meeting.header.api_version,
+                meeting.header.client_id,
+                self._services.cluster.broker_id,
+                " ".join(f"{name}={value!r}" for name, value in active.fault.told.items()),
+                active.hits,
+            )
 
     def _name_of_topic(self, topic_id: Uuid) -> str | None:
         return self._services.cluster.image.topic_names_by_id.get(topic_id)
@@ -222,7 +239,7 @@ class FaultyDispatcher(RequestDispatcher):
             failed = self._failure(meeting, part, fault)
             response = failed if response is None or meeting.rest is None else merge(response, failed)
         for active in meeting.marks:
-            response = self._marked(response, active)
+            response = self._marked(meeting, response, active)
         return response
 
     def _failure(self, meeting: _Meeting, part: Any, fault: Fault) -> object:
@@ -230,13 +247,16 @@ class FaultyDispatcher(RequestDispatcher):
         answer = error_response(meeting.header.api_key, meeting.header.api_version, part, KafkaError(fault.error))
         return narrowed(answer, target_of(part), fault.is_about, self._name_of_topic)
 
-    def _marked(self, response: Any, active: ActiveFault) -> object:
+    def _marked(self, meeting: _Meeting, response: Any, active: ActiveFault) -> object:
         error = active.fault.error
         assert error is not None
         marked, found = mark(
             response, lambda part: failed_part(part, error), active.fault.is_about, self._name_of_topic
         )
-        return marked if found and active.hit() else response
+        if not found or not active.hit():
+            return response
+        self._log_hit(meeting, active)
+        return marked
 
     async def _really(self, meeting: _Meeting, request: Any) -> object:
         """Have the other dispatcher do a request, and return its response; None where there is none."""

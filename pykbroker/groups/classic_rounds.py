@@ -159,6 +159,7 @@ class ClassicRounds:
         self._stop_sync_timer(group)
         group.pending_sync_members.clear()
         is_initial = group.state is _EMPTY
+        _log.info("group %r: rebalance after generation %d", group.group_id, group.generation_id)
         group.transition_to(_PREPARING, self.clock.time_ms())
         if is_initial:
             delay_ms = self.settings.group_initial_rebalance_delay_ms
@@ -205,6 +206,7 @@ class ClassicRounds:
             self._start_join_timer(group, group.rebalance_timeout_ms, lambda: self._complete_join(group))
             return
         group.next_generation(self.clock.time_ms())
+        _log.info("group %r: generation %d, members: %d", group.group_id, group.generation_id, len(group.members))
         group.new_member_added = False
         if group.state is _EMPTY:
             self.commit([group_metadata_record(group, {})], lambda error: _log_failure(group, error))

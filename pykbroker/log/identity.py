@@ -1,4 +1,4 @@
-"""Whose a log directory is: its lock, and `meta.properties`.
+"""Whose a log directory is: its lock, `meta.properties`, and the logs that a new cluster would know nothing of.
 
 Rules
 - A directory is locked as long as it is open: by an OFD lock, which excludes this process, others, and Kafka's JVM.
@@ -11,13 +11,16 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Sequence
 
 from pykbroker.errors import StorageError
 from pykbroker.log import checkpoints
+from pykbroker.log.partition_log import PartitionLog
 from pykbroker.log.storage import LogDirectory
 from wire.primitives import parse_uuid, random_uuid, uuid_text
 
 LOCK = ".lock"
+KAFKAS_METADATA = "__cluster_metadata-0"  # Apache Kafka keeps there what our store has
 
 
 def lock(directory: LogDirectory) -> int:
@@ -68,3 +71,18 @@ def write(directory: LogDirectory, node_id: int, cluster_id: str) -> None:
             checkpoints.write_properties(path, wanted)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error}") from error
+
+
+def foreign_data(logs: Sequence[PartitionLog]) -> str:
+    """Say to a person why these logs are not for a cluster that is new; empty: there are none."""
+    for folder in sorted({log.log_directory.path for log in logs}):
+        if (folder / KAFKAS_METADATA).exists():
+            return (
+                f"{folder} has topics of Apache Kafka, whose metadata ({KAFKAS_METADATA}) is not read here; "
+                "give pykbroker a folder of its own (log.dirs, --data-dir)"
+            )
+        return (
+            f"{folder} has logs, but the store of the metadata is empty: restore it (metadata.sqlite, etcd), "
+            "or give pykbroker an empty folder"
+        )
+    return ""

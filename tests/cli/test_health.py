@@ -50,13 +50,35 @@ async def test_what_is_wrong_is_said_and_the_status_is_1(tmp_path: Path) -> None
         await until_in_cluster(lambda: all(has_lost_broker_3(each) for each in cluster.brokers.values()))
         done = await Commands(cluster.brokers[1].bootstrap)("check", status=1)
         assert done.out.splitlines() == [
+            "broker 3 is not there, and should have 3 replicas",
             "lost-0 has no leader",
             "strict-0 has 1 in sync where min.insync.replicas is 2",
             "thin-0 has 1 of 2 replicas in sync",
         ]
         told = (await Commands(cluster.brokers[2].bootstrap)("check", "--json", status=1)).json
         kinds = [finding["kind"] for finding in told["findings"]]
-        assert kinds == ["offline", "under_min_isr", "under_replicated"]
+        assert kinds == ["broker_absent", "offline", "under_min_isr", "under_replicated"]
+
+
+def is_alone_in_many(broker: Broker) -> bool:
+    image = broker.services.cluster.image
+    return [each.isr for each in image.topics["many"].partitions] == [(1,)] * 6
+
+
+async def test_what_holds_for_many_partitions_is_a_line_and_comes_after_what_is_worse(tmp_path: Path) -> None:
+    async with cluster_of(2, tmp_path) as cluster:
+        await cluster.create_topic("many", [(1, 2)] * 6)
+        await cluster.create_topic("worse", [(2,)])
+        await cluster.stop(2)
+        await until_in_cluster(lambda: is_alone_in_many(cluster.brokers[1]))
+        done = await Commands(cluster.brokers[1].bootstrap)("check", status=1)
+        assert done.out.splitlines() == [
+            "broker 2 is not there, and should have 7 replicas",
+            "worse-0 has no leader",
+            "many-0 has 1 of 2 replicas in sync, and 5 more partitions of many like it",
+        ]
+        told = (await Commands(cluster.brokers[1].bootstrap)("check", "--json", status=1)).json
+        assert len(told["findings"]) == 8
 
 
 async def test_broker_that_does_not_answer_is_found_within_the_deadline(tmp_path: Path) -> None:

@@ -107,6 +107,15 @@ def test_help_lists_all_commands() -> None:
     assert run("-h").stdout == run("--help").stdout
 
 
+def test_help_that_nobody_reads_ends_quietly() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open(write_end, "wb") as nobody:
+        command = [*PROGRAM, "topics", "--help"]
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 def test_no_command_is_answered_with_the_help() -> None:
     assert b"Commands:" in run(status=2).stderr
 
@@ -325,4 +334,6 @@ def test_names_are_completed_to_nothing_where_nobody_answers() -> None:
 @pytest.mark.parallel
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_are_given_a_script(shell: str) -> None:
-    assert b"_PYKBROKER_COMPLETE=complete_" + shell.encode() in run("completion", shell).stdout
+    script = run("completion", shell).stdout
+    assert b"_PYKBROKER_COMPLETE=complete_" + shell.encode() in script
+    assert shell != "zsh" or script.startswith(b"#compdef pykbroker\n")  # zsh reads no further to find out

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
 
+import anyio
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
@@ -64,6 +66,42 @@ def test_data_in_a_folder_of_the_callers_is_found_again(tmp_path: Path) -> None:
             producer.send("t", expected[-1]).get(10)
             producer.close()
             assert read_all(kafka, "t", len(expected)) == expected
+
+
+def test_order_that_cannot_be_is_raised_where_it_is_given() -> None:
+    with pykbroker.Broker() as kafka:
+        with pytest.raises(FaultError, match="no API 'Prodce'"):
+            kafka.faults(api="Prodce", drop=True)
+        with pytest.raises(FaultError, match="no broker 9") as found:
+            kafka.stop(9)
+        assert [entry.path.name for entry in found.traceback.filter(found)] == [Path(__file__).name, "threaded.py"]
+        with pytest.raises(FaultError, match="no client has used a group yet"):
+            kafka.faults.move_coordinator("billing")
+
+
+def test_cluster_without_brokers_does_not_start() -> None:
+    with pytest.raises(StartError, match="one broker or more"):
+        pykbroker.Cluster(0).__enter__()
+
+
+def test_end_does_not_wait_for_a_call_whose_caller_was_interrupted() -> None:
+    outcomes: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            fault.wait(timeout_s=30)
+        except (CancelledError, TimeoutError) as error:
+            outcomes.append(error)
+
+    with pykbroker.Broker() as kafka:
+        fault = kafka.faults.add(Fault(api="Produce", drop=True))
+        tasks = len(kafka._call(anyio.get_running_tasks))
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while len(kafka._call(anyio.get_running_tasks)) == tasks:
+            pass
+    waiting.join()
+    assert isinstance(outcomes[0], CancelledError)
 
 
 @pytest.mark.parametrize(

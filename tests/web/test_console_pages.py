@@ -167,6 +167,18 @@ async def test_topics_and_partitions_have_an_end(tmp_path: Path, monkeypatch: py
         )
 
 
+async def test_broker_that_is_gone_is_listed_with_what_it_should_have(tmp_path: Path) -> None:
+    async with cluster_of(2, tmp_path) as cluster:
+        await cluster.create_topic("t", [(1, 2), (2, 1)])
+        await cluster.stop(2)
+        async with pages_of(cluster.brokers[1]) as http:
+            with anyio.fail_after(20):
+                while (brokers := (await json_of(http, "brokers"))["brokers"])[1]["not_in_sync"] != 2:
+                    pass
+            gone = {"id": 2, "address": None, "rack": None, "is_controller": False, "leads": 0, "log_dirs": None}
+            assert brokers[1] == gone | {"replicas": 2, "not_in_sync": 2}
+
+
 async def test_group_list_without_a_broker_that_is_gone_names_it(tmp_path: Path) -> None:
     async with cluster_of(2, tmp_path) as cluster:
         gone, here = cluster.brokers[2], cluster.brokers[1]

@@ -1,9 +1,13 @@
 """What `pykbroker check` does: look for what is wrong with a cluster.
 
-A finding is what somebody would have to do something about: a broker that does not answer, no controller, a log
-directory that is offline, a partition without a leader, with fewer members of the ISR than `min.insync.replicas` (it
-takes no acks=all), or with replicas out of sync.
+A finding is what somebody would have to do something about: a broker that has replicas and is not there, or does not
+answer, no controller, a log directory that is offline, a partition without a leader, with fewer members of the ISR than
+`min.insync.replicas` (it takes no acks=all), or with replicas out of sync. For people the worst come first, and what
+holds for many partitions of a topic is a line.
 """
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import anyio
 import attrs
@@ -19,6 +23,8 @@ from pykbroker.client.metadata import NOBODY, BrokerMetadata, ClusterMetadata, P
 from pykbroker.errors import KafkaError
 
 MIN_ISR = "min.insync.replicas"
+_FROM_BAD_TO_LESS = {"offline": 0, "under_min_isr": 1, "under_replicated": 2}  # all that is not in it is worse
+MAX_LINES_ABOUT_A_TOPIC = 5  # of one kind
 
 
 @attrs.frozen
@@ -48,8 +54,8 @@ def check(cluster: Cluster, *, timeout_s: float, json: bool) -> bool:
     if json:
         print_json({"healthy": not health.findings, **attrs.asdict(health)})
     elif health.findings:
-        for finding in health.findings:
-            say(finding.text)
+        for line in _for_people(health.findings):
+            say(line)
     else:
         say(f"healthy (brokers: {health.brokers}, topics: {health.topics}, partitions: {health.partitions})")
     return not health.findings
@@ -65,6 +71,7 @@ async def examine(client: Client) -> Health:
     min_isr = await topic_configs(client, metadata.topics, MIN_ISR)
     findings += await _of_brokers(client, metadata)  # it takes all the time that is left if one of them does not answer
     partitions = [(name, each) for name, topic in sorted(metadata.topics.items()) for each in topic.partitions]
+    findings += _absent_brokers(metadata, [each for _, each in partitions])
     for name, each in partitions:
         findings += _of_partition(f"{name}-{each.index}", each, int(min_isr.get(name) or 1))
     return Health(metadata.cluster_id, len(metadata.brokers), len(metadata.topics), len(partitions), findings)
@@ -108,6 +115,14 @@ async def _of_broker(client: Client, broker: BrokerMetadata) -> list[Finding]:
     ]
 
 
+def _absent_brokers(metadata: ClusterMetadata, partitions: Sequence[PartitionMetadata]) -> list[Finding]:
+    held = Counter(broker for partition in partitions for broker in partition.replicas)
+    return [
+        Finding("broker_absent", str(broker), f"broker {broker} is not there, and should have {held[broker]} replicas")
+        for broker in sorted(held.keys() - metadata.brokers.keys())
+    ]
+
+
 def _of_partition(subject: str, partition: PartitionMetadata, min_isr: int) -> list[Finding]:
     """The worst that is wrong with a partition; a leader that is missing explains the rest."""
     isr, replicas = len(partition.isr), len(partition.replicas)
@@ -118,3 +133,15 @@ def _of_partition(subject: str, partition: PartitionMetadata, min_isr: int) -> l
     if isr < replicas:
         return [Finding("under_replicated", subject, f"{subject} has {isr} of {replicas} replicas in sync")]
     return []
+
+
+def _for_people(findings: Sequence[Finding]) -> Iterator[str]:
+    by_topic: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        topic = finding.subject.rpartition("-")[0]  # empty where it is about no partition
+        by_topic.setdefault((finding.kind, topic), []).append(finding)
+    for (_, topic), alike in sorted(by_topic.items(), key=lambda item: _FROM_BAD_TO_LESS.get(item[0][0], -1)):
+        if topic and len(alike) > MAX_LINES_ABOUT_A_TOPIC:
+            yield f"{alike[0].text}, and {len(alike) - 1} more partitions of {topic} like it"
+        else:
+            yield from (finding.text for finding in alike)

@@ -57,19 +57,21 @@ class ClusterPages:
             for broker_id in metadata.brokers:
                 tasks.start_soon(ask_dirs, broker_id)
         partitions = [each for topic in metadata.topics.values() for each in topic.partitions]
+        ids = metadata.brokers.keys() | {broker for each in partitions for broker in each.replicas}
         return {
             "brokers": [
                 {
-                    "id": broker.id,
-                    "address": f"{broker.host}:{broker.port}",
-                    "rack": broker.rack,
-                    "is_controller": broker.id == controller,
-                    "leads": sum(each.leader == broker.id for each in partitions),
-                    "replicas": sum(broker.id in each.replicas for each in partitions),
-                    "not_in_sync": sum(broker.id in each.replicas and broker.id not in each.isr for each in partitions),
-                    "log_dirs": dirs.get(broker.id),
+                    "id": broker_id,
+                    "address": None if broker is None else f"{broker.host}:{broker.port}",  # null: it is not there
+                    "rack": None if broker is None else broker.rack,
+                    "is_controller": broker_id == controller,
+                    "leads": sum(each.leader == broker_id for each in partitions),
+                    "replicas": sum(broker_id in each.replicas for each in partitions),
+                    "not_in_sync": sum(broker_id in each.replicas and broker_id not in each.isr for each in partitions),
+                    "log_dirs": dirs.get(broker_id),
                 }
-                for broker in sorted(metadata.brokers.values(), key=lambda broker: broker.id)
+                for broker_id in sorted(ids)
+                for broker in [metadata.brokers.get(broker_id)]
             ]
         }
 

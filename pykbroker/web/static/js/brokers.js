@@ -9,14 +9,14 @@ export async function list(page) {
   await page.every(5000, async () => {
     const { brokers } = await ask("brokers", {}, page.signal);
     replace(page.main, h("h1", {}, "Brokers"), table([
-      ["Id", "number", (broker) => h("a", { href: to("brokers", broker.id) }, broker.id)],
-      ["Address", "mono", (broker) => broker.address],
+      ["Id", "number", (broker) => (broker.address ? h("a", { href: to("brokers", broker.id) }, broker.id) : broker.id)],
+      ["Address", "mono", (broker) => broker.address ?? h("span", { class: "bad" }, "is not there")],
       ["Role", "narrow", (broker) => (broker.is_controller ? "controller" : "–")],
       ["Rack", "", (broker) => broker.rack ?? "–"],
       ["Leads", "number", (broker) => number(broker.leads)],
       ["Replicas", "number", (broker) => number(broker.replicas)],
       ["Not in sync", "number", (broker) => h("span", { class: broker.not_in_sync ? "bad" : "" }, number(broker.not_in_sync))],
-      ["Log directories", "mono", (broker) => logDirs(broker.log_dirs)],
+      ["Log directories", "mono", (broker) => (broker.address ? logDirs(broker.log_dirs) : "–")],
     ], brokers));
   });
 }
