@@ -111,14 +111,14 @@ class Cluster:
 
         A new cluster gets `cluster_id`, or a random one. `previous_broker_epoch` is that of the last clean stop, where
         that is known; after any other than a clean stop this broker is in no ISR any more, unless nobody else has its
-        data. `foreign_data` says which logs a new cluster would delete, since it knows none: it is not founded then.
+        data. `foreign_data` says which logs a new cluster would know nothing of: it is not founded then.
         Raises: StorageError; DUPLICATE_BROKER_REGISTRATION if a broker with this id stays alive.
         """
         self._endpoints = tuple(endpoints)
         self._directory_id = directory_id
         snapshot = await self._store.watch(self._apply)
         events = [Event(*entry) for entry in snapshot.entries]
-        # Before anybody hears of the image: whoever follows it deletes logs that are not in it.
+        # Before anybody hears of the image: whoever follows it takes logs out that are not in it.
         _check_whose_data_it_is(events, cluster_id, foreign_data)
         self._apply(Batch(snapshot.revision, events, is_reset=True))
         try:

@@ -7,17 +7,22 @@ Rules
 Sources: Kafka's LogManager (locks), MetaPropertiesEnsemble (KIP-858).
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pykbroker.errors import StorageError
 from pykbroker.log import checkpoints
-from pykbroker.log.partition_log import PartitionLog
 from pykbroker.log.storage import LogDirectory
 from wire.primitives import parse_uuid, random_uuid, uuid_text
+
+if TYPE_CHECKING:  # imported with the first partition: a new broker answers sooner without it
+    from pykbroker.log.partition_log import PartitionLog
 
 LOCK = ".lock"
 KAFKAS_METADATA = "__cluster_metadata-0"  # Apache Kafka keeps there what our store has
@@ -75,14 +80,16 @@ def write(directory: LogDirectory, node_id: int, cluster_id: str) -> None:
 
 def foreign_data(logs: Sequence[PartitionLog]) -> str:
     """Say to a person why these logs are not for a cluster that is new; empty: there are none."""
-    for folder in sorted({log.log_directory.path for log in logs}):
+    folders = sorted({log.log_directory.path for log in logs})
+    for folder in folders:
         if (folder / KAFKAS_METADATA).exists():
             return (
                 f"{folder} has topics of Apache Kafka, whose metadata ({KAFKAS_METADATA}) is not read here; "
                 "give pykbroker a folder of its own (log.dirs, --data-dir)"
             )
-        return (
-            f"{folder} has logs, but the store of the metadata is empty: restore it (metadata.sqlite, etcd), "
-            "or give pykbroker an empty folder"
-        )
-    return ""
+    if not folders:
+        return ""
+    return (
+        f"{folders[0]} has logs, but the store of the metadata is empty: restore it (metadata.sqlite, etcd), "
+        "or give pykbroker an empty folder"
+    )
