@@ -77,7 +77,7 @@ class EtcdClient:
         self._memory = memory
         self._cluster_id, self._revision = _read_memory(memory)
         self._remembered = self._revision
-        self._refused: str | None = None
+        self._unusable: str | None = None  # why nothing is asked any more
 
     async def call(self, path: str, body: Json, *, is_linearizable: bool = True, once: bool = False) -> Any:
         """Ask until somebody answers. `once`: what is asked for must not be done twice.
@@ -110,7 +110,7 @@ class EtcdClient:
     @contextlib.asynccontextmanager
     async def stream(self, path: str, body: Json, *, idle_ms: float) -> AsyncIterator[AsyncIterator[Any]]:
         """Yield the messages that etcd sends. Raises: EtcdError; AnswerLost when it fails; Silence after `idle_ms`."""
-        self._check_refused()
+        self._check_usable()
         timeout = httpx.Timeout(self._timeout_ms / 1000, read=idle_ms / 1000)
         url = self._urls[self._current]
         try:
@@ -126,8 +126,8 @@ class EtcdClient:
             raise AnswerLost(f"{url}: {_reason(error)}") from error
 
     @property
-    def is_refused(self) -> bool:
-        return self._refused is not None
+    def is_usable(self) -> bool:
+        return self._unusable is None
 
     def remember(self) -> None:
         """Write down the newest revision, if it has changed."""
@@ -143,7 +143,7 @@ class EtcdClient:
 
     def check_identity(self, header: Json, seen_revision: int = 0) -> None:
         """Refuse an etcd that is another one, or older than what was seen before it was asked."""
-        self._check_refused()
+        self._check_usable()
         cluster_id, revision = header.get("cluster_id", "0"), int(header.get("revision", 0))
         if self._cluster_id is None:
             self._cluster_id = cluster_id
@@ -155,10 +155,11 @@ class EtcdClient:
 
     async def close(self) -> None:
         self.remember()
+        self._unusable = self._unusable or "the store is closed"
         await self._http.aclose()
 
     async def _attempt(self, path: str, body: Json, *, is_linearizable: bool = True) -> Any:
-        self._check_refused()
+        self._check_usable()
         seen_revision = self._revision if is_linearizable else 0
         url = self._urls[self._current]
         try:
@@ -188,15 +189,15 @@ class EtcdClient:
         self._current = (self._current + 1) % len(self._urls)
 
     def _refuse(self, reason: str) -> None:
-        self._refused = f"the etcd at {self._names} is not the one that this broker knows: {reason}"
+        self._unusable = f"the etcd at {self._names} is not the one that this broker knows: {reason}"
         if self._memory is not None:
-            self._refused += f"; was an old backup restored? If it is the right one, delete {self._memory}"
-        logger.error("%s", self._refused)
-        self._check_refused()
+            self._unusable += f"; was an old backup restored? If it is the right one, delete {self._memory}"
+        logger.error("%s", self._unusable)
+        self._check_usable()
 
-    def _check_refused(self) -> None:
-        if self._refused is not None:
-            raise StorageError(self._refused)
+    def _check_usable(self) -> None:
+        if self._unusable is not None:
+            raise StorageError(self._unusable)
 
 
 def encode(key: bytes) -> str:

@@ -180,7 +180,7 @@ class EtcdStore(Store):
     async def run(self) -> None:
         await self._has_listener.wait()
         is_failing = is_in_doubt = False
-        while not self._client.is_refused:
+        while self._client.is_usable:
             try:
                 if is_in_doubt:
                     await self._read_again(self._known + 1)
@@ -191,7 +191,7 @@ class EtcdStore(Store):
             except Silence:
                 is_in_doubt = False
             except StorageError as error:
-                if not is_failing:
+                if not is_failing and self._client.is_usable:
                     logger.warning("cannot follow the metadata: %s", error)
                 is_failing = True
                 self.is_up_to_date = False

@@ -73,6 +73,7 @@ class Cluster:
         self._lease = NO_LEASE
         self._is_stopped = False
         self._wake = anyio.Event()  # something happened that does not wait for the next heartbeat
+        self._heartbeat = anyio.Lock()  # held by one that is under way, and by who gives up the registration
         self._endpoints: tuple[Endpoint, ...] = ()
         self._directory_id = ""
         self._incarnation_id = uuid_text(random_uuid())
@@ -184,10 +185,11 @@ class Cluster:
     async def stop(self) -> None:
         """Leave the cluster and close the store."""
         self._is_stopped = True
-        lease, self._lease = self._lease, NO_LEASE
         try:
-            if lease != NO_LEASE:
-                await self._store.revoke_lease(lease)
+            async with self._heartbeat:  # it may be registering again
+                lease, self._lease = self._lease, NO_LEASE
+                if lease != NO_LEASE:
+                    await self._store.revoke_lease(lease)
         except StorageError as error:  # the lease will end by itself
             logger.warning("cannot give up the registration: %s", error)
         finally:
@@ -358,8 +360,11 @@ class Cluster:
             raise failure
 
     async def _keep_alive(self) -> None:
-        if self._is_stopped:
-            return
+        async with self._heartbeat:
+            if not self._is_stopped:
+                await self._renew()
+
+    async def _renew(self) -> None:
         asked_ms = self._clock.monotonic_ms()
         lease_held = await self._store.keep_alive(self._lease)
         me = self.me

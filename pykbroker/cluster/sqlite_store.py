@@ -86,6 +86,7 @@ class SqliteStore(Store):
         self._lock = anyio.Lock()
         self._thread = anyio.CapacityLimiter(1)  # its own: a renewal must not wait for the log's reads and flushes
         self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
         self._poll_connection: sqlite3.Connection | None = None  # used on the event loop
         self._listeners: list[Listener] = []
         self._delivered = 0  # revision that the listeners know
@@ -157,18 +158,19 @@ class SqliteStore(Store):
         await self._write(lambda db: self._end_leases(db, [lease]))
 
     async def run(self) -> None:
-        while self._shared:
+        while self._shared and not self._is_closed:
             await self._something_to_see()
             try:
                 await self._look()
                 self.is_up_to_date = True
             except StorageError as error:
-                if self.is_up_to_date:
+                if self.is_up_to_date and not self._is_closed:
                     logger.error("cannot follow the metadata: %s", error)
                 self.is_up_to_date = False
 
     async def close(self) -> None:
         async with self._lock:
+            self._is_closed = True
             if self._shared:
                 self._shared_leases.close()
             if self._poll_connection is not None:
@@ -251,6 +253,8 @@ class SqliteStore(Store):
 
         def call() -> T:
             try:
+                if self._is_closed:
+                    raise StorageError("the store is closed")
                 if self._connection is None:
                     self._connection = self._open()
                 return work(self._connection)

@@ -128,7 +128,8 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Whoever asks it or writes to it from now on gets a StorageError."""
 
 
 def prefix_end(prefix: str) -> str:

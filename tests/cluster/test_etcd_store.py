@@ -252,7 +252,7 @@ async def test_old_backup_is_refused_by_who_has_seen_more(tmp_path: Path, own_et
         own_etcd.kill()
         shutil.rmtree(own_etcd.data_dir())
         own_etcd.start()
-        await until(lambda: running._client.is_refused)  # also if nobody asks it for anything
+        await until(lambda: not running._client.is_usable)  # also if nobody asks it for anything
     with pytest.raises(StorageError, match=r"its revision went down from \d+ to 1"):
         await running.txn([], [Put("/a", b"")])
     later = stores.open(own_etcd.endpoints, name="2", memory=memory)

@@ -6,11 +6,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pykbroker.clock import SystemClock
-from pykbroker.cluster.changes import create_topic
+from pykbroker.clock import SimulatedClock, SystemClock
+from pykbroker.cluster.changes import create_topic, fence_broker
 from pykbroker.cluster.membership import Cluster
 from pykbroker.config import BrokerConfig, Endpoint
 from tests.cluster.worlds import EtcdWorld, World
+from tests.simulation.memory_store import Line, MemoryStore, StoreData
 from tests.support.etcd import ETCD, NO_ETCD, Etcd
 from wire.primitives import random_uuid
 
@@ -80,6 +81,43 @@ async def test_broker_that_leaves_is_fenced_without_waiting_for_its_session(shar
         await clusters[0].stop()
         await shared_world.settle(lambda: [alive(cluster) for cluster in clusters[1:]] == [[2, 3], [2, 3]])
         tasks.cancel_scope.cancel()
+
+
+class HeldLine(Line):
+    """Holds the first request after `holds` was set, until it `goes_on`."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        self.is_held, self.goes_on = anyio.Event(), anyio.Event()
+
+    async def there(self) -> None:
+        if self.holds:
+            self.holds = False
+            self.is_held.set()
+            await self.goes_on.wait()
+
+
+async def test_broker_that_leaves_while_it_registers_again_is_gone() -> None:
+    clock = SimulatedClock()
+    data, line = StoreData(clock), HeldLine()
+    leaving, other = (
+        Cluster(MemoryStore(data, way), BrokerConfig.from_properties({"node.id": str(broker_id)}), clock)
+        for broker_id, way in ((1, line), (2, Line()))
+    )
+    for cluster in (leaving, other):
+        await start(cluster)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(leaving.run)
+        line.holds = True
+        await other.propose(lambda image: fence_broker(image, 1, leaving.broker_epoch))
+        await line.is_held.wait()
+        tasks.start_soon(leaving.stop)
+        await anyio.wait_all_tasks_blocked()
+        line.goes_on.set()
+        await anyio.wait_all_tasks_blocked()
+        assert alive(other) == [2]
+        tasks.cancel_scope.cancel()
+    await other.stop()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from pykbroker.cluster.store import Batch, Condition, Delete, DeletePrefix, KeyValue, Put, Snapshot, Store, TxnResult
+from pykbroker.errors import StorageError
 from tests.cluster.worlds import World
 from tests.support.running import until
 
@@ -361,3 +362,12 @@ async def test_lease_that_nobody_renews_ends(shared_world: World) -> None:
     assert not await dead.keep_alive(lease)
     assert not (await dead.txn([], [Put("/dead", b"", lease)])).committed
     assert await keys_of(alive) == ["/alive"]
+
+
+async def test_closed_store_refuses_everything(world: World) -> None:
+    store = world.open()
+    await store.range("/")
+    await store.close()
+    for question in (store.range("/"), store.txn([], [Put("/a", b"")]), store.watch(lambda batch: None)):
+        with pytest.raises(StorageError, match="closed"):
+            await question

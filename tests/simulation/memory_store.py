@@ -29,6 +29,7 @@ from pykbroker.cluster.store import (
     Store,
     TxnResult,
 )
+from pykbroker.errors import StorageError
 
 T = TypeVar("T")
 
@@ -140,6 +141,7 @@ class MemoryStore(Store):
         self._lock = anyio.Lock()
         self._listeners: list[Listener] = []
         self._delivered = 0  # revision that the listeners know
+        self._is_closed = False
 
     async def range(self, prefix: str) -> Snapshot:
         return await self._ask(lambda: self._data.range(prefix))
@@ -174,6 +176,7 @@ class MemoryStore(Store):
         return
 
     async def close(self) -> None:
+        self._is_closed = True
         self._listeners.clear()
         if self._push in self._data.on_commit:
             self._data.on_commit.remove(self._push)
@@ -181,6 +184,8 @@ class MemoryStore(Store):
     async def _ask(self, work: Callable[[], T]) -> T:
         """One request at a time, so that they come to the store in their order."""
         async with self._lock:
+            if self._is_closed:
+                raise StorageError("the store is closed")
             await self._line.there()
             result = work()
             await self._line.back()
