@@ -9,7 +9,7 @@ from support import kafka_tools
 
 from pykbroker.embedded import ThreadedCluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.parallel]
+pytestmark = [pytest.mark.slow, pytest.mark.parallel, pytest.mark.xdist_group("maven")]
 
 
 def test_error_that_is_logged_is_not_among_the_records(kafka: ThreadedCluster, kafka_topic: str) -> None:

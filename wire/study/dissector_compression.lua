@@ -120,7 +120,9 @@ end
 local function read_here(read, range, title)
   local limit = math.min(MAX_DECOMPRESSED_BYTES, MAX_DECOMPRESSED_FRAME_BYTES - frame_decompressed_bytes)
   local data, out, pieces = range:raw(), { count = 0, limit = limit }, {}
-  read({ data = data, pos = 1, stop = #data + 1 }, out)
+  local ok, failure = pcall(read, { data = data, pos = 1, stop = #data + 1 }, out)
+  frame_decompressed_bytes = frame_decompressed_bytes + out.count -- what fails has its cost, too
+  if not ok then error(failure) end
   for first = 1, out.count, 4096 do
     pieces[#pieces + 1] = string.char(table.unpack(out, first, math.min(first + 4095, out.count)))
   end
@@ -133,7 +135,10 @@ local function lent(range, title, ...)
     local is_known, uncompress = pcall(function() return range[name] end)
     if is_known then
       local ok, made = pcall(uncompress, range, title)
-      if ok and made then return made:tvb() end
+      if ok and made then
+        frame_decompressed_bytes = frame_decompressed_bytes + made:len()
+        return made:tvb()
+      end
       error({ ok and "it cannot be decompressed" or tostring(made), is_limit = not ok }) -- built without it
     end
   end
@@ -154,7 +159,5 @@ local function decompressed(codec, range)
   if frame_decompressed_bytes >= MAX_DECOMPRESSED_FRAME_BYTES then
     error({ "a frame of more than " .. MAX_DECOMPRESSED_FRAME_BYTES .. " bytes when decompressed", is_limit = true })
   end
-  local made = read(range, CODEC_NAMES[codec] .. ", decompressed")
-  frame_decompressed_bytes = frame_decompressed_bytes + made:len()
-  return made
+  return read(range, CODEC_NAMES[codec] .. ", decompressed")
 end

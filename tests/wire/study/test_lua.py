@@ -179,6 +179,20 @@ def test_dissector_stops_at_what_is_too_much_of_a_frame(tmp_path: Path) -> None:
         assert "bytes when decompressed" in ElementTree.tostring(first, "unicode")
 
 
+def test_dissector_counts_what_it_decompressed_in_vain(tmp_path: Path) -> None:
+    script = lua_script(tmp_path)
+    text = script.read_text()
+    assert text.count("MAX_DECOMPRESSED_BYTES = 8 * 1024 * 1024") == text.count("64 * 1024 * 1024") == 1
+    script.write_text(text.replace("= 8 * 1024 * 1024", "= 1000").replace("64 * 1024 * 1024", "2000"))
+    random = Random(1)
+    value = b"".join(2 * random.randbytes(40) for _ in range(40))  # written in steps of 40 bytes
+    frame = produced(5 * bytes(build_batch([Record(value=value)], codec=Codec.LZ4)))
+    (shown,) = pdml(tmp_path, [frame], "kafka_wire", "-X", f"lua_script:{script}")
+    limits = [int(number) for number in re.findall(r"more than (\d+) bytes", ElementTree.tostring(shown, "unicode"))]
+    assert limits[0] == 1000
+    assert 0 < limits[-1] < 100
+
+
 def with_records(batch: bytes, records: bytes) -> bytes:
     made = bytearray(batch[:61] + records)
     struct.pack_into(">i", made, 8, len(made) - 12)
