@@ -131,7 +131,7 @@ class ThreadedFault:
         self._call(self._active.remove)
 
     def wait(self, hits: int = 1, *, timeout_s: float = 10) -> None:
-        """Wait until it was met so many times. Raises: TimeoutError."""
+        """Wait until it was met so many times. Raises: TimeoutError; FaultError once it is removed."""
         self._call(lambda: self._active.wait(hits, timeout_s=timeout_s))
 
 

@@ -223,15 +223,18 @@ class ActiveFault:
         return True
 
     async def wait(self, hits: int = 1, *, timeout_s: float = 10) -> None:
-        """Wait until it was met so many times. Raises: TimeoutError."""
+        """Wait until it was met so many times. Raises: TimeoutError; FaultError once it is removed."""
         with anyio.fail_after(timeout_s):
             while self.hits < hits:
+                if self.removed.is_set():
+                    raise FaultError(f"the fault was removed when it had been met {self.hits} times, and not {hits}")
                 await self._news.wait()
 
     def remove(self) -> None:
         """End it; does nothing the second time."""
         if not self.removed.is_set():
             self.removed.set()
+            self._news.set()
             self._remove(self)
 
 

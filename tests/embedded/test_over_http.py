@@ -9,6 +9,7 @@ import pytest
 import pykbroker
 from pykbroker.embedded import AsyncCluster
 from pykbroker.embedded.over_http import serving
+from pykbroker.faults.rules import Fault
 from pykbroker.server.listener import ListenError
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +50,13 @@ async def test_reset_empties_the_cluster_and_ends_faults() -> None:
         assert (await http.post("/faults/actions/reset")).json() == {"result": None}
         assert "t" not in kafka.broker().services.cluster.image.topics
         assert (await http.get("/faults")).json() == []
+
+
+async def test_faults_end_with_what_serves_them() -> None:
+    async with pykbroker.Cluster(1) as kafka:
+        async with serving(kafka, "0"):
+            active = kafka.faults.add(Fault(drop=True))
+        assert active.removed.is_set()
 
 
 async def test_address_that_is_taken_is_said_so() -> None:

@@ -1,5 +1,6 @@
 import math
 
+import anyio
 import attrs
 import pytest
 
@@ -91,6 +92,23 @@ def test_rules_tell_of_every_change_and_a_removed_fault_is_spent() -> None:
     rules.clear()
     assert told == [1, 2, 1, 0]
     assert not second.hit()
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_for_a_fault_that_was_removed() -> None:
+    rules = FaultRules()
+    active = rules.add(Fault(drop=True))
+    active.hit()
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            with pytest.raises(FaultError, match="met 1 times, and not 2"):
+                await active.wait(2, timeout_s=3600)
+
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        rules.clear()
+    await active.wait(1)  # that has come about
 
 
 def test_told_fault_has_what_was_said_of_it() -> None:

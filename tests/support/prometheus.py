@@ -1,4 +1,4 @@
-"""A real Prometheus for tests: a process on a free loopback port that scrapes what it is told, twice a second.
+"""A real Prometheus for tests: a process on a free loopback port that scrapes what it is told, every two seconds.
 
     async with Prometheus.scraping(tmp_path, ["127.0.0.1:9644"]) as prometheus:
         await prometheus.query('up{job="pykbroker"}')       # a list of samples
@@ -36,7 +36,7 @@ class Prometheus:
         assert PROMETHEUS is not None, NO_PROMETHEUS
         config, log = folder / "prometheus.json", folder / "prometheus.log"  # JSON is YAML, too
         scraped = {"job_name": JOB, "static_configs": [{"targets": list(targets)}]}
-        times = {"scrape_interval": "500ms", "scrape_timeout": "500ms"}
+        times = {"scrape_interval": "2s", "scrape_timeout": "2s"}
         config.write_text(json.dumps({"global": times, "scrape_configs": [scraped]}))
         command = [PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={folder / 'prometheus'}"]
         command += ["--web.listen-address=127.0.0.1:0", "--log.format=json"]
