@@ -265,6 +265,11 @@ class Client:
             except OSError as error:
                 message = f"broker {leader}: {reason(error)}"
                 results.update((tp, KafkaError(ErrorCode.NETWORK_EXCEPTION, message)) for tp in led)
+            except KafkaError as error:
+                if error.code is not ErrorCode.BROKER_NOT_AVAILABLE:
+                    raise
+                # It has left the cluster since it was told that it leads.
+                results.update((tp, KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, error.message)) for tp in led)
 
         async def attempt() -> None:
             by_leader: dict[int, list[TopicPartition]] = {}

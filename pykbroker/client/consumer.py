@@ -283,7 +283,7 @@ class Consumer:
                         raise KafkaError(error_of(answer.error_code))
                     arrived = self._sort(answer, lost)
             except (OSError, KafkaError) as error:
-                if isinstance(error, ssl.SSLError) or (isinstance(error, KafkaError) and not error.code.retriable):
+                if isinstance(error, ssl.SSLError) or (isinstance(error, KafkaError) and not _may_pass(error)):
                     await self._arrived.send(error)
                     return
                 if isinstance(error, TimeoutError) and not self._failures:
@@ -443,3 +443,8 @@ class Consumer:
         self._failures = min(self._failures + 1, 16)
         self._client.forget()
         await self._client.clock.sleep(pause_ms)
+
+
+def _may_pass(error: KafkaError) -> bool:
+    """Whether it helps to look who leads: a leader may have left the cluster since that was told."""
+    return error.code.retriable or error.code is ErrorCode.BROKER_NOT_AVAILABLE

@@ -156,6 +156,28 @@ async def test_member_stays_in_its_group_whatever_happens_to_the_coordinator(kaf
         assert (await groups.describe_group(other, "g")).is_empty
 
 
+@pytest.fixture
+async def bereft(kafka: AsyncCluster) -> AsyncIterator[Client]:
+    """A client to whom the leader of t has left the cluster: it has been told of the brokers since, not of t."""
+    async with Client(kafka.bootstrap, settings=QUICK) as client, Client(kafka.bootstrap, settings=QUICK) as other:
+        await produce(other, b"0")
+        leader = await client.leader_of(TP)
+        await kafka.stop(leader)
+        while leader in (await client.metadata(["another"])).brokers:
+            await anyio.lowlevel.checkpoint()
+        yield client
+
+
+async def test_leader_that_has_left_the_cluster_does_not_end_a_consumer(bereft: Client) -> None:
+    async with Consumer(bereft, {TP: 0}) as consumer:
+        assert (await anext(consumer)).value == b"0"
+
+
+async def test_leader_that_has_left_the_cluster_does_not_end_a_flush(bereft: Client) -> None:
+    await produce(bereft, b"1")
+    assert await everything(bereft) == [b"0", b"1"]
+
+
 async def test_commit_that_failed_is_made_up_for(kafka: AsyncCluster) -> None:
     never = attrs.evolve(QUICK, heartbeat_interval_ms=60_000)
     async with Client(kafka.bootstrap, settings=never) as client, GroupConsumer(client, "g", ["t"]) as member:
