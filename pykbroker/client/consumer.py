@@ -427,7 +427,10 @@ class Consumer:
         """Return the offset to go on from, the epoch before it, and what to say; None: it is the same offset."""
         left, parting = partition.fetched_to, partition.diverging
         if parting is not None and not partition.is_of_another_log:
-            return parting.offset, parting.epoch, f"what was read from offset {parting.offset} to {left} was truncated"
+            # The epoch before may end behind what was read: then the leader has other records there, and more to read.
+            offset = min(parting.offset, left)
+            notice = f"what was read from offset {offset} to {left} was truncated" if offset < left else None
+            return offset, parting.epoch, notice
         # A leader that is told the last epoch, and knows that one, says where it ended: it has another log.
         is_unknown_epoch = partition.told_epoch != UNKNOWN_EPOCH and left >= beginning
         is_other_log = partition.is_of_another_log or is_unknown_epoch

@@ -43,6 +43,19 @@ async def test_consumer_goes_back_to_where_the_logs_part() -> None:
         assert consumer.leader_epochs[TP] > epoch
 
 
+async def test_consumer_does_not_go_ahead_to_where_an_epoch_of_the_leader_ends() -> None:
+    """The one that lacked records has led; what it wrote is not in the log of the other one, which is longer."""
+    notices: list[str] = []
+    async with Parted.logs() as parted, Client(parted.kafka.bootstrap, settings=QUICK) as client:
+        await parted.elect_other()
+        async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
+            assert await values(consumer, 2) == [b"0", b"another"]
+            await parted.be_led_by(parted.leader)
+            await parted.produce(b"new")
+            assert await values(consumer, 2) == [b"2", b"new"]
+        assert notices == []
+
+
 async def test_new_leader_is_asked_where_it_does_not_say_so_itself() -> None:
     notices: list[str] = []
     async with (
