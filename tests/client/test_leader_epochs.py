@@ -148,6 +148,29 @@ async def test_offset_of_a_topic_that_was_made_anew_is_none_of_the_new_one(
         assert notices == [f"t-0: offset {records} is of another log; going on at 0"]
 
 
+async def test_records_of_a_topic_that_was_made_anew_are_not_taken_for_those_that_follow() -> None:
+    """Both logs have the offset of the fetch that is on its way, in the same epoch."""
+    notices: list[str] = []
+    async with (
+        one_broker() as kafka,
+        Client(kafka.bootstrap, settings=attrs.evolve(QUICK, client_id="slow")) as client,
+        Client(kafka.bootstrap, settings=QUICK) as other,
+    ):
+        await kafka.create_topic("t")
+        for _ in range(2):
+            await produce(other, b"old")
+        async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
+            with kafka.faults(api="Fetch", client_id="slow", freeze=True, skip=1) as fault:
+                assert await values(consumer, 2) == [b"old", b"old"]
+                await fault.wait()
+                assert await delete_topics(other, ["t"]) == {"t": None}
+                await create(other, "t")
+                for number in range(3):
+                    await produce(other, b"%d" % number)
+            assert await values(consumer, 3) == [b"0", b"1", b"2"]
+        assert notices == ["t-0: offset 2 is of another log; going on at 0"]
+
+
 def topic_of(topic_id: int, *epochs: int) -> TopicMetadata:
     partitions = [PartitionMetadata(index, epoch, epoch, (), (), ()) for index, epoch in enumerate(epochs)]
     return TopicMetadata("t", ErrorCode.NONE, topic_id.to_bytes(16), partitions=tuple(partitions))
