@@ -191,6 +191,35 @@ async def test_commit_that_failed_is_made_up_for(kafka: AsyncCluster) -> None:
         assert (await groups.committed_offsets(client, "g"))[TP].offset == 1
 
 
+async def test_commit_that_is_tried_again_does_not_undo_a_later_one() -> None:
+    settings = attrs.evolve(QUICK, heartbeat_interval_ms=60_000, retry_backoff_ms=1_000, retry_backoff_max_ms=1_000)
+    clock = SimulatedClock()
+    async with one_broker() as kafka, Client(kafka.bootstrap, settings=settings, clock=clock) as client:
+        await kafka.create_topic("t")
+        async with Client(kafka.bootstrap, settings=QUICK) as other:
+            await produce(other, b"0", b"1", b"2", b"3")
+            async with GroupConsumer(client, "g", ["t"]) as member:
+                async with passing(clock):
+                    await anext(member)
+                    await anext(member)  # so the first one is done with
+                committed = []
+
+                async def commit() -> None:
+                    await member.commit()
+                    committed.append(None)
+
+                with kafka.faults(api="OffsetCommit", error="COORDINATOR_LOAD_IN_PROGRESS", times=1) as fault:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(commit)
+                        await fault.wait()
+                        await anext(member)
+                        await anext(member)
+                        tasks.start_soon(commit)
+                        async with passing(clock):
+                            await until(lambda: len(committed) == 2)
+                assert (await groups.committed_offsets(other, "g"))[TP].offset == 3
+
+
 async def test_what_has_no_answer_does_not_go_to_a_broker_that_is_gone() -> None:
     async with one_broker() as kafka, Client(kafka.bootstrap, settings=QUICK) as client:
         await kafka.create_topic("t")
