@@ -1,5 +1,6 @@
 """Brokers that go away in the middle, move what they have elsewhere, or stand still."""
 
+import contextlib
 import ssl
 import struct
 from collections.abc import AsyncIterator
@@ -24,11 +25,12 @@ from pykbroker.client.tls import TlsNetwork
 from pykbroker.clock import SimulatedClock
 from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
+from pykbroker.peer import Channel
 from pykbroker.topic_partition import TopicPartition
 from tests.client.gates import TlsGate
 from tests.client.support import QUICK, create, one_broker, passing
 from tests.support.cluster import until
-from tests.support.running import DEADLINE_S
+from tests.support.running import BACKENDS, DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 TP = TopicPartition("t", 0)
@@ -304,8 +306,9 @@ async def test_broker_that_is_not_who_it_says_is_not_asked_again(tmp_path: Path)
                 await consumer.poll()
 
 
-async def test_connection_through_tls_knows_that_it_has_ended() -> None:
-    enough = anyio.Event()
+@contextlib.asynccontextmanager
+async def channel_through_tls(enough: anyio.Event) -> AsyncIterator[Channel]:
+    """It has had one answer; the other side closes it when it is enough."""
 
     async def serve(stream: anyio.abc.ByteStream) -> None:
         async with stream:
@@ -319,10 +322,27 @@ async def test_connection_through_tls_knows_that_it_has_ended() -> None:
         port = tcp.extra(anyio.abc.SocketAttribute.local_port)
         channel = await TlsNetwork(trusted, 1000).connect("127.0.0.1", port)
         await channel.exchange(b"question")  # before it, what ends the handshake may not have been read
-        assert not await channel.has_ended()
-        enough.set()
-        with anyio.fail_after(DEADLINE_S):
-            while not await channel.has_ended():
-                await anyio.lowlevel.checkpoint()
+        yield channel
         await channel.aclose()
         tasks.cancel_scope.cancel()
+
+
+async def until_it_has_ended(channel: Channel) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while not await channel.has_ended():
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_connection_through_tls_knows_that_it_has_ended() -> None:
+    enough = anyio.Event()
+    async with channel_through_tls(enough) as channel:
+        assert not await channel.has_ended()
+        enough.set()
+        await until_it_has_ended(channel)
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS)
+async def test_connection_through_tls_whose_socket_is_closed_has_ended() -> None:
+    async with channel_through_tls(anyio.Event()) as channel:
+        await channel.aclose()
+        await until_it_has_ended(channel)
