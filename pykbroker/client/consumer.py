@@ -29,7 +29,6 @@ Not here: what is in an answer (fetched), groups (member). Sources: KIP-320 and 
 
 import contextlib
 import itertools
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -52,6 +51,7 @@ from pykbroker.client.offsets import (
     ends_of_epochs,
     list_offsets,
 )
+from pykbroker.client.security import is_lasting
 from pykbroker.client.settings import OffsetReset
 from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
@@ -285,7 +285,7 @@ class Consumer:
                         raise KafkaError(error_of(answer.error_code))
                     arrived = self._sort(answer, led, lost)
             except (OSError, KafkaError) as error:
-                if isinstance(error, ssl.SSLError) or (isinstance(error, KafkaError) and not _may_pass(error)):
+                if not _may_pass(error):
                     await self._arrived.send(error)
                     return
                 if isinstance(error, TimeoutError) and not self._failures:
@@ -454,6 +454,8 @@ class Consumer:
         await self._client.clock.sleep(pause_ms)
 
 
-def _may_pass(error: KafkaError) -> bool:
+def _may_pass(error: OSError | KafkaError) -> bool:
     """Whether it helps to look who leads: a leader may have left the cluster since that was told."""
+    if isinstance(error, OSError):
+        return not is_lasting(error)
     return error.code.retriable or error.code is ErrorCode.BROKER_NOT_AVAILABLE

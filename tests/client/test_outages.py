@@ -3,7 +3,7 @@
 import contextlib
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import anyio
@@ -14,8 +14,8 @@ import pytest
 import trustme
 from anyio.streams.tls import TLSListener
 
-from pykbroker.client import Client, ClientSettings, groups, offsets
-from pykbroker.client.client import address_and_reason
+from pykbroker.client import Client, ClientSettings, CoordinatorType, Question, groups, offsets
+from pykbroker.client.client import Lane, address_and_reason
 from pykbroker.client.consumer import Consumer
 from pykbroker.client.member import GroupConsumer
 from pykbroker.client.offsets import list_offsets_or_errors
@@ -31,6 +31,7 @@ from tests.client.gates import TlsGate
 from tests.client.support import QUICK, create, one_broker, passing
 from tests.support.cluster import until
 from tests.support.running import BACKENDS, DEADLINE_S
+from wire.messages.classic_groups import DescribeGroupsRequest
 
 pytestmark = pytest.mark.anyio
 TP = TopicPartition("t", 0)
@@ -284,9 +285,9 @@ def trusting() -> ClientSettings:
     return attrs.evolve(QUICK, security=Security(SecurityProtocol.SSL, SslSettings(trusted=trusted)))
 
 
-def context_for(host: str) -> ssl.SSLContext:
+def context_for(*hosts: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    CA.issue_cert(host).configure_cert(context)
+    CA.issue_cert(*hosts).configure_cert(context)
     return context
 
 
@@ -304,6 +305,26 @@ async def test_broker_that_is_not_who_it_says_is_not_asked_again(tmp_path: Path)
         async with Consumer(client, {TP: 0}) as consumer:
             with pytest.raises(ssl.SSLCertVerificationError):
                 await consumer.poll()
+
+
+async def test_alert_of_a_proxy_that_has_no_broker_behind_it_for_a_while_is_lived_through(tmp_path: Path) -> None:
+    async with (
+        TlsGate.before(tmp_path, context_for("127.0.0.1", "localhost")) as gate,
+        Client(gate.bootstrap.replace("localhost", "127.0.0.1"), settings=trusting()) as client,
+    ):
+        await client.metadata(["t"], allow_auto_topic_creation=True)
+
+        async def one_alert(first: Awaitable[object]) -> None:
+            """`first` opens a connection."""
+            gate.alerts.append(ssl.ALERT_DESCRIPTION_INTERNAL_ERROR)
+            await first
+            assert not gate.alerts
+
+        await one_alert(produce(client, b"0"))
+        async with Consumer(client, {TP: 0}) as consumer:
+            await one_alert(anext(consumer))
+        question = Question.of(DescribeGroupsRequest(["g"]))
+        await one_alert(client.ask_coordinator(CoordinatorType.GROUP, "g", question, lane=Lane.MEMBER))
 
 
 @contextlib.asynccontextmanager
