@@ -246,9 +246,9 @@ class Consumer:
         topic = await self._client.topic(tp.topic)
         told = await self._client.led_partition(tp)
         partition = self._partitions[tp]
-        if partition.topic_id not in (ZERO_UUID, topic.id):
-            partition.is_of_another_log = True
-        partition.topic_id = topic.id
+        if topic.id != ZERO_UUID:  # else a broker was asked that is older than the others
+            partition.is_of_another_log |= partition.topic_id not in (ZERO_UUID, topic.id)
+            partition.topic_id = topic.id
         if told.leader_epoch != partition.leader_epoch:
             partition.leader_epoch = told.leader_epoch
             partition.is_checked = partition.last_epoch == UNKNOWN_EPOCH

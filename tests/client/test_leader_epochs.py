@@ -171,6 +171,30 @@ async def test_records_of_a_topic_that_was_made_anew_are_not_taken_for_those_tha
         assert notices == ["t-0: offset 2 is of another log; going on at 0"]
 
 
+async def test_topic_of_which_an_older_broker_tells_no_id_is_not_one_that_was_made_anew() -> None:
+    """As while a cluster is upgraded: the client comes to the older broker when it has lost its connections."""
+    notices: list[str] = []
+    async with one_broker() as kafka, OldBroker.before(kafka.broker(), KAFKA_2_6) as old:
+        (address,) = kafka.broker().addresses
+        addresses = {address: address}
+        settings = attrs.evolve(QUICK, client_id="mixed")
+        async with (
+            Client(kafka.bootstrap, settings=settings, network=Rerouted(addresses)) as client,
+            Client(kafka.bootstrap, settings=QUICK) as other,
+        ):
+            await kafka.create_topic("t")
+            await produce(other, b"0")
+            async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
+                assert await values(consumer, 1) == [b"0"]
+                addresses[address] = old.address
+                with kafka.faults(client_id="mixed", drop=True) as fault:
+                    await fault.wait(2)  # a fetch, and the look for the leader
+                await produce(other, b"1")
+                assert await values(consumer, 1) == [b"1"]
+        assert notices == []
+        assert (3, 9) in old.used
+
+
 def topic_of(topic_id: int, *epochs: int) -> TopicMetadata:
     partitions = [PartitionMetadata(index, epoch, epoch, (), (), ()) for index, epoch in enumerate(epochs)]
     return TopicMetadata("t", ErrorCode.NONE, topic_id.to_bytes(16), partitions=tuple(partitions))
