@@ -15,7 +15,8 @@ Rules
   somebody else may lead, coordinate or control by now. A retry within another one is a single attempt: the outermost
   has the deadline, and no question waits beyond it, but those that say how long they take (joining a group).
 - Where anybody will do, brokers that are connected are asked first, and each has its share of the time that is left.
-- A broker that cannot prove who it is, or to which the client cannot, is not asked again: neither changes by itself.
+- A broker that cannot prove who it is, or to which the client cannot, is not asked again: neither changes by itself,
+  nor does the TLS that it speaks.
 - A lane is a connection for what waits: a fetch must not keep a heartbeat from being sent.
 
 Not here: what to ask (topics, configs, groups, offsets, transactions), records (producer, consumer).
@@ -46,7 +47,7 @@ from pykbroker.client.metadata import (
     cluster_metadata,
     newest,
 )
-from pykbroker.client.security import WANTS_CERTIFICATE
+from pykbroker.client.security import WANTS_CERTIFICATE, is_lasting
 from pykbroker.client.settings import ClientSettings
 from pykbroker.clock import Clock, SystemClock
 from pykbroker.config import BrokerConfig
@@ -260,11 +261,16 @@ class Client:
         async def ask_one(leader: int, led: list[TopicPartition]) -> None:
             try:
                 results.update(await ask(leader, led))
-            except ssl.SSLError:
-                raise
             except OSError as error:
+                if is_lasting(error):
+                    raise
                 message = f"broker {leader}: {reason(error)}"
                 results.update((tp, KafkaError(ErrorCode.NETWORK_EXCEPTION, message)) for tp in led)
+            except KafkaError as error:
+                if error.code is not ErrorCode.BROKER_NOT_AVAILABLE:
+                    raise
+                # It has left the cluster since it was told that it leads.
+                results.update((tp, KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, error.message)) for tp in led)
 
         async def attempt() -> None:
             by_leader: dict[int, list[TopicPartition]] = {}
@@ -331,10 +337,8 @@ class Client:
                         limit_ms = unknown_until_ms
                     if self.clock.monotonic_ms() + pause_ms > limit_ms:
                         raise
-                except ssl.SSLError:  # who they are does not change
-                    raise
-                except OSError:
-                    if self.clock.monotonic_ms() + pause_ms > limit_ms:
+                except OSError as error:
+                    if is_lasting(error) or self.clock.monotonic_ms() + pause_ms > limit_ms:
                         raise
                 self.forget()
                 await self.clock.sleep(pause_ms)

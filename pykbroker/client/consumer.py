@@ -19,6 +19,8 @@ Rules
 - Each fetch says which leader epoch the client knows, so that only the leader it means answers, and of which epoch
   the last batch was. A leader that does not have that batch, since it was elected without it, tells where the logs
   part: there it goes on. Before Fetch 12 a new leader is asked that by OffsetForLeaderEpoch.
+- Each fetch names topics by their ids, where the broker tells ids: from Fetch 13 on. One of a topic that was made anew
+  in the meantime is refused, so that its records are not taken for those that follow.
 - An offset that is out of range, or of a log that the topic of this name no longer has, goes where
   `auto_offset_reset` says. Of each such move, and of a leader that is silent, `on_notice` is told.
 
@@ -27,7 +29,6 @@ Not here: what is in an answer (fetched), groups (member). Sources: KIP-320 and 
 
 import contextlib
 import itertools
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -50,6 +51,7 @@ from pykbroker.client.offsets import (
     ends_of_epochs,
     list_offsets,
 )
+from pykbroker.client.security import is_lasting
 from pykbroker.client.settings import OffsetReset
 from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
@@ -59,7 +61,7 @@ from wire.messages.offsets import OffsetForLeaderEpochRequest
 from wire.records import iter_batches
 from wire.schema import ZERO_UUID, Uuid
 
-_MAX_FETCH_VERSION = 12  # later ones name topics by id
+_TOPIC_IDS_FROM = 13  # topics have no names from here on
 _LAST_EPOCH_FROM = 12  # the leader compares it
 _EPOCH_ENDS_FROM = 3  # for consumers; before, brokers only may ask
 _NO_SESSION = -1
@@ -244,9 +246,9 @@ class Consumer:
         topic = await self._client.topic(tp.topic)
         told = await self._client.led_partition(tp)
         partition = self._partitions[tp]
-        if partition.topic_id not in (ZERO_UUID, topic.id):
-            partition.is_of_another_log = True
-        partition.topic_id = topic.id
+        if topic.id != ZERO_UUID:  # else a broker was asked that is older than the others
+            partition.is_of_another_log |= partition.topic_id not in (ZERO_UUID, topic.id)
+            partition.topic_id = topic.id
         if told.leader_epoch != partition.leader_epoch:
             partition.leader_epoch = told.leader_epoch
             partition.is_checked = partition.last_epoch == UNKNOWN_EPOCH
@@ -281,9 +283,9 @@ class Consumer:
                     answer = await self._client.ask_broker(leader, self._question(led), lane=Lane.FETCH)
                     if answer.error_code:
                         raise KafkaError(error_of(answer.error_code))
-                    arrived = self._sort(answer, lost)
+                    arrived = self._sort(answer, led, lost)
             except (OSError, KafkaError) as error:
-                if isinstance(error, ssl.SSLError) or (isinstance(error, KafkaError) and not error.code.retriable):
+                if not _may_pass(error):
                     await self._arrived.send(error)
                     return
                 if isinstance(error, TimeoutError) and not self._failures:
@@ -304,10 +306,12 @@ class Consumer:
 
     def _question(self, led: set[TopicPartition]) -> Question:
         settings = self._client.settings
+        asked = sorted(led, key=lambda tp: (self._partitions[tp].turn, tp))
+        are_ids_known = all(self._partitions[tp].topic_id != ZERO_UUID for tp in asked)
 
         def build(version: int) -> FetchRequest:
-            by_topic: dict[str, list[FetchPartition]] = {}
-            for tp in sorted(led, key=lambda tp: (self._partitions[tp].turn, tp)):
+            by_topic: dict[tuple[str, Uuid], list[FetchPartition]] = {}
+            for tp in asked:
                 partition = self._partitions[tp]
                 partition.told_epoch = partition.last_epoch if version >= _LAST_EPOCH_FROM else UNKNOWN_EPOCH
                 wanted = FetchPartition(
@@ -317,24 +321,26 @@ class Consumer:
                     partition.told_epoch,
                     partition_max_bytes=settings.max_partition_fetch_bytes,
                 )
-                by_topic.setdefault(tp.topic, []).append(wanted)
+                topic_id = partition.topic_id if version >= _TOPIC_IDS_FROM else ZERO_UUID
+                by_topic.setdefault((tp.topic, topic_id), []).append(wanted)
             return FetchRequest(
                 max_wait_ms=settings.fetch_max_wait_ms,
                 min_bytes=settings.fetch_min_bytes,
                 max_bytes=settings.fetch_max_bytes,
                 isolation_level=self._isolation,
                 session_epoch=_NO_SESSION,
-                topics=[FetchTopic(name, partitions=partitions) for name, partitions in by_topic.items()],
+                topics=[FetchTopic(*topic, partitions) for topic, partitions in by_topic.items()],
             )
 
-        return Question(FetchRequest, build, _MAX_FETCH_VERSION)
+        return Question(FetchRequest, build) if are_ids_known else Question(FetchRequest, build, _TOPIC_IDS_FROM - 1)
 
-    def _sort(self, answer: Any, lost: set[TopicPartition]) -> list[Fetched | Exception]:
+    def _sort(self, answer: Any, led: set[TopicPartition], lost: set[TopicPartition]) -> list[Fetched | Exception]:
         """Take the records out of an answer, and note the partitions that this broker does not serve (any more)."""
         arrived: list[Fetched | Exception] = []
+        names = {self._partitions[tp].topic_id: tp.topic for tp in led}
         for topic in answer.responses:
             for told in topic.partitions:
-                tp = TopicPartition(topic.topic, told.partition_index)
+                tp = TopicPartition(topic.topic or names[topic.topic_id], told.partition_index)
                 partition = self._partitions[tp]
                 error = error_of(told.error_code)
                 if error is ErrorCode.OFFSET_OUT_OF_RANGE:
@@ -427,7 +433,10 @@ class Consumer:
         """Return the offset to go on from, the epoch before it, and what to say; None: it is the same offset."""
         left, parting = partition.fetched_to, partition.diverging
         if parting is not None and not partition.is_of_another_log:
-            return parting.offset, parting.epoch, f"what was read from offset {parting.offset} to {left} was truncated"
+            # The epoch before may end behind what was read: then the leader has other records there, and more to read.
+            offset = min(parting.offset, left)
+            notice = f"what was read from offset {offset} to {left} was truncated" if offset < left else None
+            return offset, parting.epoch, notice
         # A leader that is told the last epoch, and knows that one, says where it ended: it has another log.
         is_unknown_epoch = partition.told_epoch != UNKNOWN_EPOCH and left >= beginning
         is_other_log = partition.is_of_another_log or is_unknown_epoch
@@ -443,3 +452,10 @@ class Consumer:
         self._failures = min(self._failures + 1, 16)
         self._client.forget()
         await self._client.clock.sleep(pause_ms)
+
+
+def _may_pass(error: OSError | KafkaError) -> bool:
+    """Whether it helps to look who leads: a leader may have left the cluster since that was told."""
+    if isinstance(error, OSError):
+        return not is_lasting(error)
+    return error.code.retriable or error.code is ErrorCode.BROKER_NOT_AVAILABLE

@@ -131,6 +131,7 @@ class GroupConsumer:
         self._partition_counts: dict[str, int] | None = None  # as the leader has assigned them; None: it is another
         self._last: _Delivery | None = None  # what the caller is busy with
         self._uncommitted: dict[TopicPartition, CommittedOffset] = {}
+        self._committing = anyio.Lock()  # one that is tried again must not undo a later one
         self._tasks: TaskGroup
         self._arrived, self._arrivals = anyio.create_memory_object_stream[_Delivery | Exception](0)
 
@@ -193,15 +194,16 @@ class GroupConsumer:
 
     async def commit(self) -> None:
         """Commit what is done with. Raises: KafkaError, OSError."""
-        offsets, generation_id = dict(self._uncommitted), self._generation_id
-        if not offsets:
-            return
-        await groups.commit_offsets(
-            self._client, self._group_id, offsets, generation_id=generation_id, member_id=self.member_id
-        )
-        for tp, committed in offsets.items():
-            if self._uncommitted.get(tp) is committed:  # the caller may have come further
-                del self._uncommitted[tp]
+        async with self._committing:
+            offsets, generation_id = dict(self._uncommitted), self._generation_id
+            if not offsets:
+                return
+            await groups.commit_offsets(
+                self._client, self._group_id, offsets, generation_id=generation_id, member_id=self.member_id
+            )
+            for tp, committed in offsets.items():
+                if self._uncommitted.get(tp) is committed:  # the caller may have come further
+                    del self._uncommitted[tp]
 
     # One generation after another
 

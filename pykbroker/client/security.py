@@ -17,6 +17,20 @@ from pathlib import Path
 import attrs
 
 WANTS_CERTIFICATE = "it may want a certificate of the client, or another one (ssl.keystore.location)"
+# Of OpenSSL's names of failures: who somebody is, or which TLS they speak.
+_LASTING = (
+    "CERTIFICATE",
+    "UNKNOWN_CA",
+    "ACCESS_DENIED",
+    "UNRECOGNIZED_NAME",
+    "HANDSHAKE_FAILURE",
+    "INSUFFICIENT_SECURITY",
+    "CIPHER",
+    "VERSION",
+    "UNSUPPORTED_PROTOCOL",
+    "NO_PROTOCOLS_AVAILABLE",
+    "HTTP_REQUEST",
+)
 
 
 class SecurityProtocol(enum.Enum):
@@ -85,6 +99,11 @@ def ssl_context(settings: SslSettings) -> ssl.SSLContext:
     if settings.certificate is not None:
         _load_own(context, settings.certificate, settings.key, settings.key_password)
     return context
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Whether TLS failed for a reason that does not change by itself; a proxy that has no broker behind it may."""
+    return isinstance(error, ssl.SSLError) and any(name in str(error) for name in _LASTING)
 
 
 def _trusted(pem: Pem) -> str:

@@ -88,8 +88,14 @@ class _TlsChannel(Channel):
         return ConnectionResetError(errno.ECONNRESET, f"the broker closed the connection{why}")
 
     async def has_ended(self) -> bool:
+        try:
+            socket = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        except AttributeError:  # uvloop has none any more
+            return True
+        if socket.fileno() < 0:
+            return True
         with selectors.DefaultSelector() as selector:
-            selector.register(self._stream.extra(anyio.abc.SocketAttribute.raw_socket), selectors.EVENT_READ)
+            selector.register(socket, selectors.EVENT_READ)
             return bool(selector.select(0))
 
     async def aclose(self) -> None:

@@ -9,7 +9,7 @@ The broker behind tells clients the gate's address. A gate belongs to a test's e
 import contextlib
 import ssl
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +36,7 @@ SASL_HANDSHAKE, SASL_AUTHENTICATE = 17, 36
 class TlsGate:
     bootstrap: str
     certificates: list[object] = attrs.field(factory=list)  # of the clients that came through
+    alerts: list[int] = attrs.field(factory=list)  # with which the next handshakes end
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -59,9 +60,38 @@ class TlsGate:
                             pipes.start_soon(pipe, client, server, pipes.cancel_scope)
                             pipes.start_soon(pipe, server, client, pipes.cancel_scope)
 
-                tasks.start_soon(QuietTlsListener(tcp, context, standard_compatible=False).serve, serve)
+                alerting = AlertingListener(tcp, gate.alerts)
+                tasks.start_soon(QuietTlsListener(alerting, context, standard_compatible=False).serve, serve)
                 yield gate
                 tasks.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class AlertingListener(anyio.abc.Listener[anyio.abc.SocketStream]):
+    """Refuses clients with alerts of TLS, as long as there are any."""
+
+    inner: anyio.abc.Listener[anyio.abc.SocketStream]
+    alerts: list[int]
+
+    async def serve(
+        self, handler: Callable[[anyio.abc.SocketStream], Any], task_group: anyio.abc.TaskGroup | None = None
+    ) -> None:
+        async def meet(client: anyio.abc.SocketStream) -> None:
+            if not self.alerts:
+                await handler(client)
+                return
+            async with client:
+                await client.receive()
+                await client.send(alert_record(self.alerts.pop()))
+
+        await self.inner.serve(meet, task_group)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+def alert_record(description: int) -> bytes:
+    return bytes([21, 3, 3, 0, 2, 2, description])
 
 
 class QuietTlsListener(TLSListener):

@@ -43,6 +43,19 @@ async def test_consumer_goes_back_to_where_the_logs_part() -> None:
         assert consumer.leader_epochs[TP] > epoch
 
 
+async def test_consumer_does_not_go_ahead_to_where_an_epoch_of_the_leader_ends() -> None:
+    """The one that lacked records has led; what it wrote is not in the log of the other one, which is longer."""
+    notices: list[str] = []
+    async with Parted.logs() as parted, Client(parted.kafka.bootstrap, settings=QUICK) as client:
+        await parted.elect_other()
+        async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
+            assert await values(consumer, 2) == [b"0", b"another"]
+            await parted.be_led_by(parted.leader)
+            await parted.produce(b"new")
+            assert await values(consumer, 2) == [b"2", b"new"]
+        assert notices == []
+
+
 async def test_new_leader_is_asked_where_it_does_not_say_so_itself() -> None:
     notices: list[str] = []
     async with (
@@ -133,6 +146,53 @@ async def test_offset_of_a_topic_that_was_made_anew_is_none_of_the_new_one(
             await produce(other, b"1")
             assert await values(consumer, 2) == [b"0", b"1"]
         assert notices == [f"t-0: offset {records} is of another log; going on at 0"]
+
+
+async def test_records_of_a_topic_that_was_made_anew_are_not_taken_for_those_that_follow() -> None:
+    """Both logs have the offset of the fetch that is on its way, in the same epoch."""
+    notices: list[str] = []
+    async with (
+        one_broker() as kafka,
+        Client(kafka.bootstrap, settings=attrs.evolve(QUICK, client_id="slow")) as client,
+        Client(kafka.bootstrap, settings=QUICK) as other,
+    ):
+        await kafka.create_topic("t")
+        for _ in range(2):
+            await produce(other, b"old")
+        async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
+            with kafka.faults(api="Fetch", client_id="slow", freeze=True, skip=1) as fault:
+                assert await values(consumer, 2) == [b"old", b"old"]
+                await fault.wait()
+                assert await delete_topics(other, ["t"]) == {"t": None}
+                await create(other, "t")
+                for number in range(3):
+                    await produce(other, b"%d" % number)
+            assert await values(consumer, 3) == [b"0", b"1", b"2"]
+        assert notices == ["t-0: offset 2 is of another log; going on at 0"]
+
+
+async def test_topic_of_which_an_older_broker_tells_no_id_is_not_one_that_was_made_anew() -> None:
+    """As while a cluster is upgraded: the client comes to the older broker when it has lost its connections."""
+    notices: list[str] = []
+    async with one_broker() as kafka, OldBroker.before(kafka.broker(), KAFKA_2_6) as old:
+        (address,) = kafka.broker().addresses
+        addresses = {address: address}
+        settings = attrs.evolve(QUICK, client_id="mixed")
+        async with (
+            Client(kafka.bootstrap, settings=settings, network=Rerouted(addresses)) as client,
+            Client(kafka.bootstrap, settings=QUICK) as other,
+        ):
+            await kafka.create_topic("t")
+            await produce(other, b"0")
+            async with Consumer(client, {TP: 0}, on_notice=notices.append) as consumer:
+                assert await values(consumer, 1) == [b"0"]
+                addresses[address] = old.address
+                with kafka.faults(client_id="mixed", drop=True) as fault:
+                    await fault.wait(2)  # a fetch, and the look for the leader
+                await produce(other, b"1")
+                assert await values(consumer, 1) == [b"1"]
+        assert notices == []
+        assert (3, 9) in old.used
 
 
 def topic_of(topic_id: int, *epochs: int) -> TopicMetadata:

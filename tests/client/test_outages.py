@@ -1,8 +1,9 @@
 """Brokers that go away in the middle, move what they have elsewhere, or stand still."""
 
+import contextlib
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import anyio
@@ -13,8 +14,8 @@ import pytest
 import trustme
 from anyio.streams.tls import TLSListener
 
-from pykbroker.client import Client, ClientSettings, groups, offsets
-from pykbroker.client.client import address_and_reason
+from pykbroker.client import Client, ClientSettings, CoordinatorType, Question, groups, offsets
+from pykbroker.client.client import Lane, address_and_reason
 from pykbroker.client.consumer import Consumer
 from pykbroker.client.member import GroupConsumer
 from pykbroker.client.offsets import list_offsets_or_errors
@@ -24,11 +25,13 @@ from pykbroker.client.tls import TlsNetwork
 from pykbroker.clock import SimulatedClock
 from pykbroker.embedded import AsyncCluster
 from pykbroker.errors import KafkaError
+from pykbroker.peer import Channel
 from pykbroker.topic_partition import TopicPartition
 from tests.client.gates import TlsGate
 from tests.client.support import QUICK, create, one_broker, passing
 from tests.support.cluster import until
-from tests.support.running import DEADLINE_S
+from tests.support.running import BACKENDS, DEADLINE_S
+from wire.messages.classic_groups import DescribeGroupsRequest
 
 pytestmark = pytest.mark.anyio
 TP = TopicPartition("t", 0)
@@ -156,6 +159,28 @@ async def test_member_stays_in_its_group_whatever_happens_to_the_coordinator(kaf
         assert (await groups.describe_group(other, "g")).is_empty
 
 
+@pytest.fixture
+async def bereft(kafka: AsyncCluster) -> AsyncIterator[Client]:
+    """A client to whom the leader of t has left the cluster: it has been told of the brokers since, not of t."""
+    async with Client(kafka.bootstrap, settings=QUICK) as client, Client(kafka.bootstrap, settings=QUICK) as other:
+        await produce(other, b"0")
+        leader = await client.leader_of(TP)
+        await kafka.stop(leader)
+        while leader in (await client.metadata(["another"])).brokers:
+            await anyio.lowlevel.checkpoint()
+        yield client
+
+
+async def test_leader_that_has_left_the_cluster_does_not_end_a_consumer(bereft: Client) -> None:
+    async with Consumer(bereft, {TP: 0}) as consumer:
+        assert (await anext(consumer)).value == b"0"
+
+
+async def test_leader_that_has_left_the_cluster_does_not_end_a_flush(bereft: Client) -> None:
+    await produce(bereft, b"1")
+    assert await everything(bereft) == [b"0", b"1"]
+
+
 async def test_commit_that_failed_is_made_up_for(kafka: AsyncCluster) -> None:
     never = attrs.evolve(QUICK, heartbeat_interval_ms=60_000)
     async with Client(kafka.bootstrap, settings=never) as client, GroupConsumer(client, "g", ["t"]) as member:
@@ -167,6 +192,35 @@ async def test_commit_that_failed_is_made_up_for(kafka: AsyncCluster) -> None:
             await member.commit()
         await member.commit()
         assert (await groups.committed_offsets(client, "g"))[TP].offset == 1
+
+
+async def test_commit_that_is_tried_again_does_not_undo_a_later_one() -> None:
+    settings = attrs.evolve(QUICK, heartbeat_interval_ms=60_000, retry_backoff_ms=1_000, retry_backoff_max_ms=1_000)
+    clock = SimulatedClock()
+    async with one_broker() as kafka, Client(kafka.bootstrap, settings=settings, clock=clock) as client:
+        await kafka.create_topic("t")
+        async with Client(kafka.bootstrap, settings=QUICK) as other:
+            await produce(other, b"0", b"1", b"2", b"3")
+            async with GroupConsumer(client, "g", ["t"]) as member:
+                async with passing(clock):
+                    await anext(member)
+                    await anext(member)  # so the first one is done with
+                committed = []
+
+                async def commit() -> None:
+                    await member.commit()
+                    committed.append(None)
+
+                with kafka.faults(api="OffsetCommit", error="COORDINATOR_LOAD_IN_PROGRESS", times=1) as fault:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(commit)
+                        await fault.wait()
+                        await anext(member)
+                        await anext(member)
+                        tasks.start_soon(commit)
+                        async with passing(clock):
+                            await until(lambda: len(committed) == 2)
+                assert (await groups.committed_offsets(other, "g"))[TP].offset == 3
 
 
 async def test_what_has_no_answer_does_not_go_to_a_broker_that_is_gone() -> None:
@@ -231,9 +285,9 @@ def trusting() -> ClientSettings:
     return attrs.evolve(QUICK, security=Security(SecurityProtocol.SSL, SslSettings(trusted=trusted)))
 
 
-def context_for(host: str) -> ssl.SSLContext:
+def context_for(*hosts: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    CA.issue_cert(host).configure_cert(context)
+    CA.issue_cert(*hosts).configure_cert(context)
     return context
 
 
@@ -253,8 +307,29 @@ async def test_broker_that_is_not_who_it_says_is_not_asked_again(tmp_path: Path)
                 await consumer.poll()
 
 
-async def test_connection_through_tls_knows_that_it_has_ended() -> None:
-    enough = anyio.Event()
+async def test_alert_of_a_proxy_that_has_no_broker_behind_it_for_a_while_is_lived_through(tmp_path: Path) -> None:
+    async with (
+        TlsGate.before(tmp_path, context_for("127.0.0.1", "localhost")) as gate,
+        Client(gate.bootstrap.replace("localhost", "127.0.0.1"), settings=trusting()) as client,
+    ):
+        await client.metadata(["t"], allow_auto_topic_creation=True)
+
+        async def one_alert(first: Awaitable[object]) -> None:
+            """`first` opens a connection."""
+            gate.alerts.append(ssl.ALERT_DESCRIPTION_INTERNAL_ERROR)
+            await first
+            assert not gate.alerts
+
+        await one_alert(produce(client, b"0"))
+        async with Consumer(client, {TP: 0}) as consumer:
+            await one_alert(anext(consumer))
+        question = Question.of(DescribeGroupsRequest(["g"]))
+        await one_alert(client.ask_coordinator(CoordinatorType.GROUP, "g", question, lane=Lane.MEMBER))
+
+
+@contextlib.asynccontextmanager
+async def channel_through_tls(enough: anyio.Event) -> AsyncIterator[Channel]:
+    """It has had one answer; the other side closes it when it is enough."""
 
     async def serve(stream: anyio.abc.ByteStream) -> None:
         async with stream:
@@ -268,10 +343,27 @@ async def test_connection_through_tls_knows_that_it_has_ended() -> None:
         port = tcp.extra(anyio.abc.SocketAttribute.local_port)
         channel = await TlsNetwork(trusted, 1000).connect("127.0.0.1", port)
         await channel.exchange(b"question")  # before it, what ends the handshake may not have been read
-        assert not await channel.has_ended()
-        enough.set()
-        with anyio.fail_after(DEADLINE_S):
-            while not await channel.has_ended():
-                await anyio.lowlevel.checkpoint()
+        yield channel
         await channel.aclose()
         tasks.cancel_scope.cancel()
+
+
+async def until_it_has_ended(channel: Channel) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while not await channel.has_ended():
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_connection_through_tls_knows_that_it_has_ended() -> None:
+    enough = anyio.Event()
+    async with channel_through_tls(enough) as channel:
+        assert not await channel.has_ended()
+        enough.set()
+        await until_it_has_ended(channel)
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS)
+async def test_connection_through_tls_whose_socket_is_closed_has_ended() -> None:
+    async with channel_through_tls(anyio.Event()) as channel:
+        await channel.aclose()
+        await until_it_has_ended(channel)

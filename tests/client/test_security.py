@@ -13,10 +13,10 @@ from pykbroker.client import Client, ClientSettings, NoBrokerError, Question
 from pykbroker.client.producer import Producer
 from pykbroker.client.properties import settings_from
 from pykbroker.client.sasl import scram
-from pykbroker.client.security import Pem, SaslSettings, SslSettings, ssl_context
+from pykbroker.client.security import Pem, SaslSettings, SslSettings, is_lasting, ssl_context
 from pykbroker.clock import SimulatedClock
 from pykbroker.errors import KafkaError
-from tests.client.gates import SaslGate, TlsGate
+from tests.client.gates import SaslGate, TlsGate, alert_record
 from tests.client.support import QUICK, create
 from tests.support.running import running
 from wire.errors import ErrorCode
@@ -170,6 +170,45 @@ def test_what_is_no_certificate_is_said(pem: Path, tmp_path: Path) -> None:
             ssl_context(each)
     with pytest.raises(FileNotFoundError):
         ssl_context(SslSettings(trusted=Pem(tmp_path / "nothing")))
+
+
+@pytest.mark.parametrize(
+    ("alert", "is_final"),
+    [
+        (ssl.ALERT_DESCRIPTION_BAD_CERTIFICATE, True),
+        (ssl.ALERT_DESCRIPTION_UNSUPPORTED_CERTIFICATE, True),
+        (ssl.ALERT_DESCRIPTION_CERTIFICATE_REVOKED, True),
+        (ssl.ALERT_DESCRIPTION_CERTIFICATE_EXPIRED, True),
+        (ssl.ALERT_DESCRIPTION_CERTIFICATE_UNKNOWN, True),
+        (ssl.ALERT_DESCRIPTION_UNKNOWN_CA, True),
+        (ssl.ALERT_DESCRIPTION_ACCESS_DENIED, True),
+        (ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME, True),
+        (ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE, True),
+        (ssl.ALERT_DESCRIPTION_PROTOCOL_VERSION, True),
+        (ssl.ALERT_DESCRIPTION_INSUFFICIENT_SECURITY, True),
+        (ssl.ALERT_DESCRIPTION_INTERNAL_ERROR, False),
+        (ssl.ALERT_DESCRIPTION_BAD_RECORD_MAC, False),
+    ],
+)
+def test_alert_that_does_not_change_by_itself_is_told_from_one_that_may(alert: int, *, is_final: bool) -> None:
+    with pytest.raises(ssl.SSLError) as raised:
+        shake_hands_with(alert_record(alert))
+    assert is_lasting(raised.value) == is_final
+
+
+def test_listener_that_speaks_no_tls_is_not_asked_again() -> None:
+    with pytest.raises(ssl.SSLError) as raised:
+        shake_hands_with(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert is_lasting(raised.value)
+
+
+def shake_hands_with(answer: bytes) -> None:
+    told = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(told, ssl.MemoryBIO(), server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    told.write(answer)
+    client.do_handshake()
 
 
 # SASL
