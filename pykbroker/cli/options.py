@@ -156,7 +156,7 @@ def of_cluster(command: Callable[..., None]) -> Callable[..., None]:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", autocompletion=complete_topics)]
 Topics = Annotated[list[str], typer.Argument(metavar="TOPIC", autocompletion=complete_topics)]
-OptionalTopics = Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", autocompletion=complete_topics)]
+OptionalTopics = Annotated[list[str] | None, typer.Argument(metavar="TOPIC", autocompletion=complete_topics)]
 Broker = Annotated[int, typer.Argument(metavar="ID", autocompletion=complete_brokers, min=0)]
 Throttle = Annotated[
     int | None,

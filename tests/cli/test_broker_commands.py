@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 # Windows so long that what was sent once counts until the end of the test: with a rate of 1 a move never ends.
 FOREVER = {"replication_quota_window_size_seconds": "1000", "replica_fetch_max_bytes": "1000"}
 BATCHES = 5
+RATES = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ async def test_broker_is_taken_out_of_service_and_forgotten(tmp_path: Path) -> N
         run = commands(cluster)
         planned = await run("brokers", "decommission", "3", "--dry-run", "--json")
         assert replicas(cluster, "t") == [(3, 1), (1, 3), (2, 4)]
-        assert (await run("brokers", "decommission", "3")).out == "broker 3: 3 replicas moved, none left\n"
+        assert (await run("brokers", "decommission", "3")).out == "broker 3: replicas moved: 3, none left\n"
         moved = {(each["topic"], each["partition"]): tuple(each["to"]) for each in planned.json["moves"]}
         assert moved.keys() == {("t", 0), ("t", 1), ("single", 0)}
         assert all(3 not in each for each in moved.values())
@@ -141,7 +142,7 @@ async def test_broker_that_is_away_is_taken_out_of_service_as_far_as_others_have
         await cluster.stop(3)
         run = commands(cluster)
         done = await run("brokers", "decommission", "3", status=1)
-        assert done.out == "broker 3: 1 replicas moved\n"
+        assert done.out == "broker 3: replicas moved: 1\n"
         assert done.err == "pykbroker: lost-0: LEADER_NOT_AVAILABLE: nobody leads it, so that it cannot be copied\n"
         await until(lambda: replicas(cluster, "t") == [(2, 1)])
 
@@ -166,15 +167,14 @@ async def test_throttle_holds_moves_back_and_goes_with_the_last_of_them(tmp_path
         await filled(cluster, "t", (2,))
         run = commands(cluster)
         begun = await run("brokers", "decommission", "2", "--throttle", "1", "--no-wait")
-        assert begun.out == "broker 2: 1 replicas are moving\n"
+        assert begun.out == "broker 2: replicas that move: 1\n"
         assert "the throttle stays" in begun.err
         (move,) = (await run("topics", "moves", "--json")).json
         (heir,) = move["adding_replicas"]
-        rates = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
         throttled = {
             "TOPIC t leader.replication.throttled.replicas": "0:2",
             "TOPIC t follower.replication.throttled.replicas": f"0:{heir}",
-            **{f"BROKER {broker} {rate}": "1" for broker in (2, heir) for rate in rates},
+            **{f"BROKER {broker} {rate}": "1" for broker in (2, heir) for rate in RATES},
         }
         await until(lambda: throttles(cluster) == throttled)
         assert (move["replicas"], move["removing_replicas"]) == ([heir], [2])
@@ -193,7 +193,7 @@ async def test_throttle_of_a_command_that_did_not_see_the_end_is_taken_away_by_t
         await run("brokers", "decommission", "2", "--throttle", "1000000000", "--no-wait")
         await until(lambda: replicas(cluster, "t") == [(1,)])
         await until(lambda: throttles(cluster))
-        assert (await run("brokers", "decommission", "2")).out == "broker 2: 0 replicas moved, none left\n"
+        assert (await run("brokers", "decommission", "2")).out == "broker 2: replicas moved: 0, none left\n"
         await until(lambda: throttles(cluster) == {})
 
 

@@ -16,7 +16,7 @@ def test_replica_takes_the_place_of_the_one_that_goes() -> None:
 
 
 def test_brokers_with_the_fewest_replicas_come_first() -> None:
-    replicas = {TopicPartition("t", index): (3,) for index in range(5)} | {TopicPartition("u", 0): (1,)}
+    replicas = {**{TopicPartition("t", index): (3,) for index in range(5)}, TopicPartition("u", 0): (1,)}
     leaving = [tp for tp, each in replicas.items() if each == (3,)]
     new = plan(3, leaving, replicas, {1: None, 2: None, 3: None})
     assert sorted(Counter(each for (each,) in new.values()).items()) == [(1, 2), (2, 3)]
@@ -30,9 +30,9 @@ def test_partitions_of_a_topic_are_spread_where_brokers_are_alike() -> None:
 def test_rack_that_the_partition_is_not_in_comes_before_the_emptier_broker() -> None:
     racks: dict[int, str | None] = {1: "a", 2: "a", 3: "b", 4: "b"}
     full = {TopicPartition("full", index): (4,) for index in range(3)}
-    assert plan(3, [T0], {T0: (1, 3)} | full, racks) == {T0: [1, 4]}
+    assert plan(3, [T0], {T0: (1, 3), **full}, racks) == {T0: [1, 4]}
     without = racks | {2: None}
-    assert plan(3, [T0], {T0: (1, 3)} | full, without) == {T0: [1, 2]}
+    assert plan(3, [T0], {T0: (1, 3), **full}, without) == {T0: [1, 2]}
 
 
 def test_preferred_leader_is_who_is_that_least_often() -> None:

@@ -21,6 +21,7 @@ from pykbroker.errors import KafkaError
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
 
+_IS_DELETED = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 ACTIVE, FENCED, ABSENT = "active", "fenced", "absent"  # absent: replicas are to be on it, and it is not there
 
 
@@ -125,8 +126,12 @@ class Decommission:
 
     async def run(self, *, wait: bool) -> None:
         """Move what is there, and what comes meanwhile: a new topic, for one."""
-        while await self._round(wait=wait) and wait:
-            pass
+        try:
+            while await self._round(wait=wait) and wait:
+                pass
+        except CommandError:  # later on, others may be too few
+            await self._unthrottle()
+            raise
         if wait or not any(error is None for error in self.outcomes.values()):
             await self._unthrottle()
         elif self.throttle is not None:
@@ -146,6 +151,7 @@ class Decommission:
         outcomes = dict.fromkeys(going) | await begin(
             self.client, new, self.before, beside, throttle_rate=self.throttle, may_change_factor=False
         )
+        outcomes = {tp: None if error and error.code is _IS_DELETED else error for tp, error in outcomes.items()}
         self.outcomes |= outcomes
         if wait:
             begun = {tp: self.planned[tp] for tp, error in outcomes.items() if error is None}
@@ -222,7 +228,7 @@ def decommission(
     else:
         done = sum(error is None for error in task.outcomes.values())
         left = "" if failed else ", none left"
-        say(f"broker {broker_id}: {done} replicas {f'moved{left}' if wait else 'are moving'}")
+        say(f"broker {broker_id}: replicas {'moved' if wait else 'that move'}: {done}{left if wait else ''}")
     report_failures({str(tp): error for tp, error in sorted(failed.items(), key=lambda item: item[0])})
 
 
