@@ -84,6 +84,18 @@ def complete_groups(ctx: typer.Context, incomplete: str) -> list[str]:
     return _complete(ctx, incomplete, names)
 
 
+def complete_brokers(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete an id, also the last of several."""
+    before = incomplete[: incomplete.rfind(",") + 1]
+
+    async def names(client: Any) -> Iterable[str]:
+        from pykbroker.client.brokers import registered_brokers
+
+        return [f"{before}{broker.id}" for broker in await registered_brokers(client)]
+
+    return _complete(ctx, incomplete, names)
+
+
 class Cluster(NamedTuple):
     """Which cluster a command is about, and how to speak to it."""
 
@@ -144,6 +156,15 @@ def of_cluster(command: Callable[..., None]) -> Callable[..., None]:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", autocompletion=complete_topics)]
 Topics = Annotated[list[str], typer.Argument(metavar="TOPIC", autocompletion=complete_topics)]
+OptionalTopics = Annotated[list[str] | None, typer.Argument(metavar="TOPIC", autocompletion=complete_topics)]
+Broker = Annotated[int, typer.Argument(metavar="ID", autocompletion=complete_brokers, min=0)]
+Throttle = Annotated[
+    int | None,
+    typer.Option(
+        "--throttle", metavar="BYTES", help="How many bytes a second each broker may copy at most for it.", min=1
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all is copied.")]
 Group = Annotated[str, typer.Argument(metavar="GROUP", autocompletion=complete_groups)]
 Groups = Annotated[list[str], typer.Argument(metavar="GROUP", autocompletion=complete_groups)]
 

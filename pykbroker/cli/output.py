@@ -121,7 +121,7 @@ def progress(description: str, total: float | None, *, prints: bool = False) -> 
 
     There is none without a total, nor where the body `prints` and both would be on one terminal.
     """
-    if not total or not sys.stderr.isatty() or (prints and sys.stdout.isatty()):
+    if not total or not has_bars() or (prints and sys.stdout.isatty()):
         yield lambda _: None
         return
     from rich.console import Console
@@ -131,6 +131,10 @@ def progress(description: str, total: float | None, *, prints: bool = False) -> 
     with bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def has_bars() -> bool:
+    return sys.stderr.isatty()
 
 
 def ids(numbers: Sequence[int]) -> str:

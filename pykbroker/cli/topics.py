@@ -4,10 +4,24 @@ from typing import Annotated
 
 import typer
 
-from pykbroker.cli.options import Cluster, Json, Topic, Topics, examples, new_app, of_cluster, parse_pairs
+from pykbroker.cli.options import (
+    Cluster,
+    Json,
+    OptionalTopics,
+    Throttle,
+    Topic,
+    Topics,
+    Wait,
+    complete_brokers,
+    examples,
+    new_app,
+    of_cluster,
+    parse_pairs,
+)
 
-app = new_app("List, describe, create, alter and delete topics.")
+app = new_app("List, describe, create, alter, delete and move topics.")
 
+Partitions = Annotated[list[int] | None, typer.Option("--partition", "-p", help="Repeatable; default: all.", min=0)]
 Configs = Annotated[list[str] | None, typer.Option("--config", "-c", metavar="NAME=VALUE", help="Repeatable.")]
 
 
@@ -122,7 +136,7 @@ def delete_records(
     name: Topic,
     *,
     cluster: Cluster,
-    partition: Annotated[list[int] | None, typer.Option("--partition", "-p", help="Repeatable; default: all.")] = None,
+    partition: Partitions = None,
     before: Annotated[int, typer.Option("--before", help="The first offset to keep; -1: keep none.", min=-1)] = -1,
     json: Json = False,
 ) -> None:
@@ -130,3 +144,79 @@ def delete_records(
     from pykbroker.cli.actions import topics
 
     topics.delete_records(cluster, name, partitions=partition or (), before=before, json=json)
+
+
+@app.command(
+    epilog=examples(
+        "topics move orders --to 1,2,3",
+        "topics move orders -p 0 -p 1 --to 2,3,4 --throttle 10000000",
+        "topics move orders --cancel",
+    )
+)
+@of_cluster
+def move(
+    names: OptionalTopics = None,
+    *,
+    cluster: Cluster,
+    partition: Partitions = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="ID,ID,...",
+            help="Who is to have the replicas. Of partitions that -p names the first of them is the preferred leader; "
+            "those of a whole topic take turns.",
+            autocompletion=complete_brokers,
+        ),
+    ] = None,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Let what moves go back; without TOPIC: of all topics.")
+    ] = False,
+    throttle: Throttle = None,
+    wait: Wait = True,
+    json: Json = False,
+) -> None:
+    """Move replicas of a topic to other brokers.
+
+    Ctrl-C ends the command, not the moves: the same words follow them again. A throttle stays until then; it is taken
+    away when the command has seen the end of the moves, and by --cancel.
+    """
+    from pykbroker.cli.actions import moves
+
+    if cancel == (to is not None):
+        raise typer.BadParameter("give either --to or --cancel")
+    if partition and len(names or ()) != 1:
+        raise typer.BadParameter("-p is about one topic")
+    if to is None:
+        moves.cancel(cluster, names or (), partitions=partition or (), json=json)
+        return
+    if not names:
+        raise typer.BadParameter("which topic?")
+    moves.move(cluster, names, partitions=partition or (), to=_broker_ids(to), throttle=throttle, wait=wait, json=json)
+
+
+def _broker_ids(text: str) -> list[int]:
+    ids = [each.strip() for each in text.split(",")]
+    if not all(each.isdecimal() for each in ids) or len(set(ids)) < len(ids):
+        raise typer.BadParameter(f"{text!r} is no list of different brokers, such as 1,2,3", param_hint="--to")
+    return [int(each) for each in ids]
+
+
+@app.command(epilog=examples("topics moves", "topics moves orders --json"))
+@of_cluster
+def moves(names: OptionalTopics = None, *, cluster: Cluster, json: Json = False) -> None:
+    """Show which replicas are moving."""
+    from pykbroker.cli.actions import moves
+
+    moves.list_moves(cluster, names or (), json=json)
+
+
+@app.command(epilog=examples("topics elect", "topics elect orders -p 0"))
+@of_cluster
+def elect(names: OptionalTopics = None, *, cluster: Cluster, partition: Partitions = None, json: Json = False) -> None:
+    """Let the preferred replicas lead, of all topics or of these."""
+    from pykbroker.cli.actions import moves
+
+    if partition and len(names or ()) != 1:
+        raise typer.BadParameter("-p is about one topic")
+    moves.elect(cluster, names or (), partitions=partition or (), json=json)

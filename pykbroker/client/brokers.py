@@ -1,16 +1,17 @@
-"""Brokers: whether they answer, where their data is, and who is the controller."""
+"""Brokers: which there are, whether they answer, where their data is, who is the controller, and forgetting one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from pykbroker.client.client import Client, check
+from pykbroker.client.client import Client, check, check_answer
 from pykbroker.client.connection import Question
 from pykbroker.client.errors import NotServedError
 from pykbroker.errors import KafkaError, error_of
 from pykbroker.topic_partition import TopicPartition
 from wire.errors import ErrorCode
+from wire.messages.brokers import DescribeClusterRequest, UnregisterBrokerRequest
 from wire.messages.placement import DescribableLogDirTopic, DescribeLogDirsRequest
 from wire.messages.raft import (
     DescribeQuorumRequest,
@@ -22,11 +23,41 @@ METADATA_TOPIC = "__cluster_metadata"
 
 
 @attrs.frozen
+class Broker:
+    id: int
+    host: str
+    port: int
+    rack: str | None
+    is_fenced: bool
+
+
+@attrs.frozen
 class LogDir:
     path: str
     error: ErrorCode
     replicas: int
     bytes: int  # of the replicas
+
+
+async def registered_brokers(client: Client) -> list[Broker]:
+    """Return the brokers in the order of their ids, fenced ones too where the cluster tells (KIP-1073)."""
+
+    def build(version: int) -> DescribeClusterRequest:
+        return DescribeClusterRequest(include_fenced_brokers=version >= 2)
+
+    try:
+        answer = await client.ask_controller(Question(DescribeClusterRequest, build), check_answer)
+    except NotServedError:  # older than Kafka 2.8
+        known = (await client.metadata([])).brokers.values()
+        brokers = [Broker(each.id, each.host, each.port, each.rack, False) for each in known]
+    else:
+        brokers = [Broker(each.broker_id, each.host, each.port, each.rack, each.is_fenced) for each in answer.brokers]
+    return sorted(brokers, key=lambda broker: broker.id)
+
+
+async def unregister_broker(client: Client, broker_id: int) -> None:
+    """Let the cluster forget a broker. Raises: KafkaError, BROKER_ID_NOT_REGISTERED; OSError."""
+    await client.ask_controller(Question.of(UnregisterBrokerRequest(broker_id)), check_answer)
 
 
 async def active_controller(client: Client) -> int:
@@ -55,10 +86,22 @@ async def log_dirs(client: Client, broker_id: int) -> list[LogDir]:
 
 async def replica_sizes(client: Client, broker_id: int, topic: str | None = None) -> dict[TopicPartition, int]:
     """Return the bytes of each replica that a broker has, of one topic or of all. Raises: KafkaError, OSError."""
-    wanted = None
-    if topic is not None:
-        partitions = range(len((await client.topic(topic)).partitions))
-        wanted = [DescribableLogDirTopic(topic, list(partitions))]
+    if topic is None:
+        return await _replica_sizes(client, broker_id, None)
+    return await sizes_of(client, broker_id, {topic: range(len((await client.topic(topic)).partitions))})
+
+
+async def sizes_of(
+    client: Client, broker_id: int, partitions: Mapping[str, Sequence[int]]
+) -> dict[TopicPartition, int]:
+    """Return the bytes of these replicas, as far as a broker has them. Raises: KafkaError, OSError."""
+    wanted = [DescribableLogDirTopic(topic, list(indexes)) for topic, indexes in partitions.items()]
+    return await _replica_sizes(client, broker_id, wanted)
+
+
+async def _replica_sizes(
+    client: Client, broker_id: int, wanted: list[DescribableLogDirTopic] | None
+) -> dict[TopicPartition, int]:
     return {
         TopicPartition(of_topic.name, each.partition_index): each.partition_size
         for told in await _describe_log_dirs(client, broker_id, wanted)

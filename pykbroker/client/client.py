@@ -429,6 +429,11 @@ def check(error_code: int, message: str | None = None) -> None:
         raise KafkaError(error_of(error_code), message)
 
 
+def check_answer(answer: Any) -> None:
+    """Raises: KafkaError, where all of what was asked for was refused."""
+    check(answer.error_code, answer.error_message)
+
+
 def reason(error: OSError) -> str:
     """Say in few words why a broker could not be asked."""
     if isinstance(error, TimeoutError):

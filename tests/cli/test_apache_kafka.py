@@ -20,6 +20,8 @@ from tests.cli.support import Commands, Done, produce
 from tests.client.support import create
 
 HEARS_S = 60.0
+MOVED = ("topics", "describe", "m", "--json")
+THROTTLED = "leader.replication.throttled.replicas"
 
 pytestmark = [pytest.mark.slow, pytest.mark.parallel, pytest.mark.anyio, pytest.mark.xdist_group("maven")]
 
@@ -95,6 +97,29 @@ async def test_configs_and_health(secured_kafka: SecuredKafka) -> None:
     )
     assert (await run("configs", "set", "topic", "c", "nope=1", status=1)).err.startswith("pykbroker: INVALID_CONFIG")
     assert (await run("check")).out.startswith("healthy (brokers: 1, ")
+
+
+async def test_brokers_moves_and_elections(secured_kafka: SecuredKafka) -> None:
+    run = Commands(secured_kafka.bootstrap)
+    await run("topics", "create", "m", "-p", "2")
+    await shown(run, lambda done: not done.status and len(done.json[0]["partitions"]) == 2, *MOVED)
+    (broker,) = (await run("brokers", "list", "--json")).json
+    assert (broker["id"], broker["state"], broker["is_controller"]) == (1, "active", True)
+    assert broker["leaders"] == broker["replicas"] >= 2
+    assert broker["bytes"] is not None
+    assert (
+        await run("topics", "move", "m", "--to", "1", "--throttle", "1000")
+    ).out == "m-0: moved to 1\nm-1: moved to 1\n"
+    failed = await run("topics", "move", "m", "-p", "0", "--to", "9", "--throttle", "1000", status=1)
+    assert failed.err.startswith("pykbroker: m-0: INVALID_REPLICA_ASSIGNMENT")
+    await shown(run, lambda done: not done.status and done.json[0]["configs"].get(THROTTLED) is None, *MOVED)
+    assert (await run("topics", "moves", "--json")).json == []
+    assert (await run("topics", "move", "m", "--cancel")).out == "nothing moves\n"
+    assert (await run("topics", "elect", "m")).out == "all of them are led by their preferred leaders\n"
+    failed = await run("brokers", "decommission", "1", status=1)
+    assert failed.err.startswith("pykbroker: broker 1 cannot be taken out of service: 1 replicas need as many other")
+    failed = await run("brokers", "unregister", "9", status=1)
+    assert failed.err.startswith("pykbroker: BROKER_ID_NOT_REGISTERED")
 
 
 async def test_topic_that_is_made_anew_is_read_from_its_beginning(secured_kafka: SecuredKafka) -> None:

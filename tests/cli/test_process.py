@@ -304,6 +304,8 @@ def read_line(process: subprocess.Popen[bytes]) -> bytes:
         ("produce t -z z", ["zstd"]),
         ("topics describe t", ["t"]),
         ("configs describe topic t", ["t"]),
+        ("brokers decommission ", ["1"]),
+        ("topics move t --to 3,", ["3,1"]),
     ],
 )
 def test_bash_completes_words(bootstrap: str, typed: str, expected: list[str]) -> None:
