@@ -265,7 +265,7 @@ class Broker:
             after_unclean_stop=log_dirs.was_unclean,
             previous_broker_epoch=log_dirs.previous_broker_epoch,
             directory_id=uuid_text(log_dirs.directories[0].directory_id),
-            foreign_data=identity.foreign_data(log_dirs.all()),
+            find_foreign_data=lambda: identity.foreign_data(log_dirs.all()),
         )
         log_dirs.write_meta_properties(cluster.image.cluster_id)
         for run in (cluster.run, controller.run, replicas.run):

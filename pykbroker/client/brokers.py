@@ -1,8 +1,10 @@
 """Brokers: which there are, whether they answer, where their data is, who is the controller, and forgetting one."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+import anyio
 import attrs
 
 from pykbroker.client.client import Client, check, check_answer
@@ -20,6 +22,8 @@ from wire.messages.raft import (
 )
 
 METADATA_TOPIC = "__cluster_metadata"
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -58,6 +62,20 @@ async def registered_brokers(client: Client) -> list[Broker]:
 async def unregister_broker(client: Client, broker_id: int) -> None:
     """Let the cluster forget a broker. Raises: KafkaError, BROKER_ID_NOT_REGISTERED; OSError."""
     await client.ask_controller(Question.of(UnregisterBrokerRequest(broker_id)), check_answer)
+
+
+async def told_by_each(broker_ids: Iterable[int], ask: Callable[[int], Awaitable[T]]) -> dict[int, T]:
+    """Ask brokers at once; those that are away, or have reasons not to tell, are left out."""
+    told: dict[int, T] = {}
+
+    async def ask_one(broker_id: int) -> None:
+        with contextlib.suppress(KafkaError, NotServedError, OSError):
+            told[broker_id] = await ask(broker_id)
+
+    async with anyio.create_task_group() as tasks:
+        for broker_id in broker_ids:
+            tasks.start_soon(ask_one, broker_id)
+    return told
 
 
 async def active_controller(client: Client) -> int:

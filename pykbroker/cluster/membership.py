@@ -106,13 +106,13 @@ class Cluster:
         after_unclean_stop: bool = False,
         previous_broker_epoch: int | None = None,
         directory_id: str = "",
-        foreign_data: str = "",
+        find_foreign_data: Callable[[], str] = str,
     ) -> None:
         """Load the image and register this broker, reachable at `endpoints`.
 
         A new cluster gets `cluster_id`, or a random one. `previous_broker_epoch` is that of the last clean stop, where
         that is known; after any other than a clean stop this broker is in no ISR any more, unless nobody else has its
-        data. `foreign_data` says which logs a new cluster would know nothing of: it is not founded then.
+        data. `find_foreign_data` says which logs a new cluster would know nothing of: with any, it is not founded.
         Raises: StorageError; DUPLICATE_BROKER_REGISTRATION if a broker with this id stays alive.
         """
         self._endpoints = tuple(endpoints)
@@ -120,7 +120,7 @@ class Cluster:
         snapshot = await self._store.watch(self._apply)
         events = [Event(*entry) for entry in snapshot.entries]
         # Before anybody hears of the image: whoever follows it takes logs out that are not in it.
-        _check_whose_data_it_is(events, cluster_id, foreign_data)
+        _check_whose_data_it_is(events, cluster_id, find_foreign_data)
         self._apply(Batch(snapshot.revision, events, is_reset=True))
         try:
             await self._enter(cluster_id, after_unclean_stop, previous_broker_epoch)
@@ -392,11 +392,13 @@ class Cluster:
                 self._lease = lost  # so that the next heartbeat tries again
 
 
-def _check_whose_data_it_is(events: Sequence[Event], cluster_id: str | None, foreign_data: str) -> None:
+def _check_whose_data_it_is(
+    events: Sequence[Event], cluster_id: str | None, find_foreign_data: Callable[[], str]
+) -> None:
     """Compare the cluster in the store with that of the data folders. Raises: StorageError."""
     founded = [event for event in events if event.key == CLUSTER_KEY]
     store_id = apply(EMPTY, Batch(0, founded, is_reset=True))[0].cluster_id
     if cluster_id and store_id and cluster_id != store_id:
         raise StorageError(f"the data belongs to cluster {cluster_id}, the store to {store_id}")
-    if foreign_data and not store_id:
+    if not store_id and (foreign_data := find_foreign_data()):
         raise StorageError(foreign_data)

@@ -291,12 +291,8 @@ class LogDirs:
 
     def set_aside(self, topic_partition: TopicPartition) -> None:
         """Take out a log that the metadata does not know. Its files stay, as Kafka's do: the metadata may be wrong."""
-        log = self._forget(topic_partition)
-        try:
-            aside = directory_names.take_out_of_use(log, STRAY_SUFFIX)
-        except OSError as error:
-            log.log_directory.failed(error)
-        else:
+        aside = self._take_out_of_use(self._forget(topic_partition), STRAY_SUFFIX)
+        if aside is not None:
             logger.warning("%s is no replica of this broker: its log is kept aside in %s", topic_partition, aside)
 
     def _forget(self, topic_partition: TopicPartition) -> PartitionLog:
@@ -308,14 +304,18 @@ class LogDirs:
         return log
 
     def _remove_directory(self, log: PartitionLog) -> None:
-        directory = log.log_directory
+        directory, renamed = log.log_directory, self._take_out_of_use(log, DELETE_SUFFIX)
+        if renamed is not None:
+            delay_ms = log.config.file_delete_delay_ms
+            self._clock.call_later(delay_ms, lambda: directory.flusher.remove_directory(str(renamed)))
+
+    def _take_out_of_use(self, log: PartitionLog, suffix: str) -> Path | None:
+        """Return the new path of a log's directory; None: it cannot be renamed, which is a failure of the disk."""
         try:
-            renamed = directory_names.take_out_of_use(log, DELETE_SUFFIX)
+            return directory_names.take_out_of_use(log, suffix)
         except OSError as error:
-            directory.failed(error)
-            return
-        delay_ms = log.config.file_delete_delay_ms
-        self._clock.call_later(delay_ms, lambda: directory.flusher.remove_directory(str(renamed)))
+            log.log_directory.failed(error)
+            return None
 
     def _logs_in(self, directory: LogDirectory) -> list[PartitionLog]:
         return [log for log in self._logs.values() if log.log_directory is directory]

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 
-import anyio
 import attrs
 
 from pykbroker.cli.actions.decommission import TooFewBrokersError, plan
@@ -12,7 +11,7 @@ from pykbroker.cli.actions.moving import begin, follow, replicas_of
 from pykbroker.cli.options import Cluster
 from pykbroker.cli.output import complain, ids, print_json, print_table, say
 from pykbroker.cli.running import CommandError, report_failures, run
-from pykbroker.client import Client, NotServedError
+from pykbroker.client import Client
 from pykbroker.client import brokers as client_brokers
 from pykbroker.client.metadata import NOBODY
 from pykbroker.client.reassignments import Outcomes, Reassignment, list_reassignments
@@ -95,19 +94,12 @@ async def _listed(client: Client) -> list[Listed]:
 
 
 async def _sizes(client: Client, broker_ids: list[int]) -> dict[int, int]:
-    """Ask them all at once how much is in their log directories."""
-    sizes: dict[int, int] = {}
+    """Return how much is in their log directories."""
 
-    async def ask(broker_id: int) -> None:
-        try:
-            sizes[broker_id] = sum(each.bytes for each in await client_brokers.log_dirs(client, broker_id))
-        except (KafkaError, NotServedError, OSError):
-            return
+    async def ask(broker_id: int) -> int:
+        return sum(each.bytes for each in await client_brokers.log_dirs(client, broker_id))
 
-    async with anyio.create_task_group() as tasks:
-        for broker_id in broker_ids:
-            tasks.start_soon(ask, broker_id)
-    return sizes
+    return await client_brokers.told_by_each(broker_ids, ask)
 
 
 # Taking one out of service

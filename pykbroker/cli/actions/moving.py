@@ -8,13 +8,13 @@ Rules
 - Bytes are asked for only where somebody looks: a broker that has many replicas reads many directories for them.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import anyio
 
 from pykbroker.cli.output import complain, has_bars, progress
 from pykbroker.client import Client, NotServedError
-from pykbroker.client.brokers import sizes_of
+from pykbroker.client.brokers import sizes_of, told_by_each
 from pykbroker.client.metadata import ClusterMetadata
 from pykbroker.client.reassignments import Outcomes, Reassignment, alter_reassignments, list_reassignments
 from pykbroker.client.throttles import throttle, unthrottle
@@ -96,22 +96,12 @@ async def bytes_left(client: Client, moves: Mapping[TopicPartition, Reassignment
     for tp, move in moves.items():
         for broker in move.replicas if move.adding else ():
             by_broker.setdefault(broker, []).append(tp)
-    sizes: dict[int, dict[TopicPartition, int]] = {}
-
-    async def ask(broker: int, partitions: Iterable[TopicPartition]) -> None:
-        try:
-            sizes[broker] = await sizes_of(client, broker, by_topic(partitions))
-        except (KafkaError, NotServedError, OSError):  # it is away, or has reasons not to tell
-            sizes[broker] = {}
-
-    async with anyio.create_task_group() as tasks:
-        for broker, partitions in by_broker.items():
-            tasks.start_soon(ask, broker, partitions)
+    sizes = await told_by_each(by_broker, lambda broker: sizes_of(client, broker, by_topic(by_broker[broker])))
     left = dict.fromkeys((tp for tp, move in moves.items() if not move.adding), 0)
     for tp, move in moves.items():
         whole = max((sizes[each][tp] for each in move.sources if tp in sizes.get(each, {})), default=None)
         if move.adding and whole is not None:
-            left[tp] = sum(max(whole - sizes[each].get(tp, 0), 0) for each in move.adding)
+            left[tp] = sum(max(whole - sizes.get(each, {}).get(tp, 0), 0) for each in move.adding)
     return left
 
 

@@ -210,6 +210,19 @@ def sent(key: int, version: int, data: bytes) -> TracedFrame:
     return TracedFrame(0, golden_frames()[0].connection, "p", Direction.REQUEST, key, version, data)
 
 
+def names_shown(tmp_path: Path, frames: list[TracedFrame], message: str) -> list[set[str]]:
+    """Hold what is shown of each frame against its tree; return what the items are called."""
+    protos = pdml(tmp_path, frames, "kafka_wire", "-X", f"lua_script:{lua_script(tmp_path)}")
+    names = []
+    for frame, proto in zip(frames, protos, strict=True):
+        body = frame.tree().child("body")
+        assert body is not None
+        items_shown = [shown(item, proto) for item in body_items(proto)]
+        assert items_shown == [with_value(item, frame) for item in expected_items(body, message)]
+        names.append({item.name for item in items_shown})
+    return names
+
+
 def test_dissector_shows_the_request_in_an_envelope(tmp_path: Path) -> None:
     topics = CreateTopicsRequest(topics=[CreatableTopic(name="t", num_partitions=3)])
     requests = [
@@ -224,14 +237,7 @@ def test_dissector_shows_the_request_in_an_envelope(tmp_path: Path) -> None:
         sent(58, 0, encode_request(RequestHeader(58, 0, 1, "me"), EnvelopeRequest(request_data=request))[4:])
         for request in requests
     ]
-    protos = pdml(tmp_path, frames, "kafka_wire", "-X", f"lua_script:{lua_script(tmp_path)}")
-    names = []
-    for frame, proto in zip(frames, protos, strict=True):
-        body = frame.tree().child("body")
-        assert body is not None
-        items_shown = [shown(item, proto) for item in body_items(proto)]
-        assert items_shown == [with_value(item, frame) for item in expected_items(body, "kafka_wire.EnvelopeRequest")]
-        names.append({item.name for item in items_shown})
+    names = names_shown(tmp_path, frames, "kafka_wire.EnvelopeRequest")
     assert ["kafka_wire.body" in seen for seen in names] == [True, True, True, False, False, False]
     assert "kafka_wire.CreateTopicsRequest.topics.num_partitions" in names[0] & names[1]
 
@@ -249,17 +255,15 @@ def test_dissector_shows_what_consumers_say_to_each_other(tmp_path: Path) -> Non
         request = JoinGroupRequest(
             protocol_type=protocol_type, protocols=[JoinGroupRequestProtocol(name="p", metadata=metadata)]
         )
-        data = encode_request(RequestHeader(11, 7, 1, "me"), request)[4:]
-        frames.append(TracedFrame(0, golden_frames()[0].connection, "p", Direction.REQUEST, 11, 7, data))
-    protos = pdml(tmp_path, frames, "kafka_wire", "-X", f"lua_script:{lua_script(tmp_path)}")
-    seen = []
-    for frame, proto in zip(frames, protos, strict=True):
-        body = frame.tree().child("body")
-        assert body is not None
-        items_shown = [shown(item, proto) for item in body_items(proto)]
-        assert items_shown == [with_value(item, frame) for item in expected_items(body, "kafka_wire.JoinGroupRequest")]
-        seen.append("kafka_wire.ConsumerProtocolSubscription.topics" in {item.name for item in items_shown})
-    assert seen == [True, True, True, False, False]
+        frames.append(sent(11, 7, encode_request(RequestHeader(11, 7, 1, "me"), request)[4:]))
+    names = names_shown(tmp_path, frames, "kafka_wire.JoinGroupRequest")
+    assert ["kafka_wire.ConsumerProtocolSubscription.topics" in seen for seen in names] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def offsets_shown(proto: ElementTree.Element) -> list[int]:
